@@ -1,0 +1,113 @@
+"""Checkpoints: Orbax behind a few functions.
+
+A checkpoint is a flat dict {"params/backbone/conv1/kernel": array, ...} and a JSON note. Flat
+names make a mismatch one clear line, and let another run take the parameters alone. Orbax
+writes to a temporary folder and renames it, so that a kill in mid-write leaves the one before.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+from flax import traverse_util
+
+from gcl_jax.errors import UserError
+
+Tree = Any
+
+
+def flatten(tree: Tree) -> dict[str, Any]:
+    """Any pytree as {path: leaf} with "/"-joined names; empty containers disappear.
+
+    >>> flatten({"params": {"head": {"kernel": 1}}, "opt": ({"m": 2},)})
+    {'opt/0/m': 2, 'params/head/kernel': 1}
+    """
+    return {
+        "/".join(_name(part) for part in path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }
+
+
+def _name(part) -> str:
+    for attribute in ("key", "name", "idx"):
+        if hasattr(part, attribute):
+            return str(getattr(part, attribute))
+    raise TypeError(f"no name for {part!r}")
+
+
+def _manager(folder: epath.Path, **options) -> ocp.CheckpointManager:
+    # Handlers are named here, since metadata is asked for before anything is saved or restored.
+    handlers = {"state": ocp.StandardCheckpointHandler(), "note": ocp.JsonCheckpointHandler()}
+    return ocp.CheckpointManager(folder, item_handlers=handlers, options=ocp.CheckpointManagerOptions(**options))
+
+
+class Checkpoints:
+    """The checkpoints of one stage, in ``folder``; saves in the background, keeps the last ``keep``."""
+
+    def __init__(self, folder: epath.Path, keep: int):
+        self._folder = epath.Path(folder).expanduser().absolute()  # Orbax fails on relative paths, in a thread
+        self._manager = _manager(self._folder, max_to_keep=keep, create=True, enable_async_checkpointing=True)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._manager.close()  # waits for the last save
+
+    def latest(self) -> int | None:
+        """Step of the newest complete checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, tree: Tree, note: Mapping) -> None:
+        """Start saving ``tree`` and ``note`` as ``step``; returns before the write ends."""
+        args = ocp.args.Composite(state=ocp.args.StandardSave(flatten(tree)), note=ocp.args.JsonSave(dict(note)))
+        if not self._manager.save(step, args=args):
+            raise UserError(f"checkpoint {step} was not written to {self._folder}: one with that number exists already")
+
+    def wait(self) -> None:
+        """Return when every started save is on disk."""
+        self._manager.wait_until_finished()
+
+    def restore(self, step: int, like: Tree) -> tuple[Tree, dict]:
+        """The tree saved as ``step``, in the structure, types and shardings of ``like``, and its note.
+
+        Raises UserError naming the first array that is missing, left over, or of another shape.
+        """
+        wanted = flatten(like)
+        found = flatten(self._manager.item_metadata(step)["state"])
+        where = f"checkpoint {self._folder}/{step}"
+        for name in [*wanted, *found]:
+            if name not in found:
+                raise UserError(f"{where} has no array {name}: it belongs to another model or method")
+            if name not in wanted:
+                raise UserError(f"{where} holds {name}, which this model or method does not have")
+            if tuple(found[name].shape) != tuple(wanted[name].shape):
+                raise UserError(f"{where}: {name} has shape {found[name].shape}, not {wanted[name].shape}")
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), wanted)
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(target), note=ocp.args.JsonRestore())
+        restored = self._manager.restore(step, args=args)
+        leaves = [restored["state"][name] for name in wanted]
+        return jax.tree.unflatten(jax.tree.structure(like), leaves), restored["note"]
+
+
+def read_variables(folder: epath.Path) -> tuple[dict, dict, int]:
+    """Newest checkpoint in ``folder`` as ({"params", "batch_stats", "method_state"} of numpy, note, step).
+
+    Raises UserError when there is none.
+    """
+    folder = epath.Path(folder).expanduser().absolute()
+    if not folder.exists():
+        raise UserError(f"there is no checkpoint folder {folder}")
+    with _manager(folder, read_only=True) as manager:
+        step = manager.latest_step()
+        if step is None:
+            raise UserError(f"{folder} holds no complete checkpoint")
+        whole = manager.item_metadata(step)["state"]
+        on_host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), dict(whole))
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(on_host), note=ocp.args.JsonRestore())
+        found = manager.restore(step, args=args)
+    wanted = {k: v for k, v in found["state"].items() if k.split("/")[0] in ("params", "batch_stats", "method_state")}
+    variables = {"params": {}, "batch_stats": {}, "method_state": {}}
+    return variables | traverse_util.unflatten_dict(wanted, sep="/"), found["note"], step

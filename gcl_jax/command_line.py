@@ -1,0 +1,59 @@
+"""From the command line to a config, or to one clear line about what is wrong with it."""
+
+import re
+from collections.abc import Sequence
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from gcl_jax import config as config_lib
+from gcl_jax.errors import UserError
+
+
+def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
+    """Parse ``argv`` into ``values``; every way in which it can be wrong becomes a UserError.
+
+    Overrides are looked up in the config file first, so that a typo is answered with the
+    nearest key and nothing has been started.
+    """
+    if "--help" not in argv:
+        config = _load(argv)
+        for argument in argv[1:]:
+            match = re.match(r"--(?:no)?config\.([^=]+)", argument)
+            if match and (complaint := config_lib.unknown_key(config, match[1])):
+                raise UserError(complaint)
+    try:
+        rest = values(list(argv))
+    except flags.Error as error:
+        raise UserError(re.sub(r"^flag --", "--", str(error).splitlines()[0])) from error
+    if len(rest) > 1:
+        raise UserError(f"{rest[1]!r} is no flag; write --config.KEY=VALUE, without spaces around =")
+
+
+def _load(argv: Sequence[str]) -> ConfigDict:
+    """The config file named on the command line, before any override."""
+    named = [
+        a for i, a in enumerate(argv) if re.match(r"--?config(=|$)", a) or (i and re.match(r"--?config$", argv[i - 1]))
+    ]
+    if not named:
+        raise UserError("--config is missing; for example --config=configs/digits_lt/gcl.py")
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    path = named[-1].split("=", 1)[-1]
+    try:
+        values(["", f"--config={path}"])
+        config = values.config
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except Exception as error:  # a config file is code: whatever it raises is the user's
+        cause = error.__cause__ or error.__context__ or error
+        reason = str(error).strip().splitlines()[-1].strip() or type(cause).__name__
+        raise UserError(f"--config={path} cannot be loaded: {reason}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={path}: its get_config() must return a ConfigDict, not {type(config).__name__}")
+    return config
+
+
+def overrides(argv: Sequence[str]) -> list[str]:
+    """The ``--config.KEY=VALUE`` arguments, for the record."""
+    return [argument for argument in argv if re.match(r"--(no)?config\.", argument)]

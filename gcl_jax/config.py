@@ -1,0 +1,317 @@
+"""Building blocks of config files, their validation, and the identity of a stage.
+
+A config file builds a ``ConfigDict`` from the functions here, so that every key exists, has a
+type and can be overridden. Nothing below `experiment` reads config.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+
+from ml_collections import ConfigDict
+
+from gcl_jax.errors import UserError
+from gcl_jax.methods import METHODS
+from gcl_jax.sampling import SAMPLERS
+
+# The fields of every block with their defaults. Tuples, never lists or None: those can't be overridden.
+DATA = {
+    "source": "digits",  # digits | arrays | tfds
+    "name": "digits",  # the data set's name; for tfds, which one
+    "path": "",  # arrays: FILE.npz; tfds: its data_dir ("" = the default one)
+    "loader": "device",  # device | host
+    "profile": "exponential",  # exponential | step | none (as the data are)
+    "imbalance_ratio": 100.0,  # n_max / n_min
+    "subset_seed": 0,  # fixed by the protocol
+    "validation_fraction": 0.0,  # of each class's training images
+    "crop_padding": 4,
+    "flip": True,
+    "mean": (0.4914, 0.4822, 0.4465),
+    "std": (0.2023, 0.1994, 0.2010),
+}
+OPTIMIZER = {
+    "learning_rate": 0.1,
+    "momentum": 0.9,
+    "nesterov": False,
+    "weight_decay": 2e-4,  # coupled, on every trained parameter
+    "clip_norm": 0.0,  # 0 = off
+    "schedule": "step",  # step | cosine | constant
+    "warmup_percent": 0.0,  # of the stage's epochs
+    "boundaries_percent": (),
+    "decay_factors": (),
+}
+STAGE = {
+    "method": {},
+    "sampler": {},
+    "epochs": 200,
+    "batch_size": 64,
+    "bn": "train",  # train | frozen | stats_only
+    "optimizer": OPTIMIZER,
+    "init_from": "",  # "" = the stage before; a workdir of another run; or an .npz of torch names
+}
+TOP = {
+    "stages": (),
+    "data": DATA,
+    "model": {"name": "resnet32"},
+    "seed": 0,
+    "num_seeds": 1,  # seeds seed, seed + 1, ...
+    "precision": "float32",  # float32 | tf32 | bf16
+    "eval": {"every_epochs": 1, "batch_size": 500},
+    "posthoc": {"logit_adjustment": 0.0},  # tau of z - tau * log(prior); 0 = off
+    "log": {"every_steps": 50, "tensorboard": False},
+    "checkpoint": {"every_steps": 1000, "keep": 2},
+    "debug_nans": False,
+}
+# Keys that do not change what is trained; a stage's identity leaves them out. Both loaders train
+# bit-identically, and the data's fingerprint stands for their path.
+NOT_TRAINING = ("eval", "posthoc", "log", "checkpoint", "debug_nans", "num_seeds", "stages")
+NOT_TRAINING_DATA = ("path", "loader")
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+def experiment(*, stages: Mapping[str, Mapping], **blocks) -> ConfigDict:
+    """A whole config: ``stages`` {name: `stage` block} in order, and overrides of the top-level blocks.
+
+    >>> c = experiment(stages={"representation": stage(method("cross_entropy"), sampler("instance"))}, seed=3)
+    >>> c.stages, c.seed, c.representation.batch_size
+    (('representation',), 3, 64)
+    """
+    return ConfigDict(
+        _fill(TOP, {**blocks, "stages": tuple(stages)}, "config") | {k: dict(v) for k, v in stages.items()}
+    )
+
+
+def stage(method: Mapping, sampler: Mapping, **fields) -> dict:
+    """One stage's block; ``fields`` override the defaults of `STAGE`."""
+    return _fill(STAGE, {**fields, "method": method, "sampler": sampler}, "stage")
+
+
+def method(name: str, **hyperparameters) -> dict:
+    """A method's block: its name and every hyper-parameter, so that each can be overridden.
+
+    >>> method("cross_entropy", mixup_alpha=1)["mixup_alpha"]
+    1.0
+    """
+    return _named(METHODS, name, hyperparameters, "method")
+
+
+def sampler(name: str, **hyperparameters) -> dict:
+    """A sampler's block, like `method`.
+
+    >>> sampler("cben")
+    {'name': 'cben', 'a': 0.999, 'b': 0.0009}
+    """
+    return _named(SAMPLERS, name, hyperparameters, "sampler")
+
+
+def optimizer(**fields) -> dict:
+    """An optimiser's block (SGD); ``fields`` override `OPTIMIZER`."""
+    return _fill(OPTIMIZER, fields, "optimizer")
+
+
+def gcl_step_schedule(**fields) -> dict:
+    """GCL's stage-1 optimiser: rate 0.1, warm-up 5 of 200 epochs, x 0.1 after 160, x 0.01 after 180 (as percents)."""
+    recipe = dict(
+        learning_rate=0.1,
+        schedule="step",
+        warmup_percent=2.5,
+        boundaries_percent=(80.0, 90.0),
+        decay_factors=(0.1, 0.01),
+    )
+    return optimizer(**(recipe | fields))
+
+
+def _named(registry, name, hyperparameters, kind):
+    if name not in registry:
+        raise UserError(f"{kind}.name is {name!r}{_nearest(name, registry)}; choose one of {', '.join(registry)}")
+    fields = {f.name: f.default for f in dataclasses.fields(registry[name])}
+    return {"name": name, **_fill(fields, hyperparameters, f"{kind} {name!r}")}
+
+
+def _fill(defaults, given, where):
+    for key in given:
+        if key not in defaults:
+            raise UserError(f"{where} has no key {key!r}{_nearest(key, defaults)}")
+    filled = {}
+    for key, default in defaults.items():
+        value = given.get(key, default)
+        if isinstance(default, Mapping) and default and isinstance(value, Mapping):
+            value = _fill(default, value, key)
+        elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        filled[key] = value
+    return filled
+
+
+def _nearest(key, valid):
+    near = difflib.get_close_matches(key, list(valid), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def unknown_key(config: ConfigDict, path: str) -> str | None:
+    """A one-line complaint if ``path`` (dotted) is no key of ``config``, naming the nearest valid one."""
+    block, seen = config, []
+    for part in path.split("."):
+        if not isinstance(block, ConfigDict):
+            return f"config.{path}: config.{'.'.join(seen)} is a value, not a block"
+        if part not in block:
+            near = difflib.get_close_matches(part, list(block), n=1, cutoff=0.0)
+            nearest = f"; the nearest is config.{'.'.join([*seen, near[0]])}" if near else ""
+            return f"config.{path} does not exist{nearest}"
+        block = block[part]
+        seen.append(part)
+    return None
+
+
+def validate(config: ConfigDict) -> None:
+    """Raise UserError naming the first wrong key, type or value; touches no data and no device."""
+    extra = {k: config[k].to_dict() for k in config if k not in TOP and isinstance(config[k], ConfigDict)}
+    _check_block(config, {**TOP, **{k: STAGE for k in extra}}, "config")
+    if not config.stages:
+        raise UserError(f"config.stages is empty; name at least one of {', '.join(extra) or 'your stage blocks'}")
+    for name in config.stages:
+        if name not in extra:
+            raise UserError(
+                f"config.stages names {name!r}{_nearest(name, extra)}; the stage blocks are {', '.join(extra)}"
+            )
+    if len(set(config.stages)) != len(config.stages):
+        raise UserError(f"config.stages is {config.stages}; each stage can stand in it once")
+    for name in config.stages:
+        _validate_stage(config[name], f"config.{name}")
+    _one_of(config.precision, PRECISIONS, "config.precision")
+    _at_least(config.num_seeds, 1, "config.num_seeds")
+    _at_least(config.seed, 0, "config.seed")
+    _at_least(config.data.subset_seed, 0, "config.data.subset_seed")
+    _at_least(config.data.crop_padding, 0, "config.data.crop_padding")
+    _at_least(config.data.imbalance_ratio, 1, "config.data.imbalance_ratio")
+    if not 0 <= config.data.validation_fraction < 1:
+        raise UserError(f"config.data.validation_fraction is {config.data.validation_fraction}; it must lie in [0, 1)")
+    if len(config.data.mean) != len(config.data.std) or not all(s > 0 for s in config.data.std):
+        raise UserError("config.data.mean and config.data.std need one entry per channel, std positive")
+    for key in ("eval.every_epochs", "eval.batch_size", "log.every_steps", "checkpoint.every_steps", "checkpoint.keep"):
+        block, field = key.split(".")
+        _at_least(config[block][field], 1, f"config.{key}")
+
+
+def _validate_stage(block, where):
+    from gcl_jax.optim import epoch_learning_rates
+
+    _at_least(block.epochs, 1, f"{where}.epochs")
+    _at_least(block.batch_size, 1, f"{where}.batch_size")
+    _one_of(block.bn, ("train", "frozen", "stats_only"), f"{where}.bn")
+    build_method(block.method.to_dict(), f"{where}.method")
+    build_sampler(block.sampler.to_dict(), f"{where}.sampler")
+    opt = block.optimizer
+    if not opt.learning_rate > 0:
+        raise UserError(f"{where}.optimizer.learning_rate is {opt.learning_rate}; it must be positive")
+    if not 0 <= opt.momentum < 1:
+        raise UserError(f"{where}.optimizer.momentum is {opt.momentum}; it must lie in [0, 1)")
+    _at_least(opt.weight_decay, 0, f"{where}.optimizer.weight_decay")
+    _at_least(opt.clip_norm, 0, f"{where}.optimizer.clip_norm")
+    with _naming(f"{where}.optimizer."):
+        epoch_learning_rates(epochs=block.epochs, **schedule_fields(opt))
+
+
+def schedule_fields(opt: Mapping) -> dict:
+    """The entries of an optimiser block that `optim.epoch_learning_rates` takes."""
+    keys = ("learning_rate", "schedule", "warmup_percent", "boundaries_percent", "decay_factors")
+    return {key: opt[key] for key in keys}
+
+
+def build_method(block: Mapping, where: str = "method"):
+    """The method that a block describes; UserError names the culprit under ``where``."""
+    return _build(METHODS, block, where)
+
+
+def build_sampler(block: Mapping, where: str = "sampler"):
+    """The sampler that a block describes; UserError names the culprit under ``where``."""
+    return _build(SAMPLERS, block, where)
+
+
+def _build(registry, block, where):
+    name = block.get("name")
+    if name not in registry:
+        raise UserError(f"{where}.name is {name!r}{_nearest(str(name), registry)}; choose one of {', '.join(registry)}")
+    fields = {f.name: f.default for f in dataclasses.fields(registry[name])}
+    _check_block(block, {"name": "", **fields}, where)
+    with _naming(f"{where}."):
+        return registry[name](**{k: v for k, v in block.items() if k != "name"})
+
+
+class _naming:
+    """Put the config path in front of a UserError raised by code that does not know it."""
+
+    def __init__(self, prefix):
+        self.prefix = prefix
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if kind is not None and issubclass(kind, UserError):
+            raise UserError(f"{self.prefix}{error}") from None
+
+
+def _check_block(block, defaults, where):
+    for key in block:
+        if key not in defaults:
+            raise UserError(f"{where} has no key {key!r}{_nearest(key, defaults)}")
+    for key, default in defaults.items():
+        if key not in block:
+            raise UserError(f"{where}.{key} is missing; build the config with gcl_jax.config, which fills every key")
+        value = block[key]
+        if isinstance(default, Mapping):
+            if not isinstance(value, Mapping | ConfigDict):
+                raise UserError(f"{where}.{key} is {value!r}; it must be a block of keys")
+            if default:
+                _check_block(value, default, f"{where}.{key}")
+        else:
+            _check_type(value, default, f"{where}.{key}")
+
+
+def _check_type(value, default, where):
+    kinds = {float: (float, int), int: (int,), str: (str,), bool: (bool,), tuple: (tuple, list)}[type(default)]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
+        raise UserError(f"{where} is {value!r}; it must be a {type(default).__name__}")
+    if isinstance(default, float) and value != value:
+        raise UserError(f"{where} is NaN; give a number")
+
+
+def _one_of(value, allowed, where):
+    if value not in allowed:
+        raise UserError(f"{where} is {value!r}{_nearest(str(value), allowed)}; choose one of {', '.join(allowed)}")
+
+
+def _at_least(value, least, where):
+    if not value >= least:
+        raise UserError(f"{where} is {value}; it must be at least {least}")
+
+
+def training_keys(config: ConfigDict, upto: str) -> dict:
+    """What determines the parameters at the end of stage ``upto``: data, model, seed, precision, stages so far."""
+    resolved = config.to_dict()
+    kept = {k: v for k, v in resolved.items() if k in TOP and k not in NOT_TRAINING}
+    kept["data"] = {k: v for k, v in resolved["data"].items() if k not in NOT_TRAINING_DATA}
+    for name in config.stages[: config.stages.index(upto) + 1]:
+        kept[name] = resolved[name]
+    return kept
+
+
+def stage_key(keys: Mapping, fingerprint: str) -> str:
+    """Hash of `training_keys` and the data's fingerprint; two stages with one key hold the same parameters."""
+    text = json.dumps([keys, fingerprint], sort_keys=True, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def differences(old: Mapping, new: Mapping, where: str = "config") -> list[str]:
+    """Dotted keys whose values differ, as "config.a.b: OLD -> NEW"."""
+    found = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{where}.{key}")
+        elif json.dumps(a, default=list) != json.dumps(b, default=list):
+            found.append(f"{where}.{key}: {a} -> {b}")
+    return found

@@ -1,0 +1,50 @@
+"""Data: sources that read, the long-tailed cut, and two loaders with one contract.
+
+A loader has ``arrays(split)``, ``fetch(arrays, item)`` (pure, inside the step) and
+``items(split, plan)``; both deliver the same uint8 images for the same plan.
+"""
+
+import importlib
+
+from jax.sharding import Mesh
+
+from gcl_jax.data.dataset import Dataset, Source, Split, cut
+from gcl_jax.errors import UserError
+
+# Modules by name, imported when used: TensorFlow stays out of runs that do not need it.
+SOURCES = {"digits": "gcl_jax.data.digits", "arrays": "gcl_jax.data.arrays", "tfds": "gcl_jax.data.tfds"}
+LOADERS = {"device": ("gcl_jax.data.device", "DeviceLoader"), "host": ("gcl_jax.data.host", "HostLoader")}
+
+
+def load(
+    *,
+    source: str,
+    name: str,
+    path: str,
+    profile: str,
+    imbalance_ratio: float,
+    subset_seed: int,
+    validation_fraction: float,
+) -> Dataset:
+    """Read a source and cut its long-tailed training subset."""
+    if source not in SOURCES:
+        raise UserError(f"data.source is {source!r}; choose one of {', '.join(SOURCES)}")
+    found = importlib.import_module(SOURCES[source]).read(name, path)
+    return cut(
+        found,
+        profile=profile,
+        imbalance_ratio=imbalance_ratio,
+        subset_seed=subset_seed,
+        validation_fraction=validation_fraction,
+    )
+
+
+def make_loader(name: str, dataset: Dataset, mesh: Mesh):
+    """The loader ``name`` ("device" or "host") over ``dataset``."""
+    if name not in LOADERS:
+        raise UserError(f"data.loader is {name!r}; choose one of {', '.join(LOADERS)}")
+    module, cls = LOADERS[name]
+    return getattr(importlib.import_module(module), cls)(dataset, mesh)
+
+
+__all__ = ["Dataset", "LOADERS", "SOURCES", "Source", "Split", "cut", "load", "make_loader"]

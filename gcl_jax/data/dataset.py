@@ -1,0 +1,169 @@
+"""The data set that training sees: splits, counts and the long-tailed cut."""
+
+import dataclasses
+import functools
+import hashlib
+
+import numpy as np
+
+from gcl_jax import longtail
+from gcl_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Images uint8[N, H, W, c] and labels int32[N]."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, positions: np.ndarray) -> "Split":
+        """The images at ``positions``, in that order."""
+        return Split(self.images[positions], self.labels[positions])
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What a reader found, before any subset is cut.
+
+    ``positions`` are places in the published training set when the training split is already a
+    long-tailed pack in the order drawn; None when it is the whole set in its published order.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    positions: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Splits {"train", "test"[, "validation"]} with the class counts of training.
+
+    ``positions`` int64: where the training subset stood in the published training set (before a
+    validation part was taken from it).
+    """
+
+    name: str
+    splits: dict[str, Split]
+    class_names: tuple[str, ...]
+    positions: np.ndarray
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @functools.cached_property
+    def counts(self) -> np.ndarray:
+        """Training images per class, int64[C]."""
+        return longtail.class_counts(self.splits["train"].labels, self.num_classes)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over every split's pixels and labels: two runs with the same one saw the same data."""
+        digest = hashlib.sha256()
+        for name, split in sorted(self.splits.items()):
+            digest.update(name.encode())
+            digest.update(str(split.images.shape).encode())
+            digest.update(np.ascontiguousarray(split.images))
+            digest.update(np.ascontiguousarray(split.labels, "<i4"))
+        return digest.hexdigest()
+
+    def describe(self) -> dict:
+        """Sizes, counts and hashes for result.json."""
+        counts = self.counts
+        return {
+            "name": self.name,
+            **{f"num_{name}": len(split) for name, split in self.splits.items()},
+            "num_classes": self.num_classes,
+            "class_counts": counts.tolist(),
+            "imbalance_ratio": float(counts.max() / counts.min()),
+            "subset_sha256": longtail.subset_sha256(self.positions),
+            "fingerprint": self.fingerprint,
+        }
+
+
+def cut(
+    source: Source,
+    *,
+    profile: str,
+    imbalance_ratio: float,
+    subset_seed: int = 0,
+    validation_fraction: float = 0.0,
+) -> Dataset:
+    """Cut the long-tailed training subset, then take the validation part from it by class.
+
+    ``profile`` is "exponential", "step", or "none" for the data as they are. The largest class of a
+    profile has N / C images (LDAM); of a pack, as many as its own largest class.
+
+    Raises UserError for arrays that do not fit together, an empty class, or too few images.
+    """
+    check(source)
+    num_classes = len(source.class_names)
+    train = source.train
+    pack = source.positions is not None
+    if profile == "none":
+        chosen = np.arange(len(train))
+    elif profile in longtail.PROFILES:
+        own = longtail.class_counts(train.labels, num_classes)
+        num_max = float(own.max()) if pack else len(train) / num_classes
+        counts = longtail.PROFILES[profile](num_max, num_classes, imbalance_ratio)
+        if pack:
+            chosen = longtail.take_first(train.labels, counts)
+        else:
+            chosen = longtail.select_long_tail(train.labels, counts, subset_seed)
+    else:
+        raise UserError(f"data.profile is {profile!r}; choose one of 'exponential', 'step', 'none'")
+    positions = source.positions[chosen] if pack else chosen
+    splits = {"train": train.take(chosen), "test": source.test}
+    if validation_fraction:
+        kept, held = longtail.hold_out(splits["train"].labels, validation_fraction, subset_seed)
+        if not len(held):
+            raise UserError(f"data.validation_fraction {validation_fraction:g} holds out no image: raise it, or use 0")
+        splits |= {"train": splits["train"].take(kept), "validation": splits["train"].take(held)}
+    return Dataset(source.name, splits, source.class_names, np.asarray(positions, np.int64))
+
+
+def check(source: Source) -> None:
+    """Raise UserError, naming the array, unless images, labels and classes fit together."""
+    num_classes = len(source.class_names)
+    for part, split in (("train", source.train), ("test", source.test)):
+        x, y = f"{source.name}: x_{part}", f"{source.name}: y_{part}"
+        if split.images.dtype != np.uint8:
+            raise UserError(
+                f"{x} has dtype {split.images.dtype}; images must be uint8, 0..255 (convert them: NaN and scale "
+                "cannot be guessed)"
+            )
+        if split.images.ndim != 4 or split.images.shape[-1] not in (1, 3):
+            raise UserError(f"{x} has shape {split.images.shape}; it must be [N, height, width, 1 or 3]")
+        if split.labels.shape != (len(split.images),):
+            raise UserError(f"{y} has shape {split.labels.shape} but {x} holds {len(split.images)} images")
+        if not np.issubdtype(split.labels.dtype, np.integer):
+            raise UserError(f"{y} has dtype {split.labels.dtype}; labels must be integers 0..{num_classes - 1}")
+        if len(split) == 0:
+            raise UserError(f"{x} is empty")
+        bad = np.flatnonzero((split.labels < 0) | (split.labels >= num_classes))
+        if len(bad):
+            raise UserError(
+                f"{y}[{bad[0]}] is {split.labels[bad[0]]}, outside 0..{num_classes - 1} "
+                f"({len(bad)} labels are; there are {num_classes} classes)"
+            )
+    if source.train.images.shape[1:] != source.test.images.shape[1:]:
+        raise UserError(
+            f"{source.name}: training images are {source.train.images.shape[1:]} but test images "
+            f"{source.test.images.shape[1:]}: bring them to one size"
+        )
+    empty = np.flatnonzero(longtail.class_counts(source.train.labels, num_classes) == 0)
+    if len(empty):
+        raise UserError(
+            f"{source.name}: class {empty[0]} ({source.class_names[empty[0]]}) has no training image: "
+            "number the classes 0..C-1 without gaps, each with at least one image"
+        )
+    if source.positions is not None and len(source.positions) != len(source.train):
+        raise UserError(
+            f"{source.name}: index_train has {len(source.positions)} entries for {len(source.train)} training images"
+        )

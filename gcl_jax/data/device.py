@@ -1,0 +1,37 @@
+"""The device loader: the whole data set on the accelerator, batches gathered inside the jitted step."""
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from gcl_jax import mesh as mesh_lib
+from gcl_jax.data.dataset import Dataset
+
+
+class DeviceLoader:
+    """Batches by index: uint8 images and labels live on every device, a step receives int32 indices."""
+
+    def __init__(self, dataset: Dataset, mesh: Mesh):
+        self._items = mesh_lib.over_batch(mesh)
+        place = mesh_lib.replicated(mesh)
+        self._arrays = {
+            name: jax.device_put({"image": split.images, "label": split.labels.astype(np.int32)}, place)
+            for name, split in dataset.splits.items()
+        }
+
+    def arrays(self, split: str) -> dict[str, jax.Array]:
+        """Resident arrays of a split, an argument of the step."""
+        return self._arrays[split]
+
+    @staticmethod
+    def fetch(arrays: dict, item: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Inside the step: int32[B] -> (uint8 [B, H, W, c], int32[B])."""
+        return arrays["image"][item], arrays["label"][item]
+
+    def items(self, split: str, plan: dict[str, np.ndarray]) -> Iterator[dict[str, jax.Array]]:
+        """One item per row of the plan {stream: int32[steps, B]}."""
+        del split
+        for step in range(len(next(iter(plan.values())))):
+            yield jax.device_put({name: rows[step] for name, rows in plan.items()}, self._items)

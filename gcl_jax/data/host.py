@@ -1,0 +1,60 @@
+"""The host loader: a tf.data pipeline over the same index plans, for data that do not fit the accelerator.
+
+The sampler's class weights reach it through the plan, whose rows were drawn with them; batches
+equal the device loader's bit for bit, since crop and flip happen in the jitted step for both.
+"""
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from gcl_jax import mesh as mesh_lib
+from gcl_jax.data.dataset import Dataset
+from gcl_jax.errors import UserError
+
+PREFETCH = 4  # batches; the pipeline only has to hide one gather
+
+
+class HostLoader:
+    """Batches by value: tf.data gathers uint8 images on the host ahead of the step."""
+
+    def __init__(self, dataset: Dataset, mesh: Mesh):
+        try:
+            import tensorflow as tf
+        except ImportError as error:
+            raise UserError(
+                "data.loader='host' needs TensorFlow: pip install 'gcl_jax[tf]', or use --config.data.loader=device"
+            ) from error
+        tf.config.set_visible_devices([], "GPU")  # the accelerator is JAX's
+        self._tf = tf
+        self._sharding = mesh_lib.over_batch(mesh)
+        with tf.device("CPU"):
+            self._tensors = {
+                name: (tf.constant(split.images), tf.constant(split.labels.astype(np.int32)))
+                for name, split in dataset.splits.items()
+            }
+
+    def arrays(self, split: str) -> dict[str, jax.Array]:
+        """Nothing is resident."""
+        del split
+        return {}
+
+    @staticmethod
+    def fetch(arrays: dict, item: dict) -> tuple[jax.Array, jax.Array]:
+        """Inside the step: the batch is there already."""
+        del arrays
+        return item["image"], item["label"]
+
+    def items(self, split: str, plan: dict[str, np.ndarray]) -> Iterator[dict[str, dict[str, jax.Array]]]:
+        """One item per row of the plan {stream: int32[steps, B]}, prefetched."""
+        tf = self._tf
+        images, labels = self._tensors[split]
+
+        def gather(rows):
+            return {name: {"image": tf.gather(images, i), "label": tf.gather(labels, i)} for name, i in rows.items()}
+
+        pipeline = tf.data.Dataset.from_tensor_slices(plan).map(gather, tf.data.AUTOTUNE, deterministic=True)
+        for batch in pipeline.prefetch(PREFETCH).as_numpy_iterator():
+            yield jax.device_put(batch, self._sharding)

@@ -1,0 +1,93 @@
+"""Evaluation: every example of a split once, in a few fixed-shape batches."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gcl_jax.data.augment import Augment
+from gcl_jax.methods.base import Apply, ClassStats, Method
+from gcl_jax.metrics import Predictions
+
+Tree = Any
+
+
+def make_eval_step(
+    apply: Apply,
+    method: Method,
+    augment: Augment,
+    fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
+    logit_adjustment: float = 0.0,
+) -> Callable:
+    """Build the jitted ``step(variables, stats, arrays, item) -> Predictions fields, [B] each``.
+
+    ``variables`` is (params, batch_stats, method_state). Post-hoc logit adjustment subtracts
+    tau * log(prior) (Menon et al. 2021, eq. 9); tau = 0 is off.
+    """
+
+    def step(variables: tuple, stats: ClassStats, arrays: Tree, item: Tree) -> dict[str, jax.Array]:
+        images, labels = fetch(arrays, item)
+        batch = {"image": augment.evaluate(images)}
+        out, _, _ = method.forward(apply, *variables, batch, train=False)
+        logits = method.logits(out)
+        if logit_adjustment:
+            logits = logits - logit_adjustment * jnp.log(stats.counts / jnp.sum(stats.counts))
+        log_p = jax.nn.log_softmax(logits)
+        of_label = jnp.take_along_axis(logits, labels[:, None], axis=1)
+        return {
+            "label": labels,
+            "predicted": jnp.argmax(logits, axis=1),
+            "rank": jnp.sum(logits > of_label, axis=1),
+            "nll": -jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0],
+            "confidence": jnp.exp(jnp.max(log_p, axis=1)),
+        }
+
+    return jax.jit(step)
+
+
+def make_feature_step(apply: Apply, augment: Augment, fetch: Callable) -> Callable:
+    """Build the jitted ``step(params, batch_stats, arrays, item) -> (features [B, D], labels [B])``."""
+
+    def step(params: Tree, batch_stats: Tree, arrays: Tree, item: Tree) -> tuple[jax.Array, jax.Array]:
+        images, labels = fetch(arrays, item)
+        return apply(params, batch_stats, augment.evaluate(images), False)[0]["features"], labels
+
+    return jax.jit(step)
+
+
+def whole_split(num: int, batch_size: int) -> np.ndarray:
+    """A plan that visits 0..num-1 in order, int32[batches, batch_size]; the last row is padded with 0.
+
+    >>> whole_split(3, 2).tolist()
+    [[0, 1], [2, 0]]
+    """
+    rows = -(-num // batch_size)
+    return np.pad(np.arange(num, dtype=np.int32), (0, rows * batch_size - num)).reshape(rows, batch_size)
+
+
+def run(step: Callable, loader: Any, split: str, num: int, batch_size: int) -> Any:
+    """Apply ``step(arrays, item) -> pytree of [B, ...]`` to a whole split: numpy arrays of length ``num``, padding cut off."""
+    arrays = loader.arrays(split)
+    plan = {"eval": whole_split(num, batch_size)}
+    batches = [step(arrays, item["eval"]) for item in loader.items(split, plan)]
+    # Fetched after the last dispatch, so that the device never waits for the host.
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:num], *jax.device_get(batches))
+
+
+def predict(step: Callable, variables: tuple, stats: ClassStats, loader: Any, split: str, num: int, batch_size: int):
+    """`Predictions` of a whole split."""
+    return Predictions(**run(lambda arrays, item: step(variables, stats, arrays, item), loader, split, num, batch_size))
+
+
+def class_means(
+    step: Callable, params: Tree, batch_stats: Tree, loader: Any, labels: np.ndarray, num_classes: int, batch_size: int
+) -> np.ndarray:
+    """Mean feature of each class over the training set in eval mode, float64[C, D]."""
+    features, seen = run(
+        lambda arrays, item: step(params, batch_stats, arrays, item), loader, "train", len(labels), batch_size
+    )
+    sums = np.zeros((num_classes, features.shape[1]))
+    np.add.at(sums, seen, features.astype(np.float64))
+    return sums / np.bincount(seen, minlength=num_classes)[:, None]

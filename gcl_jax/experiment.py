@@ -1,0 +1,149 @@
+"""A run: the stages in order, for every seed, and result.json."""
+
+import json
+from collections.abc import Sequence
+
+import jax
+from etils import epath
+from ml_collections import ConfigDict
+
+from gcl_jax import checkpoint, data, logs, metrics, results
+from gcl_jax import config as config_lib
+from gcl_jax import mesh as mesh_lib
+from gcl_jax.data import Dataset
+from gcl_jax.errors import UserError
+from gcl_jax.stage import Stage
+from gcl_jax.trainer import run_stage
+
+MATMUL = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "default"}
+
+
+def run(config: ConfigDict, workdir: str, *, overrides: Sequence[str] = (), eval_only: bool = False) -> dict:
+    """Train every stage of ``config`` in ``workdir`` (or go on where it stands) and return result.json.
+
+    With ``num_seeds`` > 1 each seed has a folder of its own, equal to the run of that seed alone,
+    and the result holds all of them with mean and standard deviation. A finished run returns its
+    result at once. ``eval_only`` evaluates what is there with today's eval and posthoc keys and
+    writes eval.json instead.
+
+    Raises UserError for a bad config, bad data, or a workdir of another run.
+    """
+    config_lib.validate(config)
+    root = epath.Path(workdir).expanduser().absolute()
+    names = stages_to_run(config)
+    with jax.default_matmul_precision(MATMUL[config.precision]), jax.debug_nans(config.debug_nans):
+        loader = _Lazy(config)
+        if not eval_only:
+            claim(root, config, names)
+        seeds = range(config.seed, config.seed + config.num_seeds)
+        folders = {s: root if config.num_seeds == 1 else root / f"seed_{s}" for s in seeds}
+        one = _evaluate_one if eval_only else _run_one
+        each = {f"seed_{s}": one(loader, config, names, s, folder, overrides) for s, folder in folders.items()}
+    if config.num_seeds == 1:
+        return each[f"seed_{config.seed}"]
+    whole = {"across_seeds": results.across_seeds(each), "seeds": each}
+    logs.write_json(root / ("eval.json" if eval_only else "result.json"), whole)
+    return whole
+
+
+def stages_to_run(config: ConfigDict) -> tuple[str, ...]:
+    """The stages from the last one on that starts from somewhere else: what comes before it is not needed."""
+    first = max((i for i, name in enumerate(config.stages) if config[name].init_from), default=0)
+    return config.stages[first:]
+
+
+class _Lazy:
+    """Data and compiled stages, made when first needed and then shared by all seeds."""
+
+    def __init__(self, config: ConfigDict):
+        self._config, self._stages = config, {}
+        self._dataset = self._loader = None
+
+    @property
+    def dataset(self) -> Dataset:
+        if self._dataset is None:
+            keys = ("source", "name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction")
+            self._dataset = data.load(**{key: self._config.data[key] for key in keys})
+        return self._dataset
+
+    def stage(self, name: str) -> Stage:
+        if name not in self._stages:
+            mesh = mesh_lib.make_mesh()
+            if self._loader is None:
+                self._loader = data.make_loader(self._config.data.loader, self.dataset, mesh)
+            self._stages[name] = Stage(self._config, name, self.dataset, self._loader, mesh)
+        return self._stages[name]
+
+
+def claim(root: epath.Path, config: ConfigDict, names: Sequence[str]) -> None:
+    """Write config.json, or raise UserError with the training keys in which ``root`` holds another run."""
+    file = root / "config.json"
+    keys = config_lib.training_keys(config, config.stages[-1])
+    for skipped in set(config.stages) - set(names):
+        del keys[skipped]
+    keys = json.loads(results.to_json(keys | {"stages": names, "num_seeds": config.num_seeds}))
+    if file.exists():
+        differing = config_lib.differences(json.loads(file.read_text())["training"], keys)
+        if differing:
+            raise UserError(
+                f"{root} holds a run of another config ({'; '.join(differing)}): choose another --workdir, or give "
+                "the config it was started with"
+            )
+    root.mkdir(parents=True, exist_ok=True)
+    logs.write_json(file, {"training": keys, "config": config.to_dict()})
+
+
+def _run_one(lazy, config, names, seed, folder, overrides) -> dict:
+    file = folder / "result.json"
+    if file.exists():
+        logs.say(f"{folder} is finished already; its result:")
+        result = json.loads(file.read_text())
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        done, before = {}, None
+        for name in names:
+            done[name] = run_stage(lazy.stage(name), seed, folder, before)
+            before = name
+        result = {
+            "config": config.to_dict(),
+            "overrides": list(overrides),
+            "seed": seed,
+            **results.environment(),
+            "data": lazy.dataset.describe(),
+            "stages": done,
+            "final": done[names[-1]]["final"],
+        }
+        logs.write_json(file, result)
+    logs.say(results.format_table(result))
+    return result
+
+
+def _evaluate_one(lazy, config, names, seed, folder, overrides) -> dict:
+    done = {}
+    for name in names:
+        stage = lazy.stage(name)
+        if not (folder / name / "checkpoints").exists():
+            continue
+        variables, _, step = checkpoint.read_variables(folder / name / "checkpoints")
+        state = (variables["params"], variables["batch_stats"], variables["method_state"])
+        found = stage.evaluate(state, stage.stats())
+        done[name] = {
+            "step": step,
+            "epochs": step // stage.settings.steps_per_epoch,
+            "final": {split: metrics.summarize(p, lazy.dataset.counts) for split, p in found.items()},
+            "best": {},
+        }
+    if not done:
+        raise UserError(f"--eval_only: {folder} holds no checkpoint of {', '.join(names)}; train first")
+    result = {
+        "config": config.to_dict(),
+        "overrides": list(overrides),
+        "seed": seed,
+        **results.environment(),
+        "data": lazy.dataset.describe(),
+        "stages": done,
+        "final": list(done.values())[-1]["final"],
+    }
+    logs.write_json(folder / "eval.json", result)
+    logs.say(results.format_table(result))
+    return result

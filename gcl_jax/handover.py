@@ -1,0 +1,77 @@
+"""Where a stage's parameters come from: the stage before, another run, or a published checkpoint."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from etils import epath
+from flax import traverse_util
+
+from gcl_jax import checkpoint
+from gcl_jax.errors import UserError
+from gcl_jax.models import torch_names
+
+
+def load(init_from: str, stage_before: str | None) -> dict:
+    """Variables {"params", "batch_stats", ...} of numpy arrays from ``init_from``.
+
+    An ``.npz`` holds a torch state dict by name (see `models.torch_names`). A folder is a stage's
+    own, or a run's workdir, of which the stage called ``stage_before`` is taken, or its only one.
+
+    Raises UserError when there is nothing to load there.
+    """
+    path = epath.Path(init_from).expanduser()
+    if not path.exists():
+        raise UserError(f"init_from: there is no {path}")
+    if path.suffix == ".npz":
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as npz:
+            return torch_names.from_torch({name: npz[name] for name in npz.files})
+    if not (path / "checkpoints").exists():
+        stages = sorted(p.parent.name for p in path.glob("*/checkpoints"))
+        if stage_before in stages:
+            path = path / stage_before
+        elif len(stages) == 1:
+            path = path / stages[0]
+        else:
+            raise UserError(
+                f"init_from: {path} holds {'the stages ' + ', '.join(stages) if stages else 'no checkpoints'}; name the "
+                "folder of one stage, such as DIR/representation"
+            )
+    return checkpoint.read_variables(path / "checkpoints")[0]
+
+
+def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]], bool], origin: str) -> dict:
+    """``fresh`` variables with everything that ``inherits(path)`` accepts taken from ``found``.
+
+    Parameters and batch statistics keep their fresh values where ``inherits`` says no. Raises
+    UserError naming the first array that is missing or has another shape, and the first
+    backbone array of ``found`` that would be left unused.
+    """
+    result = {}
+    for collection in ("params", "batch_stats"):
+        new, old = (traverse_util.flatten_dict(dict(v.get(collection, {}))) for v in (fresh, found))
+        for path in new:
+            if not inherits(path):
+                continue
+            name = "/".join(path)
+            if path not in old:
+                raise UserError(f"{origin} has no {collection} {name}: it is of another model or head")
+            if np.shape(old[path]) != np.shape(new[path]):
+                raise UserError(
+                    f"{origin}: {name} has shape {np.shape(old[path])}, the model needs {np.shape(new[path])}"
+                )
+            new[path] = np.asarray(old[path])
+        unused = [path for path in old if path not in new and inherits(path)]
+        if unused:
+            raise UserError(f"{origin} holds {'/'.join(unused[0])}, for which the model has no place")
+        result[collection] = traverse_util.unflatten_dict(new)
+    return result
+
+
+def digest(variables: Mapping) -> str:
+    """SHA-256 over names and values: the identity of what a stage started from."""
+    state = hashlib.sha256()
+    for path, leaf in sorted(traverse_util.flatten_dict(dict(variables)).items()):
+        state.update("/".join(path).encode())
+        state.update(np.ascontiguousarray(leaf))
+    return state.hexdigest()

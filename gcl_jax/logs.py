@@ -1,0 +1,88 @@
+"""What a run tells: JSON lines (the truth), TensorBoard through clu, a progress bar, plain lines."""
+
+import json
+import sys
+from collections.abc import Mapping
+
+from etils import epath
+from tqdm import tqdm
+
+
+def say(text: str) -> None:
+    """Print a line above the progress bar, if there is one."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def write_json(path: epath.Path, value: object) -> None:
+    """Write JSON so that a reader sees the whole file or the old one, never a part."""
+    temporary = path.parent / f".{path.name}.tmp"
+    temporary.write_text(json.dumps(value, indent=1, default=list, allow_nan=False) + "\n")
+    temporary.replace(path)
+
+
+class MetricsLog:
+    """``metrics.jsonl``: one line per logged step, each exactly once whatever was killed and resumed.
+
+    Lines carry no wall time, so that a resumed run's file equals an undisturbed one's.
+    """
+
+    def __init__(self, path: epath.Path):
+        self._path = path
+        self._writer = None
+
+    def cut_back(self, stage: str, step: int) -> None:
+        """Drop the lines of ``stage`` after ``step``, and a last line that a kill left unfinished."""
+        if not self._path.exists():
+            return
+        text = self._path.read_text()
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        records = [(line, json.loads(line)) for line in lines]
+        kept = [line for line, record in records if record["stage"] != stage or record["step"] <= step]
+        temporary = self._path.parent / f".{self._path.name}.tmp"
+        temporary.write_text("".join(line + "\n" for line in kept))
+        temporary.replace(self._path)
+
+    def write(self, record: Mapping) -> None:
+        """Append one line; it is with the operating system when this returns."""
+        with self._path.open("a") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+
+    def read(self, stage: str) -> list[dict]:
+        """The records of ``stage``, in order."""
+        if not self._path.exists():
+            return []
+        records = map(json.loads, self._path.read_text().splitlines())
+        return [record for record in records if record["stage"] == stage]
+
+
+class TensorBoard:
+    """Scalars for TensorBoard through clu; without TensorFlow one printed line, and JSON lines go on."""
+
+    def __init__(self, folder: epath.Path, enabled: bool):
+        self._writer = None
+        if enabled:
+            try:
+                # clu's writers import TensorFlow (seconds), so only here.
+                from clu import metric_writers
+
+                self._writer = metric_writers.SummaryWriter(str(folder))
+            except ImportError as error:
+                say(
+                    f"TensorBoard is off: {error.name} is not installed (pip install 'gcl_jax[tf]'); metrics.jsonl goes on"
+                )
+
+    def write(self, step: int, scalars: Mapping[str, object]) -> None:
+        """Write the numbers among ``scalars`` at ``step``."""
+        if self._writer:
+            self._writer.write_scalars(step, {k: v for k, v in scalars.items() if isinstance(v, int | float)})
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self._writer:
+            self._writer.close()
+
+
+def progress(stage: str, start: int, total: int) -> tqdm:
+    """A bar with rate and time left; silent when the output is no terminal."""
+    return tqdm(total=total, initial=start, desc=stage, unit="step", disable=None, dynamic_ncols=True, leave=False)

@@ -1,0 +1,199 @@
+"""The field's vocabulary: imbalance profiles, long-tailed subsets, priors, cloud sizes, shots.
+
+Pure numpy on class counts; nothing here knows about images, models or config. Classes
+are numbered as in the data set; `counts` is int64[C], the number of training images.
+"""
+
+import hashlib
+
+import numpy as np
+
+from gcl_jax.errors import UserError
+
+
+def exponential_counts(num_max: float, num_classes: int, imbalance_ratio: float) -> np.ndarray:
+    """Images kept per class, int64[C]: n_j = int(n_max * ratio^(-j / (C - 1))) (LDAM, CIFAR-LT).
+
+    >>> exponential_counts(5000, 10, 100).tolist()
+    [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
+    """
+    _check_profile(num_max, num_classes, imbalance_ratio)
+    mu = 1 / imbalance_ratio
+    # The exact expression of the published code: another order of operations truncates differently.
+    return np.array([int(num_max * mu ** (j / max(num_classes - 1.0, 1.0))) for j in range(num_classes)], np.int64)
+
+
+def step_counts(num_max: float, num_classes: int, imbalance_ratio: float) -> np.ndarray:
+    """Images kept per class, int64[C]: the first C // 2 classes n_max, the others int(n_max / ratio).
+
+    >>> step_counts(5000, 4, 100).tolist()
+    [5000, 5000, 50, 50]
+    """
+    _check_profile(num_max, num_classes, imbalance_ratio)
+    half = num_classes // 2
+    return np.array([int(num_max)] * half + [int(num_max * (1 / imbalance_ratio))] * (num_classes - half), np.int64)
+
+
+def _check_profile(num_max, num_classes, imbalance_ratio):
+    if not imbalance_ratio >= 1:
+        raise UserError(f"imbalance_ratio is {imbalance_ratio}; it is n_max / n_min, so it must be at least 1")
+    if num_classes < 2:
+        raise UserError(f"a long-tailed profile needs at least 2 classes, not {num_classes}")
+    if int(num_max / imbalance_ratio) < 1:
+        raise UserError(
+            f"imbalance_ratio {imbalance_ratio:g} leaves the rarest class empty: the largest has {int(num_max)} "
+            f"images, so the ratio can be at most {int(num_max)}"
+        )
+
+
+PROFILES = {"exponential": exponential_counts, "step": step_counts}
+
+
+def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Images per class, int64[C].
+
+    >>> class_counts(np.array([0, 2, 2]), 3).tolist()
+    [1, 0, 2]
+    """
+    return np.bincount(labels, minlength=num_classes).astype(np.int64)
+
+
+def select_long_tail(labels: np.ndarray, counts: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Positions of the long-tailed subset, int64[sum(counts)], class by class in the order drawn.
+
+    The CIFAR-LT protocol (LDAM ``imbalance_cifar.py``): one legacy MT19937 stream shuffles
+    each class's positions in turn and the first n_j are kept, so the subset is bit-exact.
+
+    Raises UserError when a class has fewer images than ``counts`` asks for.
+
+    >>> select_long_tail(np.array([0, 1, 0, 1, 0]), np.array([2, 1])).tolist()
+    [4, 2, 1]
+    """
+    rng = np.random.RandomState(seed)
+    kept = []
+    for j, wanted in enumerate(counts):
+        positions = np.where(labels == j)[0]
+        _check_enough(j, len(positions), wanted)
+        rng.shuffle(positions)
+        kept.append(positions[:wanted])
+    return np.concatenate(kept).astype(np.int64)
+
+
+def take_first(labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Positions of the first n_j images of each class in file order, int64[sum(counts)].
+
+    For a pack that already holds a subset drawn by `select_long_tail`: its prefixes are
+    the subsets of every larger ratio. Raises UserError as `select_long_tail` does.
+
+    >>> take_first(np.array([0, 0, 0, 1, 1]), np.array([2, 1])).tolist()
+    [0, 1, 3]
+    """
+    kept = []
+    for j, wanted in enumerate(counts):
+        positions = np.where(labels == j)[0]
+        _check_enough(j, len(positions), wanted)
+        kept.append(positions[:wanted])
+    return np.concatenate(kept).astype(np.int64)
+
+
+def _check_enough(j, have, wanted):
+    if have < wanted:
+        raise UserError(
+            f"class {j} has {have} training images but the imbalance profile asks for {wanted}: choose a larger "
+            f"data.imbalance_ratio, or data.profile='none' to train on the data as they are"
+        )
+
+
+def subset_sha256(positions: np.ndarray) -> str:
+    """SHA-256 of the selected positions as little-endian int64, the subset's public name."""
+    return hashlib.sha256(np.ascontiguousarray(positions, "<i8").tobytes()).hexdigest()
+
+
+def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split positions by class into (kept, held out); every class keeps at least one image.
+
+    Each class gives round(fraction * n_j) images, at most n_j - 1. Both parts stay in file order.
+
+    >>> kept, held = hold_out(np.array([0] * 10 + [1]), 0.2, seed=0)
+    >>> len(kept), len(held)
+    (9, 2)
+    """
+    if not 0 <= fraction < 1:
+        raise UserError(f"data.validation_fraction is {fraction}; it must lie in [0, 1)")
+    rng = np.random.RandomState(seed)
+    held = np.zeros(len(labels), bool)
+    for j in np.unique(labels):
+        positions = rng.permutation(np.where(labels == j)[0])
+        held[positions[: min(int(round(fraction * len(positions))), len(positions) - 1)]] = True
+    return np.where(~held)[0], np.where(held)[0]
+
+
+def cloud_sizes(counts: np.ndarray, strategy: str = "log", exponent: float = 1 / 3) -> np.ndarray:
+    """Normalised cloud size of each class, float64[C] in [0, 1] (GCL eq. 9 and Table 3).
+
+    log:    delta_j = log n_max - log n_j
+    power:  delta_j = n_max^e - n_j^e
+    cosine: delta_j = cos(n_j / n_max * pi / 2)
+    and the returned value is delta_j / delta_max; all zeros when the data are balanced,
+    where delta_max = 0 and no class deserves a cloud.
+
+    >>> cloud_sizes(np.array([100, 10, 1])).round(3).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    n = np.asarray(counts, np.float64)
+    if (n < 1).any():
+        raise UserError(f"class {int(np.argmin(n))} has no training image: cloud sizes need at least one per class")
+    if strategy == "log":
+        delta = np.log(n.max()) - np.log(n)
+    elif strategy == "power":
+        if not exponent > 0:
+            raise UserError(f"cloud_exponent is {exponent}; it must be positive")
+        delta = n.max() ** exponent - n**exponent
+    elif strategy == "cosine":
+        delta = np.where(n == n.max(), 0.0, np.cos(n / n.max() * np.pi / 2))  # cos(pi/2) is 6e-17, not 0
+    else:
+        raise UserError(f"cloud_size is {strategy!r}; choose one of 'log', 'power', 'cosine'")
+    largest = delta.max()
+    return delta / largest if largest > 0 else np.zeros_like(delta)
+
+
+def class_priors(counts: np.ndarray) -> np.ndarray:
+    """pi_j = n_j / N, float64[C].
+
+    >>> class_priors(np.array([3, 1])).tolist()
+    [0.75, 0.25]
+    """
+    counts = np.asarray(counts, np.float64)
+    return counts / counts.sum()
+
+
+def shot_groups(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Many (> 100 training images), medium (20..100) and few (< 20) as bool[C] masks.
+
+    The rule of classifier-balancing's utils, used by most of the field.
+
+    >>> {k: v.tolist() for k, v in shot_groups(np.array([101, 100, 20, 19])).items()}
+    {'many': [True, False, False, False], 'medium': [False, True, True, False], 'few': [False, False, False, True]}
+    """
+    counts = np.asarray(counts)
+    return {"many": counts > 100, "medium": (counts >= 20) & (counts <= 100), "few": counts < 20}
+
+
+# Fixed index ranges of MiSLAS on classes sorted by falling count: number of classes -> two cuts.
+# The keys are its data sets: CIFAR-10, CIFAR-100, Places-LT, ImageNet-LT, iNaturalist 2018.
+MISLAS_CUTS = {10: (3, 7), 100: (36, 71), 365: (131, 288), 1000: (390, 835), 8142: (842, 4543)}
+
+
+def mislas_groups(counts: np.ndarray) -> dict[str, np.ndarray] | None:
+    """MiSLAS's many/medium/few by index range, as bool[C]; None where it defines no ranges for C classes.
+
+    >>> [int(m.sum()) for m in mislas_groups(np.arange(100, 0, -1)).values()]
+    [36, 35, 29]
+    """
+    counts = np.asarray(counts)
+    if len(counts) not in MISLAS_CUTS:
+        return None
+    first, second = MISLAS_CUTS[len(counts)]
+    rank = np.empty(len(counts), np.int64)
+    rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
+    return {"many": rank < first, "medium": (rank >= first) & (rank < second), "few": rank >= second}

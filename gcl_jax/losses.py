@@ -1,0 +1,145 @@
+"""Per-example losses of long-tailed recognition, as functions of arrays.
+
+No config, no state, no reduction: each returns float32[B], so that any loop, mixup or
+weighting can use them. Shapes: ``logits``/``cosine`` [B, C], ``labels`` int[B],
+``noise`` [B, C], ``cloud`` [C] (`longtail.cloud_sizes`). Logits of cosine heads are
+plain cosines in [-1, 1]; the scale s is applied here.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Softmax cross-entropy, float32[B]: -log softmax(logits)_y.
+
+    >>> cross_entropy(jnp.zeros((1, 4)), jnp.array([2])).round(4).tolist()
+    [1.3862999677658081]
+    """
+    log_p = jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
+    return -jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
+
+
+def focal(cross_entropy: jax.Array, gamma: float, *, detach: bool = False) -> jax.Array:
+    """Focal factor on a per-example cross-entropy, [B]: (1 - p)^gamma * CE with p = exp(-CE).
+
+    Lin et al. 2017. ``detach=True`` stops the gradient through the factor, as GCL's
+    published stage 2 does; LDAM's code does not.
+
+    >>> focal(jnp.array([0.6931472]), 1.0).round(4).tolist()
+    [0.34659999608993530]
+    """
+    if gamma == 0:
+        return cross_entropy
+    miss = -jnp.expm1(-cross_entropy)  # 1 - p without cancellation
+    factor = miss if gamma == 1 else jnp.maximum(miss, 1e-12) ** gamma
+    return (jax.lax.stop_gradient(factor) if detach else factor) * cross_entropy
+
+
+def ldam_margins(counts: np.ndarray, max_margin: float = 0.5) -> np.ndarray:
+    """LDAM's margins, float64[C]: m_j = max_margin * n_j^(-1/4) / max_k n_k^(-1/4) (Cao et al. 2019).
+
+    >>> ldam_margins(np.array([16, 1])).tolist()
+    [0.25, 0.5]
+    """
+    m = np.asarray(counts, np.float64) ** -0.25
+    return max_margin * m / m.max()
+
+
+def ldam(cosine: jax.Array, labels: jax.Array, margins: jax.Array, *, scale: float = 30.0) -> jax.Array:
+    """LDAM loss, [B]: CE(s * (cos_j - m_y [j = y])) (Cao et al. 2019, eq. 12).
+
+    >>> ldam(jnp.zeros((1, 2)), jnp.array([0]), jnp.zeros(2)).round(4).tolist()
+    [0.69309997558593750]
+    """
+    target = jax.nn.one_hot(labels, cosine.shape[1], dtype=cosine.dtype)
+    return cross_entropy(scale * (cosine - target * jnp.asarray(margins, cosine.dtype)[None]), labels)
+
+
+def gcl_noise(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """The cloud's Gaussian, float32[shape]: Normal(0, standard deviation 1/3), before the clamp.
+
+    Published GCL code: three standard deviations reach the clamp at 1, so E|eps| = 0.266.
+
+    >>> gcl_noise(jax.random.key(0), (2, 3)).shape
+    (2, 3)
+    """
+    return jax.random.normal(key, shape, jnp.float32) / 3
+
+
+def gcl_logits(cosine, labels, noise, cloud, *, scale=30.0, margin=0.0, noise_multiplier=0.5) -> jax.Array:
+    """Clouded logits, [B, C]: s * (cos_j - k * cloud_j * |eps_ij| - m [j = y]) (GCL eq. 9 as published in code).
+
+    ``noise`` is clamped to [-1, 1] and carries no gradient; ``cloud`` is delta_j / delta_max.
+
+    >>> gcl_logits(jnp.ones((1, 2)), jnp.array([0]), jnp.ones((1, 2)), jnp.array([0., 1.])).tolist()
+    [[30.0, 15.0]]
+    """
+    size = jnp.abs(jnp.clip(jax.lax.stop_gradient(noise), -1.0, 1.0)).astype(cosine.dtype)
+    clouded = cosine - noise_multiplier * jnp.asarray(cloud, cosine.dtype)[None] * size
+    return scale * (clouded - margin * jax.nn.one_hot(labels, cosine.shape[1], dtype=cosine.dtype))
+
+
+def gcl(cosine, labels, noise, cloud, *, scale=30.0, margin=0.0, noise_multiplier=0.5, focal_gamma=0.0) -> jax.Array:
+    """Gaussian clouded logit adjustment, [B]: CE on `gcl_logits` (GCL eq. 10).
+
+    With ``focal_gamma`` > 0 the published stage-2 wrapper: stop_gradient((1 - p)^gamma) * CE.
+
+    >>> cloud = jnp.array([0.0, 1.0])
+    >>> gcl(jnp.zeros((1, 2)), jnp.array([0]), jnp.zeros((1, 2)), cloud).round(4).tolist()
+    [0.69309997558593750]
+    """
+    logits = gcl_logits(cosine, labels, noise, cloud, scale=scale, margin=margin, noise_multiplier=noise_multiplier)
+    return focal(cross_entropy(logits, labels), focal_gamma, detach=True)
+
+
+def angular_gcl_logits(
+    cosine, labels, noise, cloud, *, scale=30.0, margin=0.0, noise_multiplier=0.5, easy_margin=True
+) -> jax.Array:
+    """Clouds on the angle, [B, C]: s * cos(theta_ij + m_ij) (GCL, TAI 2024, published code).
+
+    m_ij = (pi / 2) * k * cloud_j * |eps_ij| + m [j = y]. ``easy_margin`` leaves classes at
+    cos <= 0 alone; otherwise, where theta + m would pass pi, the logit is cos - sin(pi - m).
+
+    >>> angular_gcl_logits(jnp.full((1, 2), 0.5), jnp.array([0]), jnp.zeros((1, 2)), jnp.ones(2)).tolist()
+    [[15.0, 15.0]]
+    """
+    dtype = cosine.dtype
+    size = jnp.abs(jnp.clip(jax.lax.stop_gradient(noise), -1.0, 1.0)).astype(dtype)
+    angle = (np.pi / 2) * noise_multiplier * jnp.asarray(cloud, dtype)[None] * size
+    angle = angle + margin * jax.nn.one_hot(labels, cosine.shape[1], dtype=dtype)
+    # The slope of sqrt(1 - c^2) is infinite at |c| = 1, which rounding does reach.
+    c = jnp.clip(cosine, -1 + 1e-7, 1 - 1e-7)
+    shifted = c * jnp.cos(angle) - jnp.sqrt(1 - c * c) * jnp.sin(angle)
+    if easy_margin:
+        shifted = jnp.where(cosine > 0, shifted, cosine)
+    else:
+        shifted = jnp.where(cosine > jnp.cos(np.pi - angle), shifted, cosine - jnp.sin(np.pi - angle))
+    return scale * shifted
+
+
+def angular_gcl(
+    cosine, labels, noise, cloud, *, scale=30.0, margin=0.0, noise_multiplier=0.5, easy_margin=True, focal_gamma=0.0
+) -> jax.Array:
+    """Angular GCL, [B]: CE on `angular_gcl_logits`, with the detached focal factor of `gcl`.
+
+    >>> angular_gcl(jnp.zeros((1, 2)), jnp.array([0]), jnp.zeros((1, 2)), jnp.ones(2)).round(4).tolist()
+    [0.69309997558593750]
+    """
+    logits = angular_gcl_logits(
+        cosine, labels, noise, cloud,
+        scale=scale, margin=margin, noise_multiplier=noise_multiplier, easy_margin=easy_margin,
+    )  # fmt: skip
+    return focal(cross_entropy(logits, labels), focal_gamma, detach=True)
+
+
+def weighted_mean(per_example: jax.Array, weight: jax.Array | None = None) -> jax.Array:
+    """Mean over the global batch, scalar: sum_i w_i l_i / sum_i w_i (torch's weighted mean); plain without weights.
+
+    >>> float(weighted_mean(jnp.array([1.0, 3.0]), jnp.array([3.0, 1.0])))
+    1.5
+    """
+    if weight is None:
+        return jnp.mean(per_example)
+    return jnp.sum(weight * per_example) / jnp.sum(weight)

@@ -1,0 +1,43 @@
+"""Train and evaluate: python -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=DIR."""
+
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from gcl_jax import command_line, config
+from gcl_jax.errors import UserError
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/cifar10_lt/gcl.py:100.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; started again, it goes on where it stands.")
+_EVAL_ONLY = flags.DEFINE_bool("eval_only", False, "Evaluate the run in --workdir and write eval.json.")
+
+
+def main(argv: list[str]) -> None:
+    """Run the experiment; a UserError becomes one line and exit status 1."""
+    logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a save
+    try:
+        from gcl_jax import experiment  # after the config is known to be good: this imports the heavy half
+
+        result = experiment.run(
+            _CONFIG.value, _WORKDIR.value, overrides=command_line.overrides(argv), eval_only=_EVAL_ONLY.value
+        )
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    if "across_seeds" in result:
+        print(experiment.results.format_seeds(result))
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        command_line.parse(argv)
+        if not _WORKDIR.value:
+            raise UserError("--workdir is missing; name a folder for the run's checkpoints and results")
+        config.validate(_CONFIG.value)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    return argv
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=_parse)

@@ -1,0 +1,152 @@
+"""The contract of a method: pure functions that say what a stage trains, on what, and how.
+
+A method is a frozen dataclass of hyper-parameters; every hook has a default, none reads
+config, and everything array-like comes in as an argument. The step, the loop and the
+experiment know this file only.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import numpy as np
+from flax import struct
+
+from gcl_jax.errors import UserError
+from gcl_jax.sampling import Sampler
+
+Tree = Any
+# apply(params, batch_stats, images, train) -> ({"features", "scores"}, new batch_stats)
+Apply = Callable[[Tree, Tree, jax.Array, bool], tuple[dict[str, jax.Array], Tree]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """One stream of batches: its sampler (None = the stage's) and its views.
+
+    With ``views`` > 1 every image is augmented that many times: [views, B, H, W, C].
+    """
+
+    sampler: Sampler | None = None
+    views: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """How the optimiser treats one group of parameters."""
+
+    lr_factor: float = 1.0
+    weight_decay: float | None = None  # None = the stage's
+
+
+@struct.dataclass
+class ClassStats:
+    """What is known of the classes, an argument of the step and never a constant of the program.
+
+    ``counts`` float32[C]; ``constants`` is what `Method.constants` made of them; ``class_means``
+    float32[C, D] is there for methods that need it.
+    """
+
+    counts: jax.Array
+    constants: dict[str, jax.Array]
+    class_means: jax.Array | None = None
+
+
+@struct.dataclass
+class Time:
+    """Where training stands; every field is traced, so that schedules never recompile.
+
+    ``step`` int32 counts updates of this stage, ``epoch`` int32 counts from 0, ``fraction``
+    float32 = step / all steps, ``learning_rate`` float32 is the stage's at this step.
+    """
+
+    step: jax.Array
+    epoch: jax.Array
+    fraction: jax.Array
+    learning_rate: jax.Array
+
+
+class LossOut(NamedTuple):
+    """Per-example losses [B]; ``weight`` [B] for a weighted mean; a scalar penalty; the scalars named in `Method.logged`."""
+
+    per_example: jax.Array
+    weight: jax.Array | None = None
+    penalty: jax.Array | float = 0.0
+    metrics: Mapping[str, jax.Array] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """Base of all methods; see README, "Adding a method".
+
+    ``trains`` = "all" trains the network, "classifier" the head alone; the backbone then
+    costs no backward pass and no momentum, and not one of its bits moves.
+    """
+
+    head: str = "linear"
+    trains: str = "all"
+
+    needs: ClassVar[frozenset[str]] = frozenset()  # {"class_means"}: one deterministic pass over the training set
+    logged: ClassVar[tuple[str, ...]] = ()  # names of the scalars that `loss` returns in LossOut.metrics
+
+    def __post_init__(self):
+        require(self.trains in ("all", "classifier"), "trains", self.trains, "'all' or 'classifier'")
+
+    def streams(self) -> dict[str, Stream]:
+        """Named batch streams; the first one's length sets the epoch."""
+        return {"main": Stream()}
+
+    def group(self, path: tuple[str, ...]) -> str | None:
+        """The group of the parameter at ``path`` (a key of `groups`), or None to freeze it."""
+        return "head" if path[0] == "head" else ("backbone" if self.trains == "all" else None)
+
+    def groups(self) -> dict[str, Group]:
+        """Learning-rate factor and weight decay of each group that `group` can name."""
+        return {"backbone": Group(), "head": Group()}
+
+    def constants(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Arrays derived from the class counts, computed once on the host in float64: clouds, margins, weights."""
+        del counts
+        return {}
+
+    def inherits(self, path: tuple[str, ...]) -> bool:
+        """Whether the parameter or statistic at ``path`` comes from the stage before; if not, it starts fresh."""
+        del path
+        return True
+
+    def init_params(self, key: jax.Array, params: Tree, stats: ClassStats) -> Tree:
+        """Change the parameters at the start of the stage: re-initialise, add, copy. Same structure as the network's."""
+        del key, stats
+        return params
+
+    def init_state(self, key: jax.Array, params: Tree, stats: ClassStats) -> Tree:
+        """State of the method's own (a pytree of arrays): checkpointed, resumed, replicated."""
+        del key, params, stats
+        return {}
+
+    def prepare(self, key: jax.Array, streams: dict[str, dict], t: Time) -> dict:
+        """Turn the streams {name: {"image", "label"}} into the batch that `forward` and `loss` see (mixup happens here)."""
+        del key, t
+        return streams["main"]
+
+    def forward(
+        self, apply: Apply, params: Tree, batch_stats: Tree, method_state: Tree, batch: dict, *, train: bool
+    ) -> tuple[dict, Tree, Tree]:
+        """Run the network: (out, new batch_stats, new method_state). In evaluation ``batch`` is {"image"}."""
+        out, batch_stats = apply(params, batch_stats, batch["image"], train)
+        return out, batch_stats, method_state
+
+    def loss(self, key: jax.Array, out: dict, batch: dict, t: Time, stats: ClassStats) -> LossOut:
+        """Per-example losses of a prepared batch."""
+        raise NotImplementedError
+
+    def logits(self, out: dict) -> jax.Array:
+        """Logits [B, C] for prediction and probabilities, without margin or noise."""
+        return out["scores"]
+
+
+def require(ok: bool, field: str, value: object, allowed: str) -> None:
+    """Raise UserError("FIELD is VALUE; it must be ALLOWED") unless ``ok``."""
+    if not ok:
+        raise UserError(f"{field} is {value!r}; it must be {allowed}")

@@ -1,0 +1,40 @@
+"""Networks: a backbone that turns images into features and a head that scores classes."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gcl_jax.errors import UserError
+from gcl_jax.models.heads import HEADS
+from gcl_jax.models.resnet_cifar import ResNetCifar
+
+# Small-image ResNets of depth 6 n + 2; ResNet-8 is meant for 8 x 8 digits.
+BACKBONES = {f"resnet{6 * n + 2}": partial(ResNetCifar, blocks=n) for n in (1, 3, 5, 7, 9, 18)}
+
+
+class Network(nn.Module):
+    """Backbone and head: images [B, H, W, c] -> {"features": [B, D], "scores": [B, C]}.
+
+    Parameters live under ``backbone`` and ``head``, which is how methods tell them apart.
+    """
+
+    backbone: nn.Module
+    head: nn.Module
+
+    def __call__(self, images: jax.Array, *, train: bool) -> dict[str, jax.Array]:
+        features = self.backbone(images, train=train)
+        return {"features": features, "scores": self.head(features)}
+
+
+def build(name: str, head: str, num_classes: int, dtype: jnp.dtype = jnp.float32) -> Network:
+    """The network ``name`` with a ``head`` of ``num_classes``; ``dtype`` is that of the convolutions.
+
+    Raises UserError for a name that is not registered.
+    """
+    if name not in BACKBONES:
+        raise UserError(f"model.name is {name!r}; choose one of {', '.join(BACKBONES)}")
+    if head not in HEADS:
+        raise UserError(f"method.head is {head!r}; choose one of {', '.join(HEADS)}")
+    return Network(backbone=BACKBONES[name](dtype=dtype), head=HEADS[head](num_classes=num_classes))

@@ -1,0 +1,56 @@
+"""Classifier heads: features [B, D] -> scores [B, C], always computed in float32."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def normalize(x: jax.Array, axis: int) -> jax.Array:
+    """x / max(||x||_2, 1e-12) along ``axis`` (torch's F.normalize), with a finite gradient at 0.
+
+    >>> normalize(jnp.array([[3.0, 4.0]]), axis=1).round(3).tolist()
+    [[0.6000000238418579, 0.800000011920929]]
+    """
+    # 1e-24, the square of torch's 1e-12, is still a normal float32.
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis, keepdims=True), 1e-24))
+
+
+def _torch_bias(fan_in: int):
+    bound = fan_in**-0.5
+    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def _unit_columns(key, shape, dtype):
+    return normalize(jax.random.uniform(key, shape, dtype, -1.0, 1.0), axis=0)
+
+
+class LinearHead(nn.Module):
+    """Linear classifier: z = f W + b; W Kaiming-normal, b ~ U(+-1/sqrt(D)) (LDAM's ``ResNet_s``)."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+        dim = features.shape[-1]
+        kernel = self.param("kernel", nn.initializers.kaiming_normal(), (dim, self.num_classes), jnp.float32)
+        bias = self.param("bias", _torch_bias(dim), (self.num_classes,), jnp.float32)
+        return features @ kernel + bias
+
+
+class CosineHead(nn.Module):
+    """Cosine classifier: z_j = f . w_j / (||f|| ||w_j||), no scale inside (LDAM's ``NormedLinear``).
+
+    W ~ U(-1, 1) with each column scaled to unit length.
+    """
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+        kernel = self.param("kernel", _unit_columns, (features.shape[-1], self.num_classes), jnp.float32)
+        return normalize(features, axis=1) @ normalize(kernel, axis=0)
+
+
+HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "cosine": CosineHead}

@@ -1,0 +1,155 @@
+"""One stage of training: built once from config, run once per seed."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from gcl_jax import evaluate, handover, metrics, models, optim, rng, sampling, train_step
+from gcl_jax import config as config_lib
+from gcl_jax import mesh as mesh_lib
+from gcl_jax.data import Dataset
+from gcl_jax.data.augment import Augment
+from gcl_jax.errors import UserError
+from gcl_jax.methods import ClassStats
+from gcl_jax.train_state import TrainState, merge, split
+
+DTYPES = {"float32": jnp.float32, "tf32": jnp.float32, "bf16": jnp.bfloat16}
+
+
+class Stage:
+    """A stage's network, method, optimiser and compiled steps; seeds come in when it runs."""
+
+    def __init__(self, config: ConfigDict, name: str, dataset: Dataset, loader, mesh: Mesh):
+        block = config[name]
+        self.name, self.dataset, self.loader, self.mesh = name, dataset, loader, mesh
+        self.config, self.block = config, block
+        self.method = config_lib.build_method(block.method.to_dict(), f"config.{name}.method")
+        sampler = config_lib.build_sampler(block.sampler.to_dict(), f"config.{name}.sampler")
+        self.streams = self.method.streams()
+        self.samplers = {stream: spec.sampler or sampler for stream, spec in self.streams.items()}
+        mesh_lib.check_batch(block.batch_size, mesh, f"config.{name}.batch_size")
+        mesh_lib.check_batch(config.eval.batch_size, mesh, "config.eval.batch_size")
+        self.labels = dataset.splits["train"].labels
+        self.settings = train_step.StepSettings(
+            epochs=block.epochs,
+            steps_per_epoch=sampling.steps_per_epoch(len(self.labels), block.batch_size),
+            bn=block.bn,
+            log_every=config.log.every_steps,
+            learning_rates=tuple(
+                optim.epoch_learning_rates(epochs=block.epochs, **config_lib.schedule_fields(block.optimizer))
+            ),
+        )
+        self.network = models.build(config.model.name, self.method.head, dataset.num_classes, DTYPES[config.precision])
+        self.image_shape = dataset.splits["train"].images.shape[1:]
+        data = config.data
+        if len(data.mean) != self.image_shape[-1]:
+            raise UserError(
+                f"config.data.mean has {len(data.mean)} entries but the images have {self.image_shape[-1]} channels"
+            )
+        augment = Augment(data.crop_padding, data.flip, tuple(data.mean), tuple(data.std))
+        self.apply = train_step.network_apply(self.network, block.bn)
+        shapes = jax.eval_shape(self._init_network, jax.random.key(0))
+        self._norms = {path[:-1] for path in traverse_util.flatten_dict(shapes["batch_stats"])}
+        self.optimizer = optim.sgd(
+            train_step.learning_rate_at(self.settings),
+            split(shapes["params"], self.group)[2],
+            self.method.groups(),
+            **{k: block.optimizer[k] for k in ("momentum", "nesterov", "weight_decay", "clip_norm")},
+        )
+        self.step = train_step.make_train_step(
+            self.network, self.method, self.optimizer, augment, loader.fetch, self.settings
+        )
+        self.eval_step = evaluate.make_eval_step(
+            self.apply, self.method, augment, loader.fetch, config.posthoc.logit_adjustment
+        )
+        self.feature_step = evaluate.make_feature_step(self.apply, augment, loader.fetch)
+
+    def group(self, path: tuple[str, ...]) -> str | None:
+        """The method's group; ``bn`` = "stats_only" freezes the affine parameters of batch norm on top."""
+        fixed = self.block.bn == "stats_only" and path[:-1] in self._norms
+        return None if fixed else self.method.group(path)
+
+    def _init_network(self, key: jax.Array) -> dict:
+        images = jnp.zeros((1, *self.image_shape), jnp.float32)
+        variables = self.network.init(key, images, train=False)
+        return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+    def stats(self, variables: dict | None = None) -> ClassStats:
+        """Class statistics as arguments of the steps; class means where the method needs them and variables exist."""
+        counts = self.dataset.counts
+        means = None
+        if variables and "class_means" in self.method.needs:
+            means = evaluate.class_means(
+                self.feature_step, variables["params"], variables["batch_stats"], self.loader, self.labels,
+                self.dataset.num_classes, self.config.eval.batch_size,
+            ).astype(np.float32)  # fmt: skip
+        constants = {k: np.asarray(v, np.float32) for k, v in self.method.constants(counts).items()}
+        return self._replicate(ClassStats(counts.astype(np.float32), constants, means))
+
+    def _replicate(self, tree):
+        return jax.device_put(tree, mesh_lib.replicated(self.mesh))
+
+    def start(self, seed: int, found: dict | None, origin: str) -> tuple[TrainState, train_step.Constants, str]:
+        """Fresh state and constants of a run, and the digest of what it started from."""
+        key = rng.fold(jax.random.key(seed), self.name)
+        variables = jax.jit(self._init_network)(rng.fold(key, "network"))
+        started_from = "random"
+        if found is not None:
+            variables = handover.inherit(jax.device_get(variables), found, self.method.inherits, origin)
+            started_from = handover.digest(variables)
+        variables = self._replicate(variables)
+        stats = self.stats(variables)
+        params = self.method.init_params(rng.fold(key, "parameters"), variables["params"], stats)
+        method_state = self.method.init_state(rng.fold(key, "state"), params, stats)
+        trainable, frozen, _ = split(params, self.group)
+        if not trainable:
+            raise UserError(f"config.{self.name}.method trains no parameter: leave the stage out of config.stages")
+        constants = train_step.Constants(key, frozen, stats, self.loader.arrays("train"))
+        state = TrainState(
+            step=jnp.int32(0),
+            params=trainable,
+            batch_stats=variables["batch_stats"],
+            opt_state=self.optimizer.init(trainable),
+            method_state=method_state,
+            tally=train_step.empty_tally(self.method),
+        )
+        # A copy, since the step donates its state and frozen leaves may share buffers with it.
+        return self._replicate(jax.tree.map(jnp.copy, state)), self._replicate(constants), started_from
+
+    def plan(self, seed: int, epoch: int) -> dict[str, np.ndarray]:
+        """The index plan of an epoch for every stream: {name: int32[steps, batch]}."""
+        block = self.block
+        return {
+            stream: sampling.epoch_plan(
+                sampler,
+                rng.numpy_generator(seed, self.name, "plan", stream, epoch),
+                self.labels,
+                block.batch_size,
+                epoch=epoch,
+                epochs=block.epochs,
+            )  # fmt: skip
+            for stream, sampler in self.samplers.items()
+        }
+
+    def epoch_items(self, seed: int, epoch: int, first: int) -> Iterator[dict]:
+        """What the step receives, from row ``first`` of the epoch's plan on."""
+        return self.loader.items("train", {name: rows[first:] for name, rows in self.plan(seed, epoch).items()})
+
+    def variables(self, state: TrainState, constants: train_step.Constants) -> tuple:
+        """(params, batch_stats, method_state) as evaluation takes them."""
+        return merge(state.params, constants.frozen), state.batch_stats, state.method_state
+
+    def evaluate(self, variables: tuple, stats: ClassStats) -> dict[str, metrics.Predictions]:
+        """Predictions of every split but the training one."""
+        return {
+            name: evaluate.predict(
+                self.eval_step, variables, stats, self.loader, name, len(split), self.config.eval.batch_size
+            )
+            for name, split in self.dataset.splits.items()
+            if name != "train"
+        }

@@ -1,0 +1,129 @@
+"""The one jitted, differentiated function of training."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from gcl_jax import losses, rng
+from gcl_jax.data.augment import Augment
+from gcl_jax.methods.base import Apply, ClassStats, Method, Time
+from gcl_jax.models import Network
+from gcl_jax.train_state import TrainState, merge
+
+Tree = Any
+BN_MODES = ("train", "frozen", "stats_only")
+
+
+@struct.dataclass
+class Constants:
+    """Arguments of the step that do not change: never donated, and never closed over (a captured array
+    becomes a constant of the program)."""
+
+    key: jax.Array  # the stage's root key
+    frozen: Tree  # frozen parameters
+    stats: ClassStats
+    arrays: Tree  # the loader's resident arrays, or {}
+
+
+@dataclasses.dataclass(frozen=True)
+class StepSettings:
+    """Hyper-parameters of the step, all static."""
+
+    epochs: int
+    steps_per_epoch: int
+    bn: str  # one of BN_MODES
+    log_every: int  # steps; the tally also ends with each epoch
+    learning_rates: tuple[float, ...]  # one an epoch
+
+
+def network_apply(network: Network, bn: str) -> Apply:
+    """The network as the function that `Method.forward` receives; ``bn`` = "frozen" keeps running statistics even in training."""
+
+    def apply(params, batch_stats, images, train):
+        variables = {"params": params, "batch_stats": batch_stats}
+        if train and bn != "frozen":
+            out, moved = network.apply(variables, images, train=True, mutable=["batch_stats"])
+            return out, moved.get("batch_stats", {})
+        return network.apply(variables, images, train=False), batch_stats
+
+    return apply
+
+
+def learning_rate_at(settings: StepSettings) -> Callable[[jax.Array], jax.Array]:
+    """The learning rate as a function of the (traced) step."""
+    table = jnp.asarray(settings.learning_rates, jnp.float32)
+    return lambda step: table[jnp.minimum(step // settings.steps_per_epoch, settings.epochs - 1)]
+
+
+def make_train_step(
+    network: Network,
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    augment: Augment,
+    fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
+    settings: StepSettings,
+) -> Callable[[TrainState, Constants, dict], TrainState]:
+    """Build ``step(state, constants, items) -> state``; ``items`` is {stream name: what the loader's fetch takes}.
+
+    Gather, augmentation, forward, loss, gradient of the trainable sub-tree and update are one
+    program, compiled once per stage; the state is donated.
+    """
+    apply = network_apply(network, settings.bn)
+    rate = learning_rate_at(settings)
+    streams = method.streams()
+
+    def step(state: TrainState, constants: Constants, items: dict) -> TrainState:
+        key = rng.fold(constants.key, "step", state.step)
+        t = Time(
+            step=state.step,
+            epoch=state.step // settings.steps_per_epoch,
+            fraction=state.step.astype(jnp.float32) / (settings.epochs * settings.steps_per_epoch),
+            learning_rate=rate(state.step),
+        )
+        batches = {}
+        for name, stream in streams.items():
+            images, labels = fetch(constants.arrays, items[name])
+            images = augment.train(rng.fold(key, "augment", name), images, views=stream.views)
+            batches[name] = {"image": images, "label": labels}
+        batch = method.prepare(rng.fold(key, "prepare"), batches, t)
+
+        def objective(trainable):
+            params = merge(trainable, constants.frozen)
+            out, batch_stats, method_state = method.forward(
+                apply, params, state.batch_stats, state.method_state, batch, train=True
+            )
+            terms = method.loss(rng.fold(key, "loss"), out, batch, t, constants.stats)
+            if set(terms.metrics) != set(method.logged):
+                raise TypeError(f"{type(method).__name__}.loss logs {sorted(terms.metrics)}, declared: {method.logged}")
+            loss = losses.weighted_mean(terms.per_example, terms.weight) + terms.penalty
+            return loss, (batch_stats, method_state, {"loss": loss, **terms.metrics})
+
+        grads, (batch_stats, method_state, metrics) = jax.grad(objective, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        within = state.step % settings.steps_per_epoch % settings.log_every
+        return TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            method_state=method_state,
+            tally=add_to_tally(state.tally, metrics, restart=within == 0),
+        )
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def empty_tally(method: Method) -> dict[str, jax.Array]:
+    """Running sums before the first step."""
+    return {name: jnp.float32(0) for name in ("count", "loss", *method.logged)}
+
+
+def add_to_tally(tally: dict, metrics: dict, *, restart: jax.Array) -> dict:
+    """Add a step's scalars to the running sums {"count", name: sum, ...}; ``restart`` forgets the old ones first."""
+    now = {"count": jnp.float32(1), **{k: jax.lax.stop_gradient(v).astype(jnp.float32) for k, v in metrics.items()}}
+    return {k: jnp.where(restart, 0, tally[k]) + v for k, v in now.items()}

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Train on this machine:  launch/local.sh CONFIG WORKDIR [--config.KEY=VALUE ...]
+# CONFIG is a path such as configs/cifar10_lt/gcl.py:100. Run again, it goes on where it stands.
+set -euo pipefail
+
+if [[ $# -lt 2 || $1 == -h || $1 == --help ]]; then
+  sed -n '2,3s/^# //p' "$0"
+  exit $(( $# < 2 && ${#1} == 0 ? 2 : 0 ))
+fi
+config=$1 workdir=$2
+shift 2
+cd "$(dirname "$0")/.."
+python=python3
+[[ -x .venv/bin/python ]] && python=.venv/bin/python
+exec "$python" -m gcl_jax.main --config="$config" --workdir="$workdir" "$@"
