@@ -9,7 +9,6 @@ so a loss that draws noise draws it afresh for each term (GCL's published code d
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 
 from gcl_jax import rng
 

@@ -9,8 +9,8 @@ from flax import traverse_util
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from gcl_jax import evaluate, handover, metrics, models, optim, rng, sampling, train_step
 from gcl_jax import config as config_lib
+from gcl_jax import evaluate, handover, metrics, models, optim, rng, sampling, train_step
 from gcl_jax import mesh as mesh_lib
 from gcl_jax.data import Dataset
 from gcl_jax.data.augment import Augment

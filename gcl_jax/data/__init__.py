@@ -47,4 +47,4 @@ def make_loader(name: str, dataset: Dataset, mesh: Mesh):
     return getattr(importlib.import_module(module), cls)(dataset, mesh)
 
 
-__all__ = ["Dataset", "LOADERS", "SOURCES", "Source", "Split", "cut", "load", "make_loader"]
+__all__ = ["LOADERS", "SOURCES", "Dataset", "Source", "Split", "cut", "load", "make_loader"]

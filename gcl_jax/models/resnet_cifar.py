@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gcl_jax.models.conv import Conv3x3
 from gcl_jax.models.norm import BatchNorm
 
 
@@ -16,23 +17,15 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        y = conv3x3(self.filters, self.stride, self.dtype, "conv1")(x)
+        y = Conv3x3(self.filters, self.stride, self.dtype, name="conv1")(x)
         y = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(y, train=train))
-        y = conv3x3(self.filters, 1, self.dtype, "conv2")(y)
+        y = Conv3x3(self.filters, dtype=self.dtype, name="conv2")(y)
         y = BatchNorm(dtype=self.dtype, name="bn2")(y, train=train)
         missing = self.filters - x.shape[-1]
         if self.stride != 1 or missing:
             x = x[:, :: self.stride, :: self.stride]
             x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)))
         return nn.relu(y + x)
-
-
-def conv3x3(filters: int, stride: int, dtype: jnp.dtype, name: str) -> nn.Conv:
-    """3 x 3 convolution without bias, Kaiming-normal; torch's symmetric padding, not SAME's, which differs at stride 2."""
-    return nn.Conv(
-        filters, (3, 3), strides=(stride, stride), padding=((1, 1), (1, 1)), use_bias=False,
-        kernel_init=nn.initializers.kaiming_normal(), dtype=dtype, name=name,
-    )  # fmt: skip
 
 
 class ResNetCifar(nn.Module):
@@ -43,7 +36,7 @@ class ResNetCifar(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
-        x = conv3x3(16, 1, self.dtype, "conv1")(images.astype(self.dtype))
+        x = Conv3x3(16, dtype=self.dtype, name="conv1")(images)
         x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=train))
         for stage, filters in enumerate((16, 32, 64), start=1):
             for block in range(self.blocks):

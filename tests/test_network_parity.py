@@ -1,0 +1,108 @@
+"""ResNet-32 with the cosine head against the authors' modules, forward and over five SGD steps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import relative_error
+
+from gcl_jax import longtail, losses, models, optim
+from gcl_jax.models import torch_names
+from gcl_jax.train_step import network_apply
+
+
+@pytest.fixture(scope="module")
+def network():
+    return models.build("resnet32", "cosine", 10)
+
+
+@pytest.fixture(scope="module")
+def variables(official):
+    prefix = "net/init/"
+    return torch_names.from_torch({k[len(prefix) :]: v for k, v in official.items() if k.startswith(prefix)})
+
+
+def _forward(network, variables, images_nchw):
+    return network.apply(variables, jnp.asarray(images_nchw.transpose(0, 2, 3, 1)), train=False)
+
+
+def test_name_map_is_complete(network, variables):
+    images = jnp.zeros((1, 32, 32, 3))
+    fresh = jax.eval_shape(lambda: network.init(jax.random.key(0), images, train=False))
+    assert jax.tree.map(jnp.shape, dict(fresh)) == jax.tree.map(jnp.shape, variables)
+
+
+def test_forward(network, variables, official):
+    out = _forward(network, variables, official["net/images_nchw"][0])
+    assert relative_error(out["features"], official["net/eval_feature"]) <= 1e-4
+    assert relative_error(out["scores"], official["net/eval_cosine"]) <= 1e-4
+
+
+def test_five_training_steps(network, variables, official):
+    counts = official["counts/cifar10/100"]
+    cloud = jnp.asarray(longtail.cloud_sizes(counts), jnp.float32)
+    labels_tree = jax.tree.map(lambda _: "all", variables["params"])
+    optimizer = optim.sgd(
+        lambda step: 0.1, labels_tree, {"all": optim.Group()}, momentum=0.9, weight_decay=2e-4
+    )
+    apply = network_apply(network, "train")
+
+    @jax.jit
+    def step(params, batch_stats, opt_state, images, labels, noise):
+        def objective(params):
+            out, moved = apply(params, batch_stats, images, True)
+            per_example = losses.gcl(out["scores"], labels, noise, cloud, scale=30.0, noise_multiplier=0.5)
+            return losses.weighted_mean(per_example), moved
+
+        (loss, moved), grads = jax.value_and_grad(objective, has_aux=True)(params)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return jax.tree.map(jnp.add, params, updates), moved, opt_state, loss
+
+    params, batch_stats = variables["params"], variables["batch_stats"]
+    opt_state = optimizer.init(params)
+    found = []
+    for i in range(5):
+        images = jnp.asarray(official["net/images_nchw"][i].transpose(0, 2, 3, 1))
+        labels = jnp.asarray(official["net/labels"][i], jnp.int32)
+        noise = jnp.asarray(official["net/noise"][i])
+        params, batch_stats, opt_state, loss = step(params, batch_stats, opt_state, images, labels, noise)
+        found.append(float(loss))
+
+    assert relative_error(found, official["net/losses"]) <= 1e-3
+    after = {"params": params, "batch_stats": batch_stats}
+    out = _forward(network, after, official["net/images_nchw"][0])
+    assert relative_error(out["features"], official["net/after5_eval_feature"]) <= 1e-3
+    assert relative_error(out["scores"], official["net/after5_eval_cosine"]) <= 1e-3
+    prefix = "net/after5/"
+    theirs = torch_names.from_torch({k[len(prefix) :]: v for k, v in official.items() if k.startswith(prefix)})
+    compared = 0
+    for path, value in jax.tree_util.tree_leaves_with_path(theirs):
+        ours = after
+        for key in path:
+            ours = ours[key.key]
+        assert relative_error(ours, value) <= 1e-3, path
+        compared += 1
+    assert compared == 5
+
+
+def test_running_variance_is_unbiased():
+    """A batch of 4 single pixels 0, 1, 2, 3: biased variance 1.25, torch's running one takes 5/3."""
+    norm = models.resnet_cifar.BatchNorm()
+    x = jnp.arange(4.0).reshape(4, 1)
+    start = norm.init(jax.random.key(0), x, train=False)
+    y, moved = norm.apply(start, x, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(moved["batch_stats"]["var"], [0.9 + 0.1 * 5 / 3], rtol=1e-6)
+    np.testing.assert_allclose(moved["batch_stats"]["mean"], [0.15], rtol=1e-6)
+    np.testing.assert_allclose(y[:, 0], (np.arange(4) - 1.5) / np.sqrt(1.25 + 1e-5), rtol=1e-5)
+    still, unmoved = norm.apply(start, x, train=False, mutable=["batch_stats"])
+    np.testing.assert_array_equal(unmoved["batch_stats"]["var"], [1.0])
+    np.testing.assert_allclose(still, x / np.sqrt(1 + 1e-5), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("depth", "parameters"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)])
+def test_parameter_counts(depth, parameters):
+    """Table 6 of the ResNet paper, in millions."""
+    network = models.build(f"resnet{depth}", "linear", 10)
+    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False))
+    total = sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+    assert total / 1e6 == pytest.approx(parameters, abs=0.05 if depth == 110 else 0.006)
