@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import relative_error
+from conftest import ROOT, relative_error
 
 from gcl_jax import longtail, losses, models, optim
 from gcl_jax.models import torch_names
@@ -16,10 +16,14 @@ def network():
     return models.build("resnet32", "cosine", 10)
 
 
-@pytest.fixture(scope="module")
-def variables(official):
+def _initial(official):
     prefix = "net/init/"
     return torch_names.from_torch({k[len(prefix) :]: v for k, v in official.items() if k.startswith(prefix)})
+
+
+@pytest.fixture(scope="module")
+def variables(official):
+    return _initial(official)
 
 
 def _forward(network, variables, images_nchw):
@@ -38,51 +42,81 @@ def test_forward(network, variables, official):
     assert relative_error(out["scores"], official["net/eval_cosine"]) <= 1e-4
 
 
-def test_five_training_steps(network, variables, official):
-    counts = official["counts/cifar10/100"]
-    cloud = jnp.asarray(longtail.cloud_sizes(counts), jnp.float32)
-    labels_tree = jax.tree.map(lambda _: "all", variables["params"])
-    optimizer = optim.sgd(
-        lambda step: 0.1, labels_tree, {"all": optim.Group()}, momentum=0.9, weight_decay=2e-4
-    )
-    apply = network_apply(network, "train")
+@pytest.fixture(scope="module")
+def after_five_steps(official):
+    """The five reference steps in float64: (losses, eval feature, eval cosine, variables)."""
+    with jax.enable_x64(True):
+        network = models.build("resnet32", "cosine", 10, jnp.float64)
+        start = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), _initial(official))
+        cloud = jnp.asarray(longtail.cloud_sizes(official["counts/cifar10/100"]))
+        params, batch_stats = start["params"], start["batch_stats"]
+        labels_tree = jax.tree.map(lambda _: "all", params)
+        optimizer = optim.sgd(
+            lambda step: 0.1, labels_tree, {"all": optim.Group()}, momentum=0.9, weight_decay=2e-4
+        )
+        apply = network_apply(network, "train")
 
-    @jax.jit
-    def step(params, batch_stats, opt_state, images, labels, noise):
-        def objective(params):
-            out, moved = apply(params, batch_stats, images, True)
-            per_example = losses.gcl(out["scores"], labels, noise, cloud, scale=30.0, noise_multiplier=0.5)
-            return losses.weighted_mean(per_example), moved
+        @jax.jit
+        def step(params, batch_stats, opt_state, images, labels, noise):
+            def objective(params):
+                out, moved = apply(params, batch_stats, images, True)
+                per_example = losses.gcl(out["scores"], labels, noise, cloud, scale=30.0, noise_multiplier=0.5)
+                return losses.weighted_mean(per_example), moved
 
-        (loss, moved), grads = jax.value_and_grad(objective, has_aux=True)(params)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        return jax.tree.map(jnp.add, params, updates), moved, opt_state, loss
+            (loss, moved), grads = jax.value_and_grad(objective, has_aux=True)(params)
+            updates, opt_state = optimizer.update(grads, opt_state, params)
+            return jax.tree.map(jnp.add, params, updates), moved, opt_state, loss
 
-    params, batch_stats = variables["params"], variables["batch_stats"]
-    opt_state = optimizer.init(params)
-    found = []
-    for i in range(5):
-        images = jnp.asarray(official["net/images_nchw"][i].transpose(0, 2, 3, 1))
-        labels = jnp.asarray(official["net/labels"][i], jnp.int32)
-        noise = jnp.asarray(official["net/noise"][i])
-        params, batch_stats, opt_state, loss = step(params, batch_stats, opt_state, images, labels, noise)
-        found.append(float(loss))
+        opt_state = optimizer.init(params)
+        found = []
+        for i in range(5):
+            images = jnp.asarray(official["net/images_nchw"][i].transpose(0, 2, 3, 1), jnp.float64)
+            labels, noise = jnp.asarray(official["net/labels"][i]), jnp.asarray(official["net/noise"][i], jnp.float64)
+            params, batch_stats, opt_state, loss = step(params, batch_stats, opt_state, images, labels, noise)
+            found.append(float(loss))
+        images = jnp.asarray(official["net/images_nchw"][0].transpose(0, 2, 3, 1), jnp.float64)
+        out = network.apply({"params": params, "batch_stats": batch_stats}, images, train=False)
+        result = {"losses": found, "feature": out["features"], "cosine": out["scores"]}
+        backbone, stats = params["backbone"], batch_stats["backbone"]
+        result |= {
+            "after5/conv1.weight": backbone["conv1"]["kernel"].transpose(3, 2, 0, 1),
+            "after5/linear.weight": params["head"]["kernel"],
+            "after5/bn1.running_mean": stats["bn1"]["mean"],
+            "after5/bn1.running_var": stats["bn1"]["var"],
+            "after5/layer3.4.bn2.running_var": stats["layer3_4"]["bn2"]["var"],
+        }
+        return jax.device_get(result)
 
-    assert relative_error(found, official["net/losses"]) <= 1e-3
-    after = {"params": params, "batch_stats": batch_stats}
-    out = _forward(network, after, official["net/images_nchw"][0])
-    assert relative_error(out["features"], official["net/after5_eval_feature"]) <= 1e-3
-    assert relative_error(out["scores"], official["net/after5_eval_cosine"]) <= 1e-3
-    prefix = "net/after5/"
-    theirs = torch_names.from_torch({k[len(prefix) :]: v for k, v in official.items() if k.startswith(prefix)})
-    compared = 0
-    for path, value in jax.tree_util.tree_leaves_with_path(theirs):
-        ours = after
-        for key in path:
-            ours = ours[key.key]
-        assert relative_error(ours, value) <= 1e-3, path
-        compared += 1
-    assert compared == 5
+
+def _exact():
+    with np.load(ROOT / "tests/fixtures/resnet32_float64.npz") as npz:
+        return {name: npz[name] for name in npz.files}
+
+
+STEP_VALUES = [name for name in _exact() if not name.startswith("rounding/")]
+
+
+@pytest.mark.parametrize("name", STEP_VALUES)
+def test_five_training_steps_in_float64(after_five_steps, name):
+    """Against the same five steps in PyTorch float64: nothing but the mathematics is left to differ."""
+    assert relative_error(after_five_steps[name], _exact()[name]) <= 1e-9
+
+
+@pytest.mark.parametrize("name", STEP_VALUES)
+def test_five_training_steps_against_the_published_file(after_five_steps, official, name):
+    """The published file is float32, whose rounding these steps amplify (features: 20 % in PyTorch itself, see
+    fixtures/make_resnet32_float64.py), so it can only be as close as PyTorch's float32 run is to its float64 one."""
+    published = {"losses": "losses", "feature": "after5_eval_feature", "cosine": "after5_eval_cosine"}
+    theirs = official[f"net/{published.get(name, name)}"]
+    bound = max(1e-3, 2 * _exact()[f"rounding/{name}"])
+    assert relative_error(after_five_steps[name], theirs) <= bound
+
+
+def test_first_losses_against_the_published_file(after_five_steps, official):
+    """Before rounding has grown: 1e-5 at the first step, 1e-3 over the first three."""
+    ours, theirs = after_five_steps["losses"], official["net/losses"]
+    assert relative_error(ours[0], theirs[0]) <= 1e-5
+    assert relative_error(ours[:3], theirs[:3]) <= 1e-3
 
 
 def test_running_variance_is_unbiased():
