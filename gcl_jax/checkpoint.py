@@ -92,22 +92,27 @@ class Checkpoints:
         return jax.tree.unflatten(jax.tree.structure(like), leaves), restored["note"]
 
 
-def read_variables(folder: epath.Path) -> tuple[dict, dict, int]:
-    """Newest checkpoint in ``folder`` as ({"params", "batch_stats", "method_state"} of numpy, note, step).
+def read(folder: epath.Path) -> tuple[dict[str, np.ndarray], dict, int]:
+    """Newest complete checkpoint in ``folder`` as ({path: array}, note, step), without touching the folder.
 
     Raises UserError when there is none.
     """
     folder = epath.Path(folder).expanduser().absolute()
     if not folder.exists():
         raise UserError(f"there is no checkpoint folder {folder}")
-    with _manager(folder, read_only=True) as manager:
+    with _manager(folder, read_only=True, save_interval_steps=0, create=False) as manager:
         step = manager.latest_step()
         if step is None:
             raise UserError(f"{folder} holds no complete checkpoint")
-        whole = manager.item_metadata(step)["state"]
-        on_host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), dict(whole))
+        on_host = {k: np.empty(x.shape, x.dtype) for k, x in manager.item_metadata(step)["state"].items()}
         args = ocp.args.Composite(state=ocp.args.StandardRestore(on_host), note=ocp.args.JsonRestore())
         found = manager.restore(step, args=args)
-    wanted = {k: v for k, v in found["state"].items() if k.split("/")[0] in ("params", "batch_stats", "method_state")}
+    return found["state"], found["note"], step
+
+
+def read_variables(folder: epath.Path) -> tuple[dict, dict, int]:
+    """Like `read`, with the nested {"params", "batch_stats", "method_state"} that a network takes."""
+    flat, note, step = read(folder)
     variables = {"params": {}, "batch_stats": {}, "method_state": {}}
-    return variables | traverse_util.unflatten_dict(wanted, sep="/"), found["note"], step
+    wanted = {k: v for k, v in flat.items() if k.split("/")[0] in variables}
+    return variables | traverse_util.unflatten_dict(wanted, sep="/"), note, step

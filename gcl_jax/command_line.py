@@ -1,5 +1,6 @@
 """From the command line to a config, or to one clear line about what is wrong with it."""
 
+import pathlib
 import re
 from collections.abc import Sequence
 
@@ -16,7 +17,8 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     Overrides are looked up in the config file first, so that a typo is answered with the
     nearest key and nothing has been started.
     """
-    if "--help" not in argv:
+    config = ConfigDict()
+    if not any(re.match(r"--?help", argument) for argument in argv):
         config = _load(argv)
         for argument in argv[1:]:
             match = re.match(r"--(?:no)?config\.([^=]+)", argument)
@@ -24,8 +26,10 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
                 raise UserError(complaint)
     try:
         rest = values(list(argv))
+    except flags.IllegalFlagValueError as error:
+        raise UserError(_bad_value(str(error), config)) from error
     except flags.Error as error:
-        raise UserError(re.sub(r"^flag --", "--", str(error).splitlines()[0])) from error
+        raise UserError(str(error).splitlines()[0]) from error
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is no flag; write --config.KEY=VALUE, without spaces around =")
 
@@ -38,8 +42,10 @@ def _load(argv: Sequence[str]) -> ConfigDict:
     if not named:
         raise UserError("--config is missing; for example --config=configs/digits_lt/gcl.py")
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=[""])  # without the overrides
     path = named[-1].split("=", 1)[-1]
+    if not pathlib.Path(path.split(":")[0]).is_file():
+        raise UserError(f"--config={path}: there is no file {path.split(':')[0]}")
     try:
         values(["", f"--config={path}"])
         config = values.config
@@ -52,6 +58,18 @@ def _load(argv: Sequence[str]) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config={path}: its get_config() must return a ConfigDict, not {type(config).__name__}")
     return config
+
+
+def _bad_value(message: str, config: ConfigDict) -> str:
+    match = re.match(r"flag --config\.([^=]+)=(.*?): ", message, re.DOTALL)
+    if not match:
+        return re.sub(r"^flag --", "--", message.splitlines()[0])
+    value = config
+    for part in match[1].split("."):
+        value = value[part]
+    if isinstance(value, ConfigDict):
+        return f"config.{match[1]} is a block of keys; set them one by one: {', '.join(value)}"
+    return f"config.{match[1]} is {match[2]!r}; it must be of type {type(value).__name__}, such as {value!r}"
 
 
 def overrides(argv: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, did_you_mean, require_one_of
 from gcl_jax.methods import METHODS
 from gcl_jax.sampling import SAMPLERS
 
@@ -124,8 +124,7 @@ def gcl_step_schedule(**fields) -> dict:
 
 
 def _named(registry, name, hyperparameters, kind):
-    if name not in registry:
-        raise UserError(f"{kind}.name is {name!r}{_nearest(name, registry)}; choose one of {', '.join(registry)}")
+    require_one_of(f"{kind}.name", name, registry)
     fields = {f.name: f.default for f in dataclasses.fields(registry[name])}
     return {"name": name, **_fill(fields, hyperparameters, f"{kind} {name!r}")}
 
@@ -133,7 +132,7 @@ def _named(registry, name, hyperparameters, kind):
 def _fill(defaults, given, where):
     for key in given:
         if key not in defaults:
-            raise UserError(f"{where} has no key {key!r}{_nearest(key, defaults)}")
+            raise UserError(f"{where} has no key {key!r}{did_you_mean(key, defaults)}")
     filled = {}
     for key, default in defaults.items():
         value = given.get(key, default)
@@ -143,11 +142,6 @@ def _fill(defaults, given, where):
             value = float(value)
         filled[key] = value
     return filled
-
-
-def _nearest(key, valid):
-    near = difflib.get_close_matches(key, list(valid), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def unknown_key(config: ConfigDict, path: str) -> str | None:
@@ -172,15 +166,12 @@ def validate(config: ConfigDict) -> None:
     if not config.stages:
         raise UserError(f"config.stages is empty; name at least one of {', '.join(extra) or 'your stage blocks'}")
     for name in config.stages:
-        if name not in extra:
-            raise UserError(
-                f"config.stages names {name!r}{_nearest(name, extra)}; the stage blocks are {', '.join(extra)}"
-            )
+        require_one_of("a name in config.stages", name, extra)
     if len(set(config.stages)) != len(config.stages):
         raise UserError(f"config.stages is {config.stages}; each stage can stand in it once")
     for name in config.stages:
         _validate_stage(config[name], f"config.{name}")
-    _one_of(config.precision, PRECISIONS, "config.precision")
+    require_one_of("config.precision", config.precision, PRECISIONS)
     _at_least(config.num_seeds, 1, "config.num_seeds")
     _at_least(config.seed, 0, "config.seed")
     _at_least(config.data.subset_seed, 0, "config.data.subset_seed")
@@ -200,7 +191,7 @@ def _validate_stage(block, where):
 
     _at_least(block.epochs, 1, f"{where}.epochs")
     _at_least(block.batch_size, 1, f"{where}.batch_size")
-    _one_of(block.bn, ("train", "frozen", "stats_only"), f"{where}.bn")
+    require_one_of(f"{where}.bn", block.bn, ("train", "frozen", "stats_only"))
     build_method(block.method.to_dict(), f"{where}.method")
     build_sampler(block.sampler.to_dict(), f"{where}.sampler")
     opt = block.optimizer
@@ -210,7 +201,7 @@ def _validate_stage(block, where):
         raise UserError(f"{where}.optimizer.momentum is {opt.momentum}; it must lie in [0, 1)")
     _at_least(opt.weight_decay, 0, f"{where}.optimizer.weight_decay")
     _at_least(opt.clip_norm, 0, f"{where}.optimizer.clip_norm")
-    with _naming(f"{where}.optimizer."):
+    with naming(f"{where}.optimizer."):
         epoch_learning_rates(epochs=block.epochs, **schedule_fields(opt))
 
 
@@ -232,15 +223,14 @@ def build_sampler(block: Mapping, where: str = "sampler"):
 
 def _build(registry, block, where):
     name = block.get("name")
-    if name not in registry:
-        raise UserError(f"{where}.name is {name!r}{_nearest(str(name), registry)}; choose one of {', '.join(registry)}")
+    require_one_of(f"{where}.name", name, registry)
     fields = {f.name: f.default for f in dataclasses.fields(registry[name])}
     _check_block(block, {"name": "", **fields}, where)
-    with _naming(f"{where}."):
+    with naming(f"{where}."):
         return registry[name](**{k: v for k, v in block.items() if k != "name"})
 
 
-class _naming:
+class naming:
     """Put the config path in front of a UserError raised by code that does not know it."""
 
     def __init__(self, prefix):
@@ -257,7 +247,7 @@ class _naming:
 def _check_block(block, defaults, where):
     for key in block:
         if key not in defaults:
-            raise UserError(f"{where} has no key {key!r}{_nearest(key, defaults)}")
+            raise UserError(f"{where} has no key {key!r}{did_you_mean(key, defaults)}")
     for key, default in defaults.items():
         if key not in block:
             raise UserError(f"{where}.{key} is missing; build the config with gcl_jax.config, which fills every key")
@@ -277,11 +267,6 @@ def _check_type(value, default, where):
         raise UserError(f"{where} is {value!r}; it must be a {type(default).__name__}")
     if isinstance(default, float) and value != value:
         raise UserError(f"{where} is NaN; give a number")
-
-
-def _one_of(value, allowed, where):
-    if value not in allowed:
-        raise UserError(f"{where} is {value!r}{_nearest(str(value), allowed)}; choose one of {', '.join(allowed)}")
 
 
 def _at_least(value, least, where):
@@ -313,5 +298,6 @@ def differences(old: Mapping, new: Mapping, where: str = "config") -> list[str]:
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             found += differences(a, b, f"{where}.{key}")
         elif json.dumps(a, default=list) != json.dumps(b, default=list):
-            found.append(f"{where}.{key}: {a} -> {b}")
+            old_text, new_text = ("a block" if isinstance(v, Mapping) else "absent" if v is None else v for v in (a, b))
+            found.append(f"{where}.{key}: {old_text} -> {new_text}")
     return found

@@ -68,7 +68,7 @@ def whole_split(num: int, batch_size: int) -> np.ndarray:
 
 
 def run(step: Callable, loader: Any, split: str, num: int, batch_size: int) -> Any:
-    """Apply ``step(arrays, item) -> pytree of [B, ...]`` to a whole split: numpy arrays of length ``num``, padding cut off."""
+    """Apply ``step(arrays, item) -> pytree of [B, ...]`` to a whole split: numpy arrays of length ``num``."""
     arrays = loader.arrays(split)
     plan = {"eval": whole_split(num, batch_size)}
     batches = [step(arrays, item["eval"]) for item in loader.items(split, plan)]

@@ -32,13 +32,13 @@ def run(config: ConfigDict, workdir: str, *, overrides: Sequence[str] = (), eval
     root = epath.Path(workdir).expanduser().absolute()
     names = stages_to_run(config)
     with jax.default_matmul_precision(MATMUL[config.precision]), jax.debug_nans(config.debug_nans):
-        loader = _Lazy(config)
+        lazy = _Lazy(config)
         if not eval_only:
-            claim(root, config, names)
+            claim(root, config, names, lazy)
         seeds = range(config.seed, config.seed + config.num_seeds)
         folders = {s: root if config.num_seeds == 1 else root / f"seed_{s}" for s in seeds}
         one = _evaluate_one if eval_only else _run_one
-        each = {f"seed_{s}": one(loader, config, names, s, folder, overrides) for s, folder in folders.items()}
+        each = {f"seed_{s}": one(lazy, config, names, s, folder, overrides) for s, folder in folders.items()}
     if config.num_seeds == 1:
         return each[f"seed_{config.seed}"]
     whole = {"across_seeds": results.across_seeds(each), "seeds": each}
@@ -75,13 +75,17 @@ class _Lazy:
         return self._stages[name]
 
 
-def claim(root: epath.Path, config: ConfigDict, names: Sequence[str]) -> None:
-    """Write config.json, or raise UserError with the training keys in which ``root`` holds another run."""
+def claim(root: epath.Path, config: ConfigDict, names: Sequence[str], lazy: _Lazy) -> None:
+    """Write config.json, or raise UserError with the training keys in which ``root`` holds another run.
+
+    Data are read and every stage is built before anything is written, so that what is wrong with a
+    later stage shows before the first one has trained.
+    """
     file = root / "config.json"
     keys = config_lib.training_keys(config, config.stages[-1])
     for skipped in set(config.stages) - set(names):
         del keys[skipped]
-    keys = json.loads(results.to_json(keys | {"stages": names, "num_seeds": config.num_seeds}))
+    keys = json.loads(json.dumps(keys | {"stages": names, "num_seeds": config.num_seeds}, default=list))
     if file.exists():
         differing = config_lib.differences(json.loads(file.read_text())["training"], keys)
         if differing:
@@ -89,6 +93,10 @@ def claim(root: epath.Path, config: ConfigDict, names: Sequence[str]) -> None:
                 f"{root} holds a run of another config ({'; '.join(differing)}): choose another --workdir, or give "
                 "the config it was started with"
             )
+    if (root / "result.json").exists():
+        return
+    for name in names:
+        lazy.stage(name)
     root.mkdir(parents=True, exist_ok=True)
     logs.write_json(file, {"training": keys, "config": config.to_dict()})
 

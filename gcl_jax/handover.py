@@ -34,8 +34,8 @@ def load(init_from: str, stage_before: str | None) -> dict:
             path = path / stages[0]
         else:
             raise UserError(
-                f"init_from: {path} holds {'the stages ' + ', '.join(stages) if stages else 'no checkpoints'}; name the "
-                "folder of one stage, such as DIR/representation"
+                f"init_from: {path} holds {'the stages ' + ', '.join(stages) if stages else 'no checkpoints'}; name "
+                "the folder of one stage, such as DIR/representation"
             )
     return checkpoint.read_variables(path / "checkpoints")[0]
 

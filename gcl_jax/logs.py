@@ -68,9 +68,7 @@ class TensorBoard:
 
                 self._writer = metric_writers.SummaryWriter(str(folder))
             except ImportError as error:
-                say(
-                    f"TensorBoard is off: {error.name} is not installed (pip install 'gcl_jax[tf]'); metrics.jsonl goes on"
-                )
+                say(f"TensorBoard is off: {error.name} is missing (pip install 'gcl_jax[tf]'); metrics.jsonl goes on")
 
     def write(self, step: int, scalars: Mapping[str, object]) -> None:
         """Write the numbers among ``scalars`` at ``step``."""

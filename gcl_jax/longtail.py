@@ -8,7 +8,7 @@ import hashlib
 
 import numpy as np
 
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, require_one_of
 
 
 def exponential_counts(num_max: float, num_classes: int, imbalance_ratio: float) -> np.ndarray:
@@ -124,8 +124,11 @@ def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray
     held = np.zeros(len(labels), bool)
     for j in np.unique(labels):
         positions = rng.permutation(np.where(labels == j)[0])
-        held[positions[: min(int(round(fraction * len(positions))), len(positions) - 1)]] = True
+        held[positions[: min(round(fraction * len(positions)), len(positions) - 1)]] = True
     return np.where(~held)[0], np.where(held)[0]
+
+
+CLOUD_SIZES = ("log", "power", "cosine")
 
 
 def cloud_sizes(counts: np.ndarray, strategy: str = "log", exponent: float = 1 / 3) -> np.ndarray:
@@ -143,16 +146,15 @@ def cloud_sizes(counts: np.ndarray, strategy: str = "log", exponent: float = 1 /
     n = np.asarray(counts, np.float64)
     if (n < 1).any():
         raise UserError(f"class {int(np.argmin(n))} has no training image: cloud sizes need at least one per class")
+    require_one_of("cloud_size", strategy, CLOUD_SIZES)
     if strategy == "log":
         delta = np.log(n.max()) - np.log(n)
     elif strategy == "power":
         if not exponent > 0:
             raise UserError(f"cloud_exponent is {exponent}; it must be positive")
         delta = n.max() ** exponent - n**exponent
-    elif strategy == "cosine":
-        delta = np.where(n == n.max(), 0.0, np.cos(n / n.max() * np.pi / 2))  # cos(pi/2) is 6e-17, not 0
     else:
-        raise UserError(f"cloud_size is {strategy!r}; choose one of 'log', 'power', 'cosine'")
+        delta = np.where(n == n.max(), 0.0, np.cos(n / n.max() * np.pi / 2))  # cos(pi/2) is 6e-17, not 0
     largest = delta.max()
     return delta / largest if largest > 0 else np.zeros_like(delta)
 

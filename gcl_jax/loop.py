@@ -63,9 +63,10 @@ def _means(state: TrainState, stage: str, done: int, per_epoch: int) -> dict[str
     means = {name: value / count for name, value in tally.items()}
     bad = [name for name, value in means.items() if not math.isfinite(value)]
     if bad:
+        epoch = (done - 1) // per_epoch + 1
         raise UserError(
-            f"{stage}: {bad[0]} became {means[bad[0]]} by step {done} (epoch {(done - 1) // per_epoch + 1}); nothing of it "
-            "was saved. Lower the stage's learning_rate, lengthen its warmup_percent, or find the first bad "
-            "operation with --config.debug_nans=True"
+            f"{stage}: {bad[0]} became {means[bad[0]]} by step {done} (epoch {epoch}); nothing of it was saved. Lower "
+            "the stage's learning_rate, lengthen its warmup_percent, or find the first bad operation with "
+            "--config.debug_nans=True"
         )
     return means

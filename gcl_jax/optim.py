@@ -6,8 +6,10 @@ import numpy as np
 import optax
 from flax import traverse_util
 
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods.base import Group
+
+SCHEDULES = ("step", "cosine", "constant")
 
 
 def epoch_learning_rates(
@@ -28,7 +30,10 @@ def epoch_learning_rates(
 
     Raises UserError for an unknown schedule or unpaired boundaries and factors.
 
-    >>> epoch_learning_rates(learning_rate=.1, schedule="step", epochs=10, boundaries_percent=(80.,), decay_factors=(.1,))[-3:].round(3).tolist()
+    >>> rates = epoch_learning_rates(
+    ...     learning_rate=0.1, schedule="step", epochs=10, boundaries_percent=(80.0,), decay_factors=(0.1,)
+    ... )
+    >>> rates[-3:].round(3).tolist()
     [0.1, 0.01, 0.01]
     """
     if len(boundaries_percent) != len(decay_factors):
@@ -40,6 +45,7 @@ def epoch_learning_rates(
         raise UserError(f"boundaries_percent is {tuple(boundaries_percent)}; it must rise and lie in 0..100")
     if not 0 <= warmup_percent <= 100:
         raise UserError(f"warmup_percent is {warmup_percent}; it must lie in 0..100")
+    require_one_of("schedule", schedule, SCHEDULES)
     e = np.arange(1, epochs + 1)
     rates = np.full(epochs, float(learning_rate))
     if schedule == "step":
@@ -48,8 +54,6 @@ def epoch_learning_rates(
             rates[e > boundary * epochs / 100 + 1e-6] = learning_rate * factor
     elif schedule == "cosine":
         rates = 0.5 * learning_rate * (1 + np.cos(np.pi * (e - 1) / max(epochs, 1)))
-    elif schedule != "constant":
-        raise UserError(f"schedule is {schedule!r}; choose one of 'step', 'cosine', 'constant'")
     warmup = int(np.ceil(warmup_percent * epochs / 100 - 1e-6))
     rates[:warmup] = learning_rate * e[:warmup] / max(warmup, 1)
     return rates

@@ -1,7 +1,6 @@
 """result.json and the table at the end of a run."""
 
 import importlib.metadata
-import json
 import platform
 from collections.abc import Mapping
 
@@ -86,8 +85,3 @@ def format_seeds(result: Mapping) -> str:
 
 def _percent(value):
     return "-" if value is None else f"{value:.2f}"
-
-
-def to_json(value) -> str:
-    """Compact JSON for a log line."""
-    return json.dumps(value, default=list, allow_nan=False)

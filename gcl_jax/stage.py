@@ -35,9 +35,11 @@ class Stage:
         mesh_lib.check_batch(block.batch_size, mesh, f"config.{name}.batch_size")
         mesh_lib.check_batch(config.eval.batch_size, mesh, "config.eval.batch_size")
         self.labels = dataset.splits["train"].labels
+        with config_lib.naming(f"config.{name}."):
+            steps_per_epoch = sampling.steps_per_epoch(len(self.labels), block.batch_size)
         self.settings = train_step.StepSettings(
             epochs=block.epochs,
-            steps_per_epoch=sampling.steps_per_epoch(len(self.labels), block.batch_size),
+            steps_per_epoch=steps_per_epoch,
             bn=block.bn,
             log_every=config.log.every_steps,
             learning_rates=tuple(
@@ -132,7 +134,7 @@ class Stage:
                 block.batch_size,
                 epoch=epoch,
                 epochs=block.epochs,
-            )  # fmt: skip
+            )
             for stream, sampler in self.samplers.items()
         }
 

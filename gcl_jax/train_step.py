@@ -16,7 +16,6 @@ from gcl_jax.models import Network
 from gcl_jax.train_state import TrainState, merge
 
 Tree = Any
-BN_MODES = ("train", "frozen", "stats_only")
 
 
 @struct.dataclass
@@ -36,13 +35,13 @@ class StepSettings:
 
     epochs: int
     steps_per_epoch: int
-    bn: str  # one of BN_MODES
+    bn: str  # train | frozen | stats_only
     log_every: int  # steps; the tally also ends with each epoch
     learning_rates: tuple[float, ...]  # one an epoch
 
 
 def network_apply(network: Network, bn: str) -> Apply:
-    """The network as the function that `Method.forward` receives; ``bn`` = "frozen" keeps running statistics even in training."""
+    """The network as `Method.forward` receives it; ``bn`` = "frozen" uses running statistics in training too."""
 
     def apply(params, batch_stats, images, train):
         variables = {"params": params, "batch_stats": batch_stats}

@@ -2,11 +2,18 @@
 
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
-# Before JAX starts: tests look at one device unless they start a process of their own.
+# Before JAX starts: two CPU devices, so that sharding is on everywhere, and one compilation cache for this run of
+# the tests and the processes it starts.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+CACHE = Path(tempfile.gettempdir()) / f"gcl_jax_tests_{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import jax
 import numpy as np
@@ -16,6 +23,13 @@ jax.config.update("jax_default_matmul_precision", "highest")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput"):  # the controller, after its workers
+        for folder in Path(tempfile.gettempdir()).glob("gcl_jax_tests_*"):
+            if folder == CACHE or folder.name.endswith(getattr(session.config, "_testrunuid", " ")):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def relative_error(ours, theirs) -> float:
@@ -56,3 +70,10 @@ def subsets():
 def cifar_tool():
     """The script that writes the CIFAR packs as npz or TFDS."""
     return _shared("data/cifar.py")
+
+
+@pytest.fixture(scope="session")
+def losses_contrastive():
+    """Values of the compared methods' and torch's own losses, optimisers, batch norm and calibration."""
+    with np.load(_shared("reference/methods/losses_contrastive.npz")) as npz:
+        return {name: npz[name] for name in npz.files}

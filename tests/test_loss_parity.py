@@ -49,7 +49,9 @@ def test_loss_and_gradient(official, dataset, case):
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_loss_of_the_reference_is_tested(official, dataset):
     prefix = f"loss/{dataset}/"
-    assert {k[len(prefix) :].split("/")[0] for k in official if k.startswith(prefix) and k.endswith("/value")} == {*CASES}
+    assert {k[len(prefix) :].split("/")[0] for k in official if k.startswith(prefix) and k.endswith("/value")} == {
+        *CASES
+    }
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

@@ -51,9 +51,7 @@ def after_five_steps(official):
         cloud = jnp.asarray(longtail.cloud_sizes(official["counts/cifar10/100"]))
         params, batch_stats = start["params"], start["batch_stats"]
         labels_tree = jax.tree.map(lambda _: "all", params)
-        optimizer = optim.sgd(
-            lambda step: 0.1, labels_tree, {"all": optim.Group()}, momentum=0.9, weight_decay=2e-4
-        )
+        optimizer = optim.sgd(lambda step: 0.1, labels_tree, {"all": optim.Group()}, momentum=0.9, weight_decay=2e-4)
         apply = network_apply(network, "train")
 
         @jax.jit

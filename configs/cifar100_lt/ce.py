@@ -2,7 +2,8 @@
 
     python -m gcl_jax.main --config=configs/cifar100_lt/ce.py:100 --workdir=runs/cifar100_ce
 
-The argument after the colon is the imbalance ratio. Published top-1 (best on test, single run), ratio 200 / 100 / 50: 34.84 / 38.43 / 43.9.
+The argument after the colon is the imbalance ratio.
+Published top-1 (best on test, single run), ratio 200 / 100 / 50: 34.84 / 38.43 / 43.9.
 """
 
 from gcl_jax import config as c

@@ -2,7 +2,8 @@
 
     python -m gcl_jax.main --config=configs/cifar100_lt/ce_mixup.py:100 --workdir=runs/cifar100_ce_mixup
 
-The argument after the colon is the imbalance ratio. Published top-1 (best on test, single run), ratio 200 / 100 / 50: 35.84 / 40.01 / 45.16.
+The argument after the colon is the imbalance ratio.
+Published top-1 (best on test, single run), ratio 200 / 100 / 50: 35.84 / 40.01 / 45.16.
 """
 
 from gcl_jax import config as c

@@ -2,7 +2,8 @@
 
     python -m gcl_jax.main --config=configs/cifar100_lt/gcl.py:100 --workdir=runs/cifar100_gcl
 
-The argument after the colon is the imbalance ratio. Published top-1 (best on test, single run), ratio 200 / 100 / 50: 44.88 / 48.71 / 53.55.
+The argument after the colon is the imbalance ratio.
+Published top-1 (best on test, single run), ratio 200 / 100 / 50: 44.88 / 48.71 / 53.55.
 
 Everything but the sampler equals gcl_published.py. The paper names CBEN; its code's default sampler is
 class-balanced, and its CBEN (a = 0.9999, b = 1e-5) is nearly so.

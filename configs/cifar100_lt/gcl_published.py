@@ -2,7 +2,8 @@
 
     python -m gcl_jax.main --config=configs/cifar100_lt/gcl_published.py:100 --workdir=runs/cifar100_gcl_published
 
-The argument after the colon is the imbalance ratio. Published top-1 (best on test, single run), ratio 200 / 100 / 50: 44.88 / 48.71 / 53.55.
+The argument after the colon is the imbalance ratio.
+Published top-1 (best on test, single run), ratio 200 / 100 / 50: 44.88 / 48.71 / 53.55.
 
 The stage-2 rate of 0.002 is the published code's effective one: its cosine schedule and its parameter group
 each multiply the given 0.1 by 0.1 and 0.2 / 2. The log it prints shows 0.002 as well.

@@ -2,7 +2,8 @@
 
     python -m gcl_jax.main --config=configs/cifar10_lt/ce.py:100 --workdir=runs/cifar10_ce
 
-The argument after the colon is the imbalance ratio. Published top-1 (best on test, single run), ratio 200 / 100 / 50: 65.68 / 70.70 / 74.81.
+The argument after the colon is the imbalance ratio.
+Published top-1 (best on test, single run), ratio 200 / 100 / 50: 65.68 / 70.70 / 74.81.
 """
 
 from gcl_jax import config as c

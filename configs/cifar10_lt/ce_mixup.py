@@ -2,7 +2,8 @@
 
     python -m gcl_jax.main --config=configs/cifar10_lt/ce_mixup.py:100 --workdir=runs/cifar10_ce_mixup
 
-The argument after the colon is the imbalance ratio. Published top-1 (best on test, single run), ratio 200 / 100 / 50: 65.84 / 72.96 / 79.48.
+The argument after the colon is the imbalance ratio.
+Published top-1 (best on test, single run), ratio 200 / 100 / 50: 65.84 / 72.96 / 79.48.
 """
 
 from gcl_jax import config as c

@@ -9,7 +9,7 @@ import importlib
 from jax.sharding import Mesh
 
 from gcl_jax.data.dataset import Dataset, Source, Split, cut
-from gcl_jax.errors import UserError
+from gcl_jax.errors import require_one_of
 
 # Modules by name, imported when used: TensorFlow stays out of runs that do not need it.
 SOURCES = {"digits": "gcl_jax.data.digits", "arrays": "gcl_jax.data.arrays", "tfds": "gcl_jax.data.tfds"}
@@ -27,8 +27,7 @@ def load(
     validation_fraction: float,
 ) -> Dataset:
     """Read a source and cut its long-tailed training subset."""
-    if source not in SOURCES:
-        raise UserError(f"data.source is {source!r}; choose one of {', '.join(SOURCES)}")
+    require_one_of("config.data.source", source, SOURCES)
     found = importlib.import_module(SOURCES[source]).read(name, path)
     return cut(
         found,
@@ -41,8 +40,7 @@ def load(
 
 def make_loader(name: str, dataset: Dataset, mesh: Mesh):
     """The loader ``name`` ("device" or "host") over ``dataset``."""
-    if name not in LOADERS:
-        raise UserError(f"data.loader is {name!r}; choose one of {', '.join(LOADERS)}")
+    require_one_of("config.data.loader", name, LOADERS)
     module, cls = LOADERS[name]
     return getattr(importlib.import_module(module), cls)(dataset, mesh)
 

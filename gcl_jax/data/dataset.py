@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from gcl_jax import longtail
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, require_one_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,12 +103,13 @@ def cut(
     Raises UserError for arrays that do not fit together, an empty class, or too few images.
     """
     check(source)
+    require_one_of("config.data.profile", profile, (*longtail.PROFILES, "none"))
     num_classes = len(source.class_names)
     train = source.train
     pack = source.positions is not None
     if profile == "none":
         chosen = np.arange(len(train))
-    elif profile in longtail.PROFILES:
+    else:
         own = longtail.class_counts(train.labels, num_classes)
         num_max = float(own.max()) if pack else len(train) / num_classes
         counts = longtail.PROFILES[profile](num_max, num_classes, imbalance_ratio)
@@ -116,8 +117,6 @@ def cut(
             chosen = longtail.take_first(train.labels, counts)
         else:
             chosen = longtail.select_long_tail(train.labels, counts, subset_seed)
-    else:
-        raise UserError(f"data.profile is {profile!r}; choose one of 'exponential', 'step', 'none'")
     positions = source.positions[chosen] if pack else chosen
     splits = {"train": train.take(chosen), "test": source.test}
     if validation_fraction:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from flax import struct
 
-from gcl_jax.errors import UserError
+from gcl_jax.errors import require_one_of
 from gcl_jax.sampling import Sampler
 
 Tree = Any
@@ -68,7 +68,7 @@ class Time:
 
 
 class LossOut(NamedTuple):
-    """Per-example losses [B]; ``weight`` [B] for a weighted mean; a scalar penalty; the scalars named in `Method.logged`."""
+    """Losses [B]; ``weight`` [B] for a weighted mean; a scalar penalty; the scalars named in `Method.logged`."""
 
     per_example: jax.Array
     weight: jax.Array | None = None
@@ -91,7 +91,7 @@ class Method:
     logged: ClassVar[tuple[str, ...]] = ()  # names of the scalars that `loss` returns in LossOut.metrics
 
     def __post_init__(self):
-        require(self.trains in ("all", "classifier"), "trains", self.trains, "'all' or 'classifier'")
+        require_one_of("trains", self.trains, ("all", "classifier"))
 
     def streams(self) -> dict[str, Stream]:
         """Named batch streams; the first one's length sets the epoch."""
@@ -116,7 +116,7 @@ class Method:
         return True
 
     def init_params(self, key: jax.Array, params: Tree, stats: ClassStats) -> Tree:
-        """Change the parameters at the start of the stage: re-initialise, add, copy. Same structure as the network's."""
+        """Change parameters at the start of the stage: re-initialise, copy. Same structure as the network's."""
         del key, stats
         return params
 
@@ -126,7 +126,7 @@ class Method:
         return {}
 
     def prepare(self, key: jax.Array, streams: dict[str, dict], t: Time) -> dict:
-        """Turn the streams {name: {"image", "label"}} into the batch that `forward` and `loss` see (mixup happens here)."""
+        """Turn the streams {name: {"image", "label"}} into the batch of `forward` and `loss` (mixup happens here)."""
         del key, t
         return streams["main"]
 
@@ -144,9 +144,3 @@ class Method:
     def logits(self, out: dict) -> jax.Array:
         """Logits [B, C] for prediction and probabilities, without margin or noise."""
         return out["scores"]
-
-
-def require(ok: bool, field: str, value: object, allowed: str) -> None:
-    """Raise UserError("FIELD is VALUE; it must be ALLOWED") unless ``ok``."""
-    if not ok:
-        raise UserError(f"{field} is {value!r}; it must be {allowed}")

@@ -5,7 +5,8 @@ import dataclasses
 import jax
 
 from gcl_jax import losses
-from gcl_jax.methods.base import LossOut, Method, require
+from gcl_jax.errors import require
+from gcl_jax.methods.base import LossOut, Method
 from gcl_jax.mixup import mix, mixed_loss
 
 

@@ -5,7 +5,8 @@ import dataclasses
 import jax
 
 from gcl_jax import longtail, losses
-from gcl_jax.methods.base import LossOut, Method, require
+from gcl_jax.errors import require, require_one_of
+from gcl_jax.methods.base import LossOut, Method
 from gcl_jax.mixup import mix, mixed_loss
 
 
@@ -33,9 +34,7 @@ class GCL(Method):
         require(self.head == "cosine", "head", self.head, "'cosine': a cloud is measured in cosines")
         require(self.scale > 0, "scale", self.scale, "positive")
         require(self.noise_multiplier >= 0, "noise_multiplier", self.noise_multiplier, "0 or positive")
-        require(
-            self.cloud_size in ("log", "power", "cosine"), "cloud_size", self.cloud_size, "'log', 'power' or 'cosine'"
-        )
+        require_one_of("cloud_size", self.cloud_size, longtail.CLOUD_SIZES)
         require(self.cloud_exponent > 0, "cloud_exponent", self.cloud_exponent, "positive")
         require(self.focal_gamma >= 0, "focal_gamma", self.focal_gamma, "0 (off) or positive")
         require(self.mixup_alpha >= 0, "mixup_alpha", self.mixup_alpha, "0 (off) or positive")

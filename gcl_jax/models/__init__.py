@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gcl_jax.errors import UserError
+from gcl_jax.errors import require_one_of
 from gcl_jax.models.heads import HEADS
 from gcl_jax.models.resnet_cifar import ResNetCifar
 
@@ -33,8 +33,6 @@ def build(name: str, head: str, num_classes: int, dtype: jnp.dtype = jnp.float32
 
     Raises UserError for a name that is not registered.
     """
-    if name not in BACKBONES:
-        raise UserError(f"model.name is {name!r}; choose one of {', '.join(BACKBONES)}")
-    if head not in HEADS:
-        raise UserError(f"method.head is {head!r}; choose one of {', '.join(HEADS)}")
+    require_one_of("config.model.name", name, BACKBONES)
+    require_one_of("method.head", head, HEADS)
     return Network(backbone=BACKBONES[name](dtype=dtype), head=HEADS[head](num_classes=num_classes))

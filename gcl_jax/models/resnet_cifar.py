@@ -29,7 +29,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNetCifar(nn.Module):
-    """Images [B, H, W, channels] -> features [B, 64]: stem, three stages of ``blocks`` at 16, 32, 64 filters, mean pool."""
+    """Images [B, H, W, c] -> features [B, 64]: stem, three stages of ``blocks`` at 16, 32, 64 filters, mean pool."""
 
     blocks: int
     dtype: jnp.dtype = jnp.float32

@@ -1,0 +1,67 @@
+"""Run gcl_jax.main, and kill -9 the process at a chosen moment: run_and_kill.py STAGE (step|save) NUMBER ARGS...
+
+"step" kills after that many updates of the stage; "save" lets the checkpoint of that step be
+written and kills at the rename that would make it complete.
+"""
+
+import os
+import runpy
+import signal
+import sys
+import time
+
+import gcl_jax.trainer as trainer
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(stage, moment, number, *arguments):
+    original = trainer.train
+
+    def train(state, **hooks):
+        if hooks["stage"] == stage and moment == "step":
+            step, done = hooks["step"], [int(state.step)]
+
+            def counted(*args):
+                result = step(*args)
+                done[0] += 1
+                if done[0] == int(number):
+                    kill()
+                return result
+
+            hooks["step"] = counted
+        if hooks["stage"] == stage and moment == "save":
+            on_save = hooks["on_save"]
+
+            def save(done, state):
+                if done == int(number):
+                    kill_before_rename_to(number)
+                on_save(done, state)
+                if done == int(number):
+                    time.sleep(20)
+                    sys.exit("the checkpoint was never renamed into place")
+
+            hooks["on_save"] = save
+        return original(state, **hooks)
+
+    trainer.train = train
+    sys.argv = ["main", *arguments]
+    runpy.run_module("gcl_jax.main", run_name="__main__")
+
+
+def kill_before_rename_to(name):
+    """Die at the moment that would make the checkpoint complete: all written, not yet in place."""
+    for function in ("rename", "replace"):
+
+        def deadly(source, target, *args, original=getattr(os, function), **kwargs):
+            if os.path.basename(os.fspath(target)) == name:
+                kill()
+            return original(source, target, *args, **kwargs)
+
+        setattr(os, function, deadly)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

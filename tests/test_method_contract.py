@@ -1,0 +1,168 @@
+"""Every registered method, and a toy one from outside, through the real stage: what moves, what stays, what compiles."""
+
+import jax
+import numpy as np
+import pytest
+from flax import traverse_util
+from tiny import digits, override
+from toy_method import Toy
+
+from gcl_jax import config as config_lib
+from gcl_jax import data, mesh, methods, trainer
+from gcl_jax.checkpoint import Checkpoints, flatten
+from gcl_jax.stage import Stage
+
+methods.register("toy", Toy)
+
+DATA = ("source", "name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction")
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return data.load(**{key: digits().data[key] for key in DATA})
+
+
+def make_stage(dataset, method, *, bn="train", devices=2, name="representation", **overrides):
+    config = digits()
+    config[name].method = config_lib.ConfigDict(method)
+    override(config, {f"{name}.bn": bn, f"{name}.optimizer.clip_norm": 1.0} | overrides)
+    config_lib.validate(config)
+    grid = mesh.make_mesh(jax.devices()[:devices])
+    return Stage(config, name, dataset, data.make_loader("device", dataset, grid), grid)
+
+
+def advance(stage, state, constants, steps, first=0):
+    items = stage.epoch_items(0, 0, first)
+    for _ in range(steps):
+        state = stage.step(state, constants, next(items))
+    return state
+
+
+def found_by(stage):
+    """Variables as a stage before would leave them: of the same network."""
+    variables = stage._init_network(jax.random.key(7))
+    return jax.device_get(variables) | {"method_state": {}}
+
+
+CASES = [
+    *((name, "all", "train") for name in methods.METHODS if name != "toy"),
+    *((name, "classifier", bn) for name in methods.METHODS if name != "toy" for bn in ("frozen", "stats_only")),
+    ("toy", "all", "train"),
+]
+
+
+@pytest.mark.parametrize(("name", "trains", "bn"), CASES)
+def test_exactly_the_declared_parameters_move(dataset, name, trains, bn):
+    """With weight decay, momentum and clipping on: two steps, all finite, one compilation."""
+    stage = make_stage(dataset, config_lib.method(name, trains=trains), bn=bn)
+    state, constants, _ = stage.start(0, found_by(stage), "a stage before")
+    before = jax.device_get(trainer.to_save(state, constants))
+    state = advance(stage, state, constants, 2)
+    after = jax.device_get(trainer.to_save(state, constants))
+    assert stage.step._cache_size() == 1
+    for path, old in traverse_util.flatten_dict(before["params"]).items():
+        new = after["params"]
+        for part in path:
+            new = new[part]
+        assert np.isfinite(new).all(), path
+        moved = not np.array_equal(old, new)
+        assert moved == (stage.group(path) is not None), path
+    stats = [
+        np.array_equal(a, b) for a, b in zip(*(jax.tree.leaves(t["batch_stats"]) for t in (before, after)), strict=True)
+    ]
+    assert all(stats) if bn == "frozen" else not any(stats)
+    momentum = {k: v for k, v in flatten(after["opt_state"]).items() if "trace" in k}
+    trainable = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    assert sum(leaf.size for leaf in momentum.values()) == trainable
+
+
+@pytest.mark.parametrize("name", ["gcl", "toy"])
+def test_two_devices_equal_one(dataset, name):
+    """float32, three steps at the config's rate: rounding only."""
+    results = []
+    for devices in (1, 2):
+        method = config_lib.method(name) if name == "toy" else config_lib.method(name, mixup_alpha=1.0)
+        stage = make_stage(dataset, method, devices=devices, **{"representation.optimizer.learning_rate": 0.01})
+        state, constants, _ = stage.start(0, found_by(stage), "a stage before")
+        state = advance(stage, state, constants, 3)
+        results.append(flatten(jax.device_get(trainer.to_save(state, constants))))
+    one, two = results
+    assert one.keys() == two.keys()
+    for path in one:
+        np.testing.assert_allclose(two[path], one[path], rtol=1e-3, atol=1e-5, err_msg=path)
+
+
+def test_method_state_and_momentum_survive_a_checkpoint(dataset, tmp_path):
+    """4 steps equal 2, saved, restored in a fresh stage, and 2 more."""
+    method = config_lib.method("toy")
+    stage = make_stage(dataset, method)
+    state, constants, _ = stage.start(0, found_by(stage), "a stage before")
+    state = advance(stage, state, constants, 2)
+    assert np.abs(state.method_state["mean"]).max() > 0
+    with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
+        checkpoints.save(2, jax.tree.map(np.array, trainer.to_save(state, constants)), {})
+    straight = jax.device_get(trainer.to_save(advance(stage, state, constants, 2, first=2), constants))
+
+    fresh = make_stage(dataset, method)
+    state, constants, _ = fresh.start(0, found_by(fresh), "a stage before")
+    with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
+        tree, _ = checkpoints.restore(2, trainer.to_save(state, constants))
+    state, constants = trainer.from_saved(fresh, tree, constants)
+    resumed = jax.device_get(trainer.to_save(advance(fresh, state, constants, 2, first=2), constants))
+    jax.tree.map(np.testing.assert_array_equal, resumed, straight)
+
+
+def test_groups_carry_their_own_rate_and_decay(dataset):
+    """The toy's "last" group learns at a tenth and is not decayed; one step without momentum shows it."""
+    stage = make_stage(dataset, config_lib.method("toy"), **{"representation.optimizer.momentum": 0.0})
+    labels = {stage.group(path) for path in traverse_util.flatten_dict(found_by(stage)["params"])}
+    assert labels == {None, "head", "last"}
+    grads = jax.tree.map(np.ones_like, stage.start(0, found_by(stage), "")[0].params)
+    params = jax.tree.map(lambda g: 2 * g, grads)
+    updates, _ = stage.optimizer.update(grads, stage.optimizer.init(params), params)
+    norm = np.sqrt(sum(g.size for g in jax.tree.leaves(grads)))  # clipped to 1
+    rate = stage.settings.learning_rates[0]
+    np.testing.assert_allclose(updates["head"]["kernel"], -rate * (1 / norm + 2e-4 * 2), rtol=1e-5)
+    np.testing.assert_allclose(updates["backbone"]["layer3_0"]["conv1"]["kernel"], -0.1 * rate / norm, rtol=1e-5)
+
+
+def test_the_toys_head_starts_from_class_means(dataset):
+    stage = make_stage(dataset, config_lib.method("toy"))
+    found = found_by(stage)
+    state, _, _ = stage.start(0, found, "a stage before")
+    images = (dataset.splits["train"].images.astype(np.float32) / 255 - 0.3) / 0.37
+    features = stage.apply(found["params"], found["batch_stats"], images, False)[0]["features"]
+    labels = dataset.splits["train"].labels
+    means = np.stack([features[labels == j].mean(0) for j in range(10)])
+    expected = (means / np.linalg.norm(means, axis=1, keepdims=True)).T
+    np.testing.assert_allclose(state.params["head"]["kernel"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_stage_two_computes_no_backbone_gradient(dataset):
+    """From the compiled programs' FLOPs: about a forward pass, where training everything costs about three."""
+
+    def flops(trains, bn):
+        stage = make_stage(dataset, config_lib.method("gcl", trains=trains, mixup_alpha=1.0), bn=bn, devices=1)
+        state, constants, _ = stage.start(0, None, "")
+        item = next(stage.epoch_items(0, 0, 0))
+        step = stage.step.lower(state, constants, item).compile().cost_analysis()["flops"]
+        images = np.zeros((32, 8, 8, 1), np.float32)
+        variables = stage.variables(state, constants)
+        forward = jax.jit(lambda p, b, x: stage.apply(p, b, x, False)[0]["scores"])
+        return step, forward.lower(*variables[:2], images).compile().cost_analysis()["flops"]
+
+    everything, forward = flops("all", "train")
+    classifier, _ = flops("classifier", "frozen")
+    assert classifier < 1.15 * forward
+    assert everything > 2.5 * forward
+
+
+def test_unknown_hyperparameters_are_refused():
+    with pytest.raises(
+        config_lib.UserError, match=r"no key 'noise' \(did you mean 'noise_multiplier'\?\)|no key 'noise'"
+    ):
+        config_lib.method("gcl", noise=1.0)
+    with pytest.raises(config_lib.UserError, match="method is 'x'|method.name is 'x'"):
+        config_lib.method("x")
+    with pytest.raises(config_lib.UserError, match="registered already"):
+        methods.register("gcl", Toy)

@@ -1,0 +1,162 @@
+"""Mixup of images and labels, its random draws, and the two-term loss.
+
+Random statistics are tested at 1e-6 each, four of them: a family-wise error rate of 4e-6, with fixed keys.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from conftest import relative_error
+
+from gcl_jax import losses, mixup
+
+ERROR = 1e-6
+DRAWS = 2000
+
+
+def batch(num=16, seed=0):
+    """Random images, and a label of its own for each, so that ``label_b`` is the permutation."""
+    images = np.random.default_rng(seed).normal(size=(num, 4, 4, 3)).astype(np.float32)
+    return {"image": jnp.asarray(images), "label": jnp.arange(num)}
+
+
+@functools.cache  # compiling the permutation under vmap takes seconds
+def draws(alpha):
+    """lambda [DRAWS] and permutation [DRAWS, 16] of as many keys."""
+    keys = jax.random.split(jax.random.key(7), DRAWS)
+    found = jax.jit(jax.vmap(lambda key: {k: mixup.mix(key, batch(), alpha)[k] for k in ("lam", "label_b")}))(keys)
+    return np.asarray(found["lam"], np.float64), np.asarray(found["label_b"])
+
+
+def test_images_are_mixed_with_the_permuted_ones():
+    before = batch()
+    mixed = mixup.mix(jax.random.key(3), before, 1.0)
+    x, order, lam = np.asarray(before["image"], np.float64), np.asarray(mixed["label_b"]), float(mixed["lam"])
+    assert relative_error(mixed["image"], lam * x + (1 - lam) * x[order]) <= 1e-6
+
+
+def test_lambda_is_one_for_the_whole_batch():
+    before = batch()
+    mixed = mixup.mix(jax.random.key(3), before, 1.0)
+    x, order = np.asarray(before["image"], np.float64), np.asarray(mixed["label_b"])
+    # Recovered from the pixels by least squares, image by image.
+    moved = order != np.arange(16)
+    a, b = (x - x[order])[moved], (np.asarray(mixed["image"], np.float64) - x[order])[moved]
+    recovered = (a * b).sum((1, 2, 3)) / (a * a).sum((1, 2, 3))
+    assert mixed["lam"].shape == ()
+    np.testing.assert_allclose(recovered, float(mixed["lam"]), atol=1e-6)
+
+
+def test_labels_and_other_entries_stay():
+    before = batch() | {"extra": jnp.ones(2)}
+    mixed = mixup.mix(jax.random.key(3), before, 1.0)
+    assert mixed["label"].tolist() == list(range(16))
+    assert mixed["extra"] is before["extra"]
+
+
+def test_second_labels_are_a_permutation():
+    _, orders = draws(1.0)
+    assert np.array_equal(np.sort(orders), np.tile(np.arange(16), (DRAWS, 1)))
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.2])
+def test_lambda_is_beta_distributed(alpha):
+    lam, _ = draws(alpha)
+    assert scipy.stats.kstest(lam, scipy.stats.beta(alpha, alpha).cdf).pvalue > ERROR
+
+
+def test_chance_statistic_can_fail():
+    lam, _ = draws(0.2)
+    assert scipy.stats.kstest(lam, "uniform").pvalue < ERROR
+
+
+def test_partner_of_the_first_image_is_uniform_and_may_be_itself():
+    _, orders = draws(1.0)
+    assert scipy.stats.chisquare(np.bincount(orders[:, 0], minlength=16)).pvalue > ERROR
+
+
+def test_lambda_and_permutation_are_independent():
+    lam, orders = draws(1.0)
+    assert scipy.stats.pearsonr(lam, orders[:, 0]).pvalue > ERROR
+
+
+def test_mix_is_a_function_of_the_key():
+    first, again, other = (mixup.mix(jax.random.key(k), batch(), 1.0) for k in (1, 1, 2))
+    assert jnp.array_equal(first["image"], again["image"])
+    assert first["lam"] != other["lam"]
+
+
+def test_alpha_zero_is_the_identity():
+    before = batch()
+    assert mixup.mix(jax.random.key(0), before, 0) is before
+    assert mixup.mix(jax.random.key(0), before, 0.0) is before
+
+
+def test_images_keep_their_dtype():
+    before = batch()
+    mixed = mixup.mix(jax.random.key(0), before | {"image": before["image"].astype(jnp.bfloat16)}, 1.0)
+    assert mixed["image"].dtype == jnp.bfloat16
+
+
+MIXED = {"label": jnp.array([1, 2]), "label_b": jnp.array([2, 5]), "lam": jnp.float32(0.25)}
+
+
+def test_loss_weighs_the_two_terms():
+    values = {(1, 2): jnp.array([10.0, 20.0]), (2, 5): jnp.array([100.0, 200.0])}
+    found = mixup.mixed_loss(jax.random.key(0), MIXED, lambda key, y: values[tuple(y.tolist())])
+    assert found.tolist() == [0.25 * 10 + 0.75 * 100, 0.25 * 20 + 0.75 * 200]
+
+
+def test_loss_terms_have_keys_of_their_own():
+    """A loss that draws noise draws it afresh for each term."""
+    seen = []
+
+    def loss(key, labels):
+        seen.append(tuple(jax.random.key_data(key).tolist()))
+        return labels * 1.0
+
+    mixup.mixed_loss(jax.random.key(0), MIXED, loss)
+    assert len(seen) == len(set(seen)) == 2
+
+
+def test_unmixed_batch_has_the_loss_once():
+    seen = []
+    found = mixup.mixed_loss(jax.random.key(0), {"label": jnp.array([3])}, lambda key, y: seen.append(key) or y * 2.0)
+    assert (found.tolist(), len(seen)) == ([6.0], 1)
+
+
+REFERENCE = ["lam0.3", "lam0.85", "drawn"]
+
+
+@pytest.mark.parametrize("case", REFERENCE)
+def test_reference_images(losses_contrastive, monkeypatch, case):
+    """The reference's lambda and permutation take the place of ours."""
+    lam, theirs = (losses_contrastive[f"mixup/{case}/{k}"] for k in ("lam", "mixed_images"))
+    images, labels, order = (losses_contrastive[f"mixup/{k}"] for k in ("images_nchw", "labels", "permutation"))
+    monkeypatch.setattr(jax.random, "beta", lambda *args, **kwargs: jnp.asarray(lam))
+    monkeypatch.setattr(jax.random, "permutation", lambda *args, **kwargs: jnp.asarray(order))
+    found = mixup.mix(jax.random.key(0), {"image": jnp.asarray(images), "label": jnp.asarray(labels)}, 1.0)
+    assert relative_error(found["image"], theirs) <= 1e-5
+    assert found["label_b"].tolist() == labels[order].tolist()
+
+
+@pytest.mark.parametrize("case", REFERENCE)
+def test_reference_loss_and_gradient(losses_contrastive, case):
+    logits, labels, order = (losses_contrastive[f"mixup/{k}"] for k in ("logits", "labels", "permutation"))
+    mixed = {
+        "label": jnp.asarray(labels),
+        "label_b": jnp.asarray(labels[order]),
+        "lam": losses_contrastive[f"mixup/{case}/lam"],
+    }
+
+    def loss(z):
+        per_example = mixup.mixed_loss(jax.random.key(0), mixed, lambda key, y: losses.cross_entropy(z, y))
+        return losses.weighted_mean(per_example)
+
+    value, grad = jax.value_and_grad(loss)(jnp.asarray(logits))
+    assert relative_error(value, losses_contrastive[f"mixup/{case}/value"]) <= 1e-5
+    assert relative_error(grad, losses_contrastive[f"mixup/{case}/grad_logits"]) <= 1e-5

@@ -1,0 +1,113 @@
+"""kill -9 anywhere, start again: the run ends bit for bit as if nothing had happened."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from tiny import override_flags
+
+from gcl_jax import checkpoint
+
+# 9 steps an epoch: 27 and 18 steps, with checkpoints in mid-epoch.
+FLAGS = [
+    "--config=configs/digits_lt/gcl.py",
+    *override_flags(
+        representation__epochs=3,
+        classifier__epochs=2,
+        eval__every_epochs=1,
+        log__every_steps=4,
+        checkpoint__every_steps=5,
+        representation__method__mixup_alpha=1.0,
+    ),
+]
+
+
+def start(workdir, *command):
+    return subprocess.run(
+        [sys.executable, *command, *FLAGS, f"--workdir={workdir}"],
+        cwd=ROOT,
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+def finish(workdir):
+    done = start(workdir, "-m", "gcl_jax.main")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("undisturbed") / "run"
+    finish(workdir)
+    return workdir
+
+
+def assert_same_run(workdir, expected):
+    for stage in ("representation", "classifier"):
+        ours, _, step = checkpoint.read(workdir / stage / "checkpoints")
+        theirs, _, expected_step = checkpoint.read(expected / stage / "checkpoints")
+        assert step == expected_step
+        assert ours.keys() == theirs.keys()
+        assert any(name.startswith("opt_state") for name in ours)
+        for name, array in theirs.items():
+            np.testing.assert_array_equal(ours[name], array, err_msg=f"{stage} {name}")
+    assert (workdir / "metrics.jsonl").read_bytes() == (expected / "metrics.jsonl").read_bytes()
+    ours, theirs = (json.loads((w / "result.json").read_text()) for w in (workdir, expected))
+    assert ours["final"] == theirs["final"]
+    for stage in ("representation", "classifier"):
+        assert ours["stages"][stage]["best"] == theirs["stages"][stage]["best"]
+
+
+# Before the first checkpoint (5); in mid-epoch after one; while one is being written.
+MOMENTS = [("step", 3), ("step", 13), ("save", 15)]
+
+
+@pytest.mark.parametrize("stage", ["representation", "classifier"])
+def test_kill_and_resume(undisturbed, tmp_path, stage):
+    workdir = tmp_path / "run"
+    if stage == "classifier":  # its kills need no first stage trained again
+        shutil.copytree(undisturbed, workdir)
+        shutil.rmtree(workdir / "classifier")
+        (workdir / "result.json").unlink()
+        lines = (workdir / "metrics.jsonl").read_text().splitlines(keepends=True)
+        (workdir / "metrics.jsonl").write_text("".join(x for x in lines if '"classifier"' not in x))
+    for moment, number in MOMENTS:
+        killed = start(workdir, "tests/run_and_kill.py", stage, moment, str(number))
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert not (workdir / stage / "DONE.json").exists()
+        if moment == "save":
+            names = [p.name for p in (workdir / stage / "checkpoints").iterdir()]
+            assert str(number) not in names
+            assert any(name.startswith(f"{number}.") for name in names), "the kill came before the write had begun"
+    finish(workdir)
+    assert_same_run(workdir, undisturbed)
+
+
+def test_a_finished_run_prints_its_result_and_changes_nothing(undisturbed):
+    before = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*.json*")}
+    output = finish(undisturbed)
+    assert "finished already" in output
+    assert "classifier" in output
+    assert {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*.json*")} == before
+
+
+def test_a_half_written_last_line_is_dropped(undisturbed, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(undisturbed, workdir)
+    shutil.rmtree(workdir / "classifier")
+    (workdir / "result.json").unlink()
+    text = (workdir / "metrics.jsonl").read_text()
+    cut = text.index('"stage": "classifier"')
+    (workdir / "metrics.jsonl").write_text(text[: cut + 9])
+    finish(workdir)
+    assert_same_run(workdir, undisturbed)
