@@ -17,10 +17,10 @@ def exponential_counts(num_max: float, num_classes: int, imbalance_ratio: float)
     >>> exponential_counts(5000, 10, 100).tolist()
     [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
     """
-    _check_profile(num_max, num_classes, imbalance_ratio)
+    _check_profile(num_classes, imbalance_ratio)
     mu = 1 / imbalance_ratio
     # The exact expression of the published code: another order of operations truncates differently.
-    return np.array([int(num_max * mu ** (j / max(num_classes - 1.0, 1.0))) for j in range(num_classes)], np.int64)
+    return _none_empty([int(num_max * mu ** (j / (num_classes - 1.0))) for j in range(num_classes)], imbalance_ratio)
 
 
 def step_counts(num_max: float, num_classes: int, imbalance_ratio: float) -> np.ndarray:
@@ -29,21 +29,26 @@ def step_counts(num_max: float, num_classes: int, imbalance_ratio: float) -> np.
     >>> step_counts(5000, 4, 100).tolist()
     [5000, 5000, 50, 50]
     """
-    _check_profile(num_max, num_classes, imbalance_ratio)
+    _check_profile(num_classes, imbalance_ratio)
     half = num_classes // 2
-    return np.array([int(num_max)] * half + [int(num_max * (1 / imbalance_ratio))] * (num_classes - half), np.int64)
+    tail = int(num_max * (1 / imbalance_ratio))
+    return _none_empty([int(num_max)] * half + [tail] * (num_classes - half), imbalance_ratio)
 
 
-def _check_profile(num_max, num_classes, imbalance_ratio):
+def _check_profile(num_classes, imbalance_ratio):
     if not imbalance_ratio >= 1:
         raise UserError(f"imbalance_ratio is {imbalance_ratio}; it is n_max / n_min, so it must be at least 1")
     if num_classes < 2:
         raise UserError(f"a long-tailed profile needs at least 2 classes, not {num_classes}")
-    if int(num_max / imbalance_ratio) < 1:
+
+
+def _none_empty(counts, imbalance_ratio):
+    if min(counts) < 1:
         raise UserError(
-            f"imbalance_ratio {imbalance_ratio:g} leaves the rarest class empty: the largest has {int(num_max)} "
-            f"images, so the ratio can be at most {int(num_max)}"
+            f"imbalance_ratio {imbalance_ratio:g} leaves class {counts.index(min(counts))} without an image, the "
+            f"largest class having {counts[0]}: choose a smaller ratio"
         )
+    return np.array(counts, np.int64)
 
 
 PROFILES = {"exponential": exponential_counts, "step": step_counts}

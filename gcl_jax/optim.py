@@ -23,7 +23,8 @@ def epoch_learning_rates(
 ) -> np.ndarray:
     """Learning rate of every epoch, float64[epochs]; all durations are percents of the stage.
 
-    step:     lr * factor of the last boundary passed (epoch e, from 1, passes at e > boundary)
+    step:     lr * factor of the last boundary passed (epoch e, from 1, passes at e > boundary); the other
+              schedules have no boundaries, so that --config...schedule=cosine is a whole override
     cosine:   lr / 2 * (1 + cos(pi * (e - 1) / epochs)): the first epoch has the full rate
     constant: lr
     Warm-up (LDAM's): lr * e / W in the first W = ceil(warmup_percent of epochs), 5 of 200.

