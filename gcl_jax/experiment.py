@@ -7,7 +7,7 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import checkpoint, data, logs, metrics, results
+from gcl_jax import checkpoint, data, handover, logs, metrics, results
 from gcl_jax import config as config_lib
 from gcl_jax import mesh as mesh_lib
 from gcl_jax.data import Dataset
@@ -108,19 +108,9 @@ def _run_one(lazy, config, names, seed, folder, overrides) -> dict:
         result = json.loads(file.read_text())
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        done, before = {}, None
-        for name in names:
-            done[name] = run_stage(lazy.stage(name), seed, folder, before)
-            before = name
-        result = {
-            "config": config.to_dict(),
-            "overrides": list(overrides),
-            "seed": seed,
-            **results.environment(),
-            "data": lazy.dataset.describe(),
-            "stages": done,
-            "final": done[names[-1]]["final"],
-        }
+        before = dict(zip(config.stages[1:], config.stages, strict=False))
+        done = {name: run_stage(lazy.stage(name), seed, folder, before.get(name)) for name in names}
+        result = _result(lazy, config, seed, overrides, done)
         logs.write_json(file, result)
     logs.say(results.format_table(result))
     return result
@@ -129,12 +119,15 @@ def _run_one(lazy, config, names, seed, folder, overrides) -> dict:
 def _evaluate_one(lazy, config, names, seed, folder, overrides) -> dict:
     done = {}
     for name in names:
-        stage = lazy.stage(name)
-        if not (folder / name / "checkpoints").exists():
+        checkpoints, init_from = folder / name / "checkpoints", config[name].init_from
+        if checkpoints.exists():
+            variables, _, step = checkpoint.read_variables(checkpoints)
+        elif init_from:
+            variables, step = handover.load(init_from, name), 0  # what the stage would start from
+        else:
             continue
-        variables, _, step = checkpoint.read_variables(folder / name / "checkpoints")
-        state = (variables["params"], variables["batch_stats"], variables["method_state"])
-        found = stage.evaluate(state, stage.stats())
+        stage = lazy.stage(name)
+        found = stage.evaluate(stage.checked(variables), stage.stats())
         done[name] = {
             "step": step,
             "epochs": step // stage.settings.steps_per_epoch,
@@ -143,7 +136,15 @@ def _evaluate_one(lazy, config, names, seed, folder, overrides) -> dict:
         }
     if not done:
         raise UserError(f"--eval_only: {folder} holds no checkpoint of {', '.join(names)}; train first")
-    result = {
+    result = _result(lazy, config, seed, overrides, done)
+    folder.mkdir(parents=True, exist_ok=True)
+    logs.write_json(folder / "eval.json", result)
+    logs.say(results.format_table(result))
+    return result
+
+
+def _result(lazy, config, seed, overrides, done) -> dict:
+    return {
         "config": config.to_dict(),
         "overrides": list(overrides),
         "seed": seed,
@@ -152,6 +153,3 @@ def _evaluate_one(lazy, config, names, seed, folder, overrides) -> dict:
         "stages": done,
         "final": list(done.values())[-1]["final"],
     }
-    logs.write_json(folder / "eval.json", result)
-    logs.say(results.format_table(result))
-    return result

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 
 from gcl_jax import logs
 from gcl_jax.errors import UserError
@@ -46,27 +47,41 @@ def train(
                 log_due = within == 0 or within % settings.log_every == 0
                 save_due = done == total or done % save_every_steps == 0
                 if log_due or save_due:
-                    means = _means(state, stage, done, per_epoch)
+                    means = _means(state, stage, done)
                 if log_due:
                     bar.set_postfix(loss=f"{means['loss']:.3f}")
                     on_log(done, means)
                 if within == 0 and (done == total or done // per_epoch % eval_every_epochs == 0):
                     on_eval(done, state)
                 if save_due:
+                    _require_finite(state, stage, done)
                     on_save(done, state)
     return state
 
 
-def _means(state: TrainState, stage: str, done: int, per_epoch: int) -> dict[str, float]:
+@jax.jit
+def _all_finite(tree) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def _require_finite(state: TrainState, stage: str, done: int) -> None:
+    # The loss of a step says nothing of the update it made, which is what a checkpoint would keep.
+    if not _all_finite((state.params, state.batch_stats, state.method_state)):
+        _diverged(stage, "a parameter or statistic", "not finite", done)
+
+
+def _diverged(stage: str, what: str, value: object, done: int) -> None:
+    raise UserError(
+        f"{stage}: {what} became {value} by step {done}; nothing of it was saved. Lower the stage's "
+        "learning_rate, lengthen its warmup_percent, or find the first bad operation with --config.debug_nans=True"
+    )
+
+
+def _means(state: TrainState, stage: str, done: int) -> dict[str, float]:
     tally = {name: float(value) for name, value in jax.device_get(state.tally).items()}
     count = tally.pop("count")
     means = {name: value / count for name, value in tally.items()}
     bad = [name for name, value in means.items() if not math.isfinite(value)]
     if bad:
-        epoch = (done - 1) // per_epoch + 1
-        raise UserError(
-            f"{stage}: {bad[0]} became {means[bad[0]]} by step {done} (epoch {epoch}); nothing of it was saved. Lower "
-            "the stage's learning_rate, lengthen its warmup_percent, or find the first bad operation with "
-            "--config.debug_nans=True"
-        )
+        _diverged(stage, bad[0], means[bad[0]], done)
     return means

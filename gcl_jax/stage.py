@@ -66,6 +66,7 @@ class Stage:
         self.step = train_step.make_train_step(
             self.network, self.method, self.optimizer, augment, loader.fetch, self.settings
         )
+        self._init = jax.jit(self._init_network)
         self.eval_step = evaluate.make_eval_step(
             self.apply, self.method, augment, loader.fetch, config.posthoc.logit_adjustment
         )
@@ -99,7 +100,7 @@ class Stage:
     def start(self, seed: int, found: dict | None, origin: str) -> tuple[TrainState, train_step.Constants, str]:
         """Fresh state and constants of a run, and the digest of what it started from."""
         key = rng.fold(jax.random.key(seed), self.name)
-        variables = jax.jit(self._init_network)(rng.fold(key, "network"))
+        variables = self._init(rng.fold(key, "network"))
         started_from = "random"
         if found is not None:
             variables = handover.inherit(jax.device_get(variables), found, self.method.inherits, origin)
@@ -145,6 +146,13 @@ class Stage:
     def variables(self, state: TrainState, constants: train_step.Constants) -> tuple:
         """(params, batch_stats, method_state) as evaluation takes them."""
         return merge(state.params, constants.frozen), state.batch_stats, state.method_state
+
+    def checked(self, found: dict) -> tuple:
+        """Loaded variables as evaluation takes them, or UserError where they are another model's."""
+        fresh = jax.eval_shape(self._init_network, jax.random.key(0))
+        fresh = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), fresh)
+        variables = handover.inherit(fresh, found, lambda path: True, f"config.{self.name}")
+        return self._replicate((variables["params"], variables["batch_stats"], found.get("method_state", {})))
 
     def evaluate(self, variables: tuple, stats: ClassStats) -> dict[str, metrics.Predictions]:
         """Predictions of every split but the training one."""

@@ -159,7 +159,9 @@ def test_stage_two_computes_no_backbone_gradient(dataset):
 
 
 def test_unknown_hyperparameters_are_refused():
-    with pytest.raises(UserError, match="method 'gcl' has no key 'noise_multiplyer' .did you mean 'noise_multiplier'"):
+    with pytest.raises(
+        UserError, match=r"method 'gcl' has no key 'noise_multiplyer' \(did you mean 'noise_multiplier'\?\)"
+    ):
         config_lib.method("gcl", noise_multiplyer=1.0)
     with pytest.raises(UserError, match=r"method\.name is 'gdl' .did you mean 'gcl'"):
         config_lib.method("gdl")

@@ -1,0 +1,122 @@
+"""The command line: what is wrong is said in one line that names it, before any work."""
+
+import pytest
+from absl import flags
+from conftest import ROOT
+from ml_collections import config_flags
+
+from gcl_jax import command_line, config
+from gcl_jax.errors import UserError
+
+DIGITS = f"--config={ROOT}/configs/digits_lt/gcl.py"
+
+
+def parse(monkeypatch, *arguments):
+    argv = ["main", *arguments]
+    monkeypatch.setattr("sys.argv", argv)
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    command_line.parse(argv, values)
+    config.validate(values.config)
+    return values.config
+
+
+BAD = [
+    (["--config.representation.epoch=3"], r"^config\.representation\.epoch does not exist; the nearest is config\.representation\.epochs$"),
+    (["--config.represntation.epochs=3"], r"^config\.represntation\.epochs does not exist; the nearest is config\.representation$"),
+    (["--config.representation.method.noise=1"], r"nearest is config\.representation\.method\.(noise_multiplier|name)$"),
+    (["--config.representation.epochs=abc"], r"^config\.representation\.epochs is 'abc'; it must be of type int, such as 60$"),
+    (["--config.representation.epochs=0.5"], r"^config\.representation\.epochs is '0\.5'; it must be of type int"),
+    (["--config.data.flip=maybe"], r"^config\.data\.flip is 'maybe'; it must be of type bool, such as False$"),
+    (["--config.representation.method=ce"], r"^config\.representation\.method is a block of keys; set them one by one: "),
+    (["--config.seed.x=1"], r"^config\.seed\.x: config\.seed is a value, not a block$"),
+    (["--config.representation.epochs=0"], r"^config\.representation\.epochs is 0; it must be at least 1$"),
+    (["--config.representation.batch_size=-2"], r"^config\.representation\.batch_size is -2; it must be at least 1$"),
+    (["--config.representation.method.cloud_size=lgo"], r"^config\.representation\.method\.cloud_size is 'lgo' \(did you mean 'log'\?\)"),
+    (["--config.representation.method.name=gdl"], r"^config\.representation\.method\.name is 'gdl' \(did you mean 'gcl'\?\)"),
+    (["--config.representation.method.name=cross_entropy"], r"^config\.representation\.method has no key "),
+    (["--config.classifier.method.scale=0.0"], r"^config\.classifier\.method\.scale is 0\.0; it must be positive$"),
+    (["--config.classifier.method.head=linear"], r"^config\.classifier\.method\.head is 'linear'; it must be 'cosine'"),
+    (["--config.classifier.sampler.a=1.5"], r"^config\.classifier\.sampler\.a is 1\.5"),
+    (["--config.classifier.bn=frozn"], r"^config\.classifier\.bn is 'frozn' \(did you mean 'frozen'\?\); choose one of"),
+    (["--config.classifier.optimizer.learning_rate=-1.0"], r"^config\.classifier\.optimizer\.learning_rate is -1\.0; it must be positive$"),
+    (["--config.classifier.optimizer.learning_rate=nan"], r"^config\.classifier\.optimizer\.learning_rate is NaN"),
+    (["--config.classifier.optimizer.schedule=cos"], r"^config\.classifier\.optimizer\.schedule is 'cos'"),
+    (["--config.representation.optimizer.boundaries_percent=(50.0,)"], r"^config\.representation\.optimizer\.boundaries_percent has 1 entries"),
+    (["--config.representation.optimizer.boundaries_percent=(90.0, 80.0)"], r"^config\.representation\.optimizer\.boundaries_percent is \(90\.0, 80\.0\); it must rise"),
+    (["--config.stages=('representatio',)"], r"^a name in config\.stages is 'representatio' \(did you mean 'representation'\?\)"),
+    (["--config.stages=()"], r"^config\.stages is empty"),
+    (["--config.precision=fp16"], r"^config\.precision is 'fp16'"),
+    (["--config.data.imbalance_ratio=0.5"], r"^config\.data\.imbalance_ratio is 0\.5; it must be at least 1$"),
+    (["--config.data.validation_fraction=1.0"], r"^config\.data\.validation_fraction is 1\.0; it must lie in"),
+    (["--config.num_seeds=0"], r"^config\.num_seeds is 0; it must be at least 1$"),
+    (["--wrkdir=x"], r"^Unknown command line flag 'wrkdir'. Did you mean: workdir"),
+    (["extra"], r"^'extra' is no flag"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=lambda value: value[0] if isinstance(value, list) else "")
+def test_a_wrong_argument_is_named(monkeypatch, arguments, message):
+    with pytest.raises(UserError, match=message) as error:
+        parse(monkeypatch, DIGITS, *arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_good_arguments_reach_the_config(monkeypatch):
+    found = parse(
+        monkeypatch, f"{DIGITS}:50", "--config.representation.optimizer.learning_rate=1", "--config.data.flip",
+        "--config.classifier.epochs", "3",
+    )  # fmt: skip
+    assert found.representation.optimizer.learning_rate == 1.0
+    assert found.data.imbalance_ratio == 50.0
+    assert found.data.flip is True
+    assert found.classifier.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nothing_like_this", "cannot be loaded: .*No module named 'nothing_like_this'"),
+        ("def get_config(): return {}", r"get_config\(\) must return a ConfigDict, not dict"),
+        ("from gcl_jax import config as c\ndef get_config(): return c.method('gcl', skale=3)", "has no key 'skale'"),
+        (
+            "from gcl_jax import config as c\ndef get_config(): return c.experiment(stages={}, sed=1)",
+            r"config has no key 'sed' \(did you mean 'seed'\?\)",
+        ),
+    ],
+)
+def test_a_broken_config_file_is_named(monkeypatch, tmp_path, text, message):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        parse(monkeypatch, f"--config={file}")
+    assert "mine.py" in str(error.value)
+
+
+def test_a_key_that_a_config_file_adds_by_hand_is_refused():
+    made = config.experiment(stages={"s": config.stage(config.method("gcl"), config.sampler("instance"))})
+    made.s.optimizer.learning_rte = 0.2
+    with pytest.raises(
+        UserError, match=r"config\.s\.optimizer has no key 'learning_rte' \(did you mean 'learning_rate'"
+    ):
+        config.validate(made)
+
+
+def test_missing_config_and_missing_file(monkeypatch):
+    with pytest.raises(UserError, match="--config is missing"):
+        parse(monkeypatch, "--workdir=x")
+    with pytest.raises(UserError, match=r"there is no file configs/nope\.py"):
+        parse(monkeypatch, "--config=configs/nope.py:100")
+
+
+def test_stage_identity_ignores_what_does_not_train():
+    def key(**values):
+        made = config.experiment(stages={"s": config.stage(config.method("gcl"), config.sampler("instance"))}, **values)
+        return config.stage_key(config.training_keys(made, "s"), "data")
+
+    same = [{"log": {"every_steps": 7}}, {"eval": {"batch_size": 3}}, {"posthoc": {"logit_adjustment": 1.0}},
+            {"data": {"path": "/elsewhere"}}, {"data": {"loader": "host"}}, {"checkpoint": {"keep": 9}}]  # fmt: skip
+    assert {key(**values) for values in same} == {key()}
+    other = [{"seed": 1}, {"precision": "bf16"}, {"model": {"name": "resnet20"}}, {"data": {"imbalance_ratio": 10.0}}]
+    assert len({key(), *(key(**values) for values in other)}) == 5

@@ -1,0 +1,51 @@
+"""Evaluation counts each example once, and applies post-hoc adjustment, on known logits."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gcl_jax import evaluate, mesh
+from gcl_jax.data.augment import Augment
+from gcl_jax.data.dataset import Dataset, Split
+from gcl_jax.data.device import DeviceLoader
+from gcl_jax.methods import ClassStats, CrossEntropy
+
+COUNTS = np.array([90, 9, 1], np.float32)
+STATS = ClassStats(jnp.asarray(COUNTS), {})
+AUGMENT = Augment(crop_padding=0, flip=False, mean=(0.0,), std=(1 / 255,))  # images come out as their pixel values
+
+
+def fake_apply(params, batch_stats, images, train):
+    """A "network" whose logits are the first three pixels."""
+    return {"scores": images.reshape(len(images), -1)[:, :3]}, batch_stats
+
+
+def predict(num, batch_size, tau=0.0):
+    pixels = np.random.RandomState(0).randint(0, 9, (num, 2, 2, 1)).astype(np.uint8)
+    labels = np.arange(num, dtype=np.int32) % 3
+    dataset = Dataset("known", {"test": Split(pixels, labels)}, ("a", "b", "c"), np.arange(0))
+    loader = DeviceLoader(dataset, mesh.make_mesh())
+    step = evaluate.make_eval_step(fake_apply, CrossEntropy(), AUGMENT, loader.fetch, tau)
+    logits = pixels.reshape(num, -1)[:, :3].astype(np.float64)
+    return evaluate.predict(step, ({}, {}, {}), STATS, loader, "test", num, batch_size), logits, labels
+
+
+@pytest.mark.parametrize("batch_size", [2, 4, 10, 22, 30])
+def test_each_example_counts_once_whatever_the_batch(batch_size):
+    found, logits, labels = predict(22, batch_size)
+    assert found.label.tolist() == labels.tolist()
+    assert found.predicted.tolist() == logits.argmax(1).tolist()
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(found.nll, -np.log(p[np.arange(22), labels]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.confidence, p.max(1), rtol=1e-5)
+    assert found.rank.tolist() == (logits > logits[np.arange(22), labels][:, None]).sum(1).tolist()
+
+
+@pytest.mark.parametrize("tau", [0.5, 1.0])
+def test_posthoc_logit_adjustment(tau):
+    found, logits, labels = predict(22, 4, tau)
+    adjusted = logits - tau * np.log(COUNTS / COUNTS.sum())
+    assert found.predicted.tolist() == adjusted.argmax(1).tolist()
+    assert found.predicted.tolist() != logits.argmax(1).tolist()
+    p = np.exp(adjusted) / np.exp(adjusted).sum(1, keepdims=True)
+    np.testing.assert_allclose(found.nll, -np.log(p[np.arange(22), labels]), rtol=1e-5, atol=1e-6)
