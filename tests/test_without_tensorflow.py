@@ -14,6 +14,9 @@ class WithoutTensorFlow:
     def __init__(self, finder):
         self.finder = finder
 
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] not in ("tensorflow", "tensorflow_datasets", "tensorboard"):
             return self.finder.find_spec(name, path, target)

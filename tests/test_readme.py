@@ -1,0 +1,62 @@
+"""The README's code runs, and its table is what results/ holds."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+from conftest import ROOT
+from tiny import digits
+
+from gcl_jax import config as config_lib
+from gcl_jax import experiment, methods
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_losses_in_a_users_own_loop():
+    code = next(block for block in BLOCKS if "for step in range" in block)
+    assert len(code.strip().splitlines()) <= 22
+    names = {}
+    exec(code, names)
+    assert np.isfinite(names["value"])
+    cosine = names["features"] @ names["normalize"](names["kernel"], axis=0)
+    assert (np.asarray(cosine).argmax(1) == np.asarray(names["labels"])).mean() > 0.9
+
+
+def test_the_worked_example_of_a_method_trains(tmp_path):
+    code = next(block for block in BLOCKS if "class BalancedSoftmax" in block)
+    exec(code, {"__name__": "readme"})
+    assert dataclasses.is_dataclass(methods.METHODS["balanced_softmax_example"])
+    try:
+        config = digits(representation__epochs=1)
+        config.stages = ("representation",)
+        config.representation.method = config_lib.ConfigDict(config_lib.method("balanced_softmax_example"))
+        result = experiment.run(config, tmp_path / "run")
+    finally:
+        del methods.METHODS["balanced_softmax_example"]
+    assert np.isfinite(result["final"]["test"]["nll"])
+
+
+def test_the_table_is_what_was_measured():
+    rows = json.loads((ROOT / "results/digits_lt_100_ten_seeds.json").read_text())["rows"]
+
+    def values(method, stage, name):
+        return np.array([seed[stage][name] for seed in rows[method]["seeds"].values()])
+
+    for label, method, stage in (
+        ("CE (80 epochs)", "ce", "representation"),
+        ("GCL, stage 1 (60 epochs)", "gcl", "representation"),
+        ("GCL, both stages (60 + 20)", "gcl", "classifier"),
+    ):
+        cells = next(line for line in README.splitlines() if line.startswith(f"| {label}")).split("|")[2:-1]
+        accuracy = values(method, stage, "accuracy")
+        assert cells[0].strip() == f"{accuracy.mean():.2f} +- {accuracy.std(ddof=1):.2f}"
+        for cell, name in zip(cells[1:], ("many", "medium", "few"), strict=True):
+            assert cell.split("+-")[0].strip() == f"{values(method, stage, name).mean():.2f}"
+    difference = values("gcl", "classifier", "accuracy") - values("ce", "representation", "accuracy")
+    half = 2.2622 * difference.std(ddof=1) / np.sqrt(10)  # Student's t, 9 degrees of freedom
+    low, high = difference.mean() - half, difference.mean() + half
+    assert f"by {difference.mean():.2f} points (paired by seed, 95 % interval {low:.2f} to {high:.2f})" in README
+    assert ("beats CE" in README) == (low > 0)
