@@ -21,10 +21,10 @@ demo: $(VENV)/core  ## both stages of GCL on long-tailed digits, and the table
 	$(PYTHON) -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=$(DEMO)
 
 test: $(VENV)/dev  ## the tests that fit ten minutes on two cores
-	$(PYTHON) -m pytest -n $(WORKERS) -m 'not slow'
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile -m 'not slow'
 
 test-all: $(VENV)/dev  ## all of them
-	$(PYTHON) -m pytest -n $(WORKERS)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/dev
 	$(PYTHON) -m ruff check .

@@ -3,9 +3,13 @@
 # CONFIG is a path such as configs/cifar10_lt/gcl.py:100. Run again, it goes on where it stands.
 set -euo pipefail
 
-if [[ $# -lt 2 || $1 == -h || $1 == --help ]]; then
-  sed -n '2,3s/^# //p' "$0"
-  exit $(( $# < 2 && ${#1} == 0 ? 2 : 0 ))
+usage() { sed -n '2,3s/^# //p' "$0"; }
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  usage
+  exit 0
+elif [[ $# -lt 2 ]]; then
+  usage >&2
+  exit 2
 fi
 config=$1 workdir=$2
 shift 2
