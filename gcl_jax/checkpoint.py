@@ -5,7 +5,8 @@ names make a mismatch one clear line, and let another run take the parameters al
 writes to a temporary folder and renames it, so that a kill in mid-write leaves the one before.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -43,6 +44,17 @@ def _manager(folder: epath.Path, **options) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(folder, item_handlers=handlers, options=ocp.CheckpointManagerOptions(**options))
 
 
+@contextlib.contextmanager
+def _damage_named(where: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # Orbax and TensorStore raise whatever the damage leads them to
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{where} is damaged ({reason[:200]}): remove that folder to go on from the one before"
+        ) from error
+
+
 class Checkpoints:
     """The checkpoints of one stage, in ``folder``; saves in the background, keeps the last ``keep``."""
 
@@ -66,18 +78,15 @@ class Checkpoints:
         if not self._manager.save(step, args=args):
             raise UserError(f"checkpoint {step} was not written to {self._folder}: one with that number exists already")
 
-    def wait(self) -> None:
-        """Return when every started save is on disk."""
-        self._manager.wait_until_finished()
-
     def restore(self, step: int, like: Tree) -> tuple[Tree, dict]:
         """The tree saved as ``step``, in the structure, types and shardings of ``like``, and its note.
 
         Raises UserError naming the first array that is missing, left over, or of another shape.
         """
         wanted = flatten(like)
-        found = flatten(self._manager.item_metadata(step)["state"])
         where = f"checkpoint {self._folder}/{step}"
+        with _damage_named(where):
+            found = flatten(self._manager.item_metadata(step)["state"])
         for name in [*wanted, *found]:
             if name not in found:
                 raise UserError(f"{where} has no array {name}: it belongs to another model or method")
@@ -87,7 +96,8 @@ class Checkpoints:
                 raise UserError(f"{where}: {name} has shape {found[name].shape}, not {wanted[name].shape}")
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), wanted)
         args = ocp.args.Composite(state=ocp.args.StandardRestore(target), note=ocp.args.JsonRestore())
-        restored = self._manager.restore(step, args=args)
+        with _damage_named(where):
+            restored = self._manager.restore(step, args=args)
         leaves = [restored["state"][name] for name in wanted]
         return jax.tree.unflatten(jax.tree.structure(like), leaves), restored["note"]
 
@@ -104,9 +114,10 @@ def read(folder: epath.Path) -> tuple[dict[str, np.ndarray], dict, int]:
         step = manager.latest_step()
         if step is None:
             raise UserError(f"{folder} holds no complete checkpoint")
-        on_host = {k: np.empty(x.shape, x.dtype) for k, x in manager.item_metadata(step)["state"].items()}
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(on_host), note=ocp.args.JsonRestore())
-        found = manager.restore(step, args=args)
+        with _damage_named(f"checkpoint {folder}/{step}"):
+            on_host = {k: np.empty(x.shape, x.dtype) for k, x in manager.item_metadata(step)["state"].items()}
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(on_host), note=ocp.args.JsonRestore())
+            found = manager.restore(step, args=args)
     return found["state"], found["note"], step
 
 

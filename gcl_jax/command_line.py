@@ -21,7 +21,7 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     if not any(re.match(r"--?help", argument) for argument in argv):
         config = _load(argv)
         for argument in argv[1:]:
-            match = re.match(r"--(?:no)?config\.([^=]+)", argument)
+            match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
             if match and (complaint := config_lib.unknown_key(config, match[1])):
                 raise UserError(complaint)
     try:
@@ -72,6 +72,6 @@ def _bad_value(message: str, config: ConfigDict) -> str:
     return f"config.{match[1]} is {match[2]!r}; it must be of type {type(value).__name__}, such as {value!r}"
 
 
-def overrides(argv: Sequence[str]) -> list[str]:
-    """The ``--config.KEY=VALUE`` arguments, for the record."""
-    return [argument for argument in argv if re.match(r"--(no)?config\.", argument)]
+def overrides(values: flags.FlagValues = flags.FLAGS) -> list[str]:
+    """The overrides that were parsed, as ``--config.KEY=VALUE``, for the record."""
+    return [f"--config.{key}={value}" for key, value in config_flags.get_override_values(values["config"]).items()]

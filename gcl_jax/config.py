@@ -8,12 +8,16 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
+from gcl_jax.data import LOADERS, SOURCES
 from gcl_jax.errors import UserError, did_you_mean, require_one_of
+from gcl_jax.longtail import PROFILES
 from gcl_jax.methods import METHODS
+from gcl_jax.models import BACKBONES
 from gcl_jax.sampling import SAMPLERS
 
 # The fields of every block with their defaults. Tuples, never lists or None: those can't be overridden.
@@ -174,7 +178,14 @@ def validate(config: ConfigDict) -> None:
     require_one_of("config.precision", config.precision, PRECISIONS)
     _at_least(config.num_seeds, 1, "config.num_seeds")
     _at_least(config.seed, 0, "config.seed")
-    _at_least(config.data.subset_seed, 0, "config.data.subset_seed")
+    if not 0 <= config.data.subset_seed < 2**32:
+        raise UserError(f"config.data.subset_seed is {config.data.subset_seed}; it must lie in 0..{2**32 - 1}")
+    require_one_of("config.model.name", config.model.name, BACKBONES)
+    require_one_of("config.data.source", config.data.source, SOURCES)
+    require_one_of("config.data.loader", config.data.loader, LOADERS)
+    require_one_of("config.data.profile", config.data.profile, (*PROFILES, "none"))
+    if not 0 <= config.posthoc.logit_adjustment <= 100:
+        raise UserError(f"config.posthoc.logit_adjustment is {config.posthoc.logit_adjustment}; it must lie in 0..100")
     _at_least(config.data.crop_padding, 0, "config.data.crop_padding")
     _at_least(config.data.imbalance_ratio, 1, "config.data.imbalance_ratio")
     if not 0 <= config.data.validation_fraction < 1:
@@ -225,7 +236,12 @@ def _build(registry, block, where):
     name = block.get("name")
     require_one_of(f"{where}.name", name, registry)
     fields = {f.name: f.default for f in dataclasses.fields(registry[name])}
-    _check_block(block, {"name": "", **fields}, where)
+    try:
+        _check_block(block, {"name": "", **fields}, where)
+    except UserError as error:
+        raise UserError(
+            f"{error} (the keys of {name!r} are laid down where the config file names it: edit it there)"
+        ) from None
     with naming(f"{where}."):
         return registry[name](**{k: v for k, v in block.items() if k != "name"})
 
@@ -250,7 +266,7 @@ def _check_block(block, defaults, where):
             raise UserError(f"{where} has no key {key!r}{did_you_mean(key, defaults)}")
     for key, default in defaults.items():
         if key not in block:
-            raise UserError(f"{where}.{key} is missing; build the config with gcl_jax.config, which fills every key")
+            raise UserError(f"{where}.{key} is missing; gcl_jax.config's builders fill every key")
         value = block[key]
         if isinstance(default, Mapping):
             if not isinstance(value, Mapping | ConfigDict):
@@ -265,8 +281,11 @@ def _check_type(value, default, where):
     kinds = {float: (float, int), int: (int,), str: (str,), bool: (bool,), tuple: (tuple, list)}[type(default)]
     if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
         raise UserError(f"{where} is {value!r}; it must be a {type(default).__name__}")
-    if isinstance(default, float) and value != value:
-        raise UserError(f"{where} is NaN; give a number")
+    if isinstance(default, float) and not math.isfinite(value):
+        raise UserError(f"{where} is {value}; give a finite number")
+    if isinstance(default, tuple) and where != "config.stages":  # the only tuple of names
+        for element in value:
+            _check_type(element, 0.0, f"an entry of {where}")
 
 
 def _at_least(value, least, where):
@@ -280,12 +299,13 @@ def training_keys(config: ConfigDict, upto: str) -> dict:
     kept = {k: v for k, v in resolved.items() if k in TOP and k not in NOT_TRAINING}
     kept["data"] = {k: v for k, v in resolved["data"].items() if k not in NOT_TRAINING_DATA}
     for name in config.stages[: config.stages.index(upto) + 1]:
-        kept[name] = resolved[name]
+        # Not where the start lies, but what it holds, is part of the identity: see `stage_key`'s second argument.
+        kept[name] = {k: v for k, v in resolved[name].items() if k != "init_from"}
     return kept
 
 
 def stage_key(keys: Mapping, fingerprint: str) -> str:
-    """Hash of `training_keys` and the data's fingerprint; two stages with one key hold the same parameters."""
+    """Hash of `training_keys` and a fingerprint of data and start; two stages with one key hold the same parameters."""
     text = json.dumps([keys, fingerprint], sort_keys=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -1,6 +1,5 @@
 """A run: the stages in order, for every seed, and result.json."""
 
-import json
 from collections.abc import Sequence
 
 import jax
@@ -10,6 +9,7 @@ from ml_collections import ConfigDict
 from gcl_jax import checkpoint, data, handover, logs, metrics, results
 from gcl_jax import config as config_lib
 from gcl_jax import mesh as mesh_lib
+from gcl_jax import workdir as workdirs
 from gcl_jax.data import Dataset
 from gcl_jax.errors import UserError
 from gcl_jax.stage import Stage
@@ -33,10 +33,13 @@ def run(config: ConfigDict, workdir: str, *, overrides: Sequence[str] = (), eval
     names = stages_to_run(config)
     with jax.default_matmul_precision(MATMUL[config.precision]), jax.debug_nans(config.debug_nans):
         lazy = _Lazy(config)
-        if not eval_only:
-            claim(root, config, names, lazy)
         seeds = range(config.seed, config.seed + config.num_seeds)
         folders = {s: root if config.num_seeds == 1 else root / f"seed_{s}" for s in seeds}
+        if eval_only:
+            workdirs.check(root, config, names, lambda: lazy.dataset.fingerprint)
+        else:
+            finished = all((folder / "result.json").exists() for folder in folders.values())
+            workdirs.claim(root, config, names, lambda: lazy.build(names).fingerprint, finished=finished)
         one = _evaluate_one if eval_only else _run_one
         each = {f"seed_{s}": one(lazy, config, names, s, folder, overrides) for s, folder in folders.items()}
     if config.num_seeds == 1:
@@ -50,6 +53,12 @@ def stages_to_run(config: ConfigDict) -> tuple[str, ...]:
     """The stages from the last one on that starts from somewhere else: what comes before it is not needed."""
     first = max((i for i, name in enumerate(config.stages) if config[name].init_from), default=0)
     return config.stages[first:]
+
+
+def stage_before(config: ConfigDict, name: str) -> str | None:
+    """The stage that precedes ``name``, or None for the first."""
+    place = config.stages.index(name)
+    return config.stages[place - 1] if place else None
 
 
 class _Lazy:
@@ -66,6 +75,17 @@ class _Lazy:
             self._dataset = data.load(**{key: self._config.data[key] for key in keys})
         return self._dataset
 
+    def build(self, names: Sequence[str]) -> Dataset:
+        """Build every stage, so that what is wrong with a later one shows before the first has trained."""
+        for name in names:
+            stage = self.stage(name)
+            if name == names[0] and stage.freezes and not self._config[name].init_from:
+                raise UserError(
+                    f"config.{name} keeps parameters frozen but has nothing to start from: set "
+                    f"--config.{name}.init_from=DIR, or put the stage after another in config.stages"
+                )
+        return self.dataset
+
     def stage(self, name: str) -> Stage:
         if name not in self._stages:
             mesh = mesh_lib.make_mesh()
@@ -75,41 +95,14 @@ class _Lazy:
         return self._stages[name]
 
 
-def claim(root: epath.Path, config: ConfigDict, names: Sequence[str], lazy: _Lazy) -> None:
-    """Write config.json, or raise UserError with the training keys in which ``root`` holds another run.
-
-    Data are read and every stage is built before anything is written, so that what is wrong with a
-    later stage shows before the first one has trained.
-    """
-    file = root / "config.json"
-    keys = config_lib.training_keys(config, config.stages[-1])
-    for skipped in set(config.stages) - set(names):
-        del keys[skipped]
-    keys = json.loads(json.dumps(keys | {"stages": names, "num_seeds": config.num_seeds}, default=list))
-    if file.exists():
-        differing = config_lib.differences(json.loads(file.read_text())["training"], keys)
-        if differing:
-            raise UserError(
-                f"{root} holds a run of another config ({'; '.join(differing)}): choose another --workdir, or give "
-                "the config it was started with"
-            )
-    if (root / "result.json").exists():
-        return
-    for name in names:
-        lazy.stage(name)
-    root.mkdir(parents=True, exist_ok=True)
-    logs.write_json(file, {"training": keys, "config": config.to_dict()})
-
-
 def _run_one(lazy, config, names, seed, folder, overrides) -> dict:
     file = folder / "result.json"
     if file.exists():
         logs.say(f"{folder} is finished already; its result:")
-        result = json.loads(file.read_text())
+        result = workdirs.read_json(file)
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        before = dict(zip(config.stages[1:], config.stages, strict=False))
-        done = {name: run_stage(lazy.stage(name), seed, folder, before.get(name)) for name in names}
+        done = {name: run_stage(lazy.stage(name), seed, folder, stage_before(config, name)) for name in names}
         result = _result(lazy, config, seed, overrides, done)
         logs.write_json(file, result)
     logs.say(results.format_table(result))
@@ -123,7 +116,7 @@ def _evaluate_one(lazy, config, names, seed, folder, overrides) -> dict:
         if checkpoints.exists():
             variables, _, step = checkpoint.read_variables(checkpoints)
         elif init_from:
-            variables, step = handover.load(init_from, name), 0  # what the stage would start from
+            variables, step = handover.load(init_from, stage_before(config, name)), 0  # what the stage would start from
         else:
             continue
         stage = lazy.stage(name)

@@ -8,6 +8,7 @@ from etils import epath
 from flax import traverse_util
 
 from gcl_jax import checkpoint
+from gcl_jax.data.arrays import read_npz
 from gcl_jax.errors import UserError
 from gcl_jax.models import torch_names
 
@@ -24,8 +25,7 @@ def load(init_from: str, stage_before: str | None) -> dict:
     if not path.exists():
         raise UserError(f"init_from: there is no {path}")
     if path.suffix == ".npz":
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as npz:
-            return torch_names.from_torch({name: npz[name] for name in npz.files})
+        return torch_names.from_torch(read_npz(init_from, "init_from"))
     if not (path / "checkpoints").exists():
         stages = sorted(p.parent.name for p in path.glob("*/checkpoints"))
         if stage_before in stages:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from etils import epath
 from tqdm import tqdm
 
+from gcl_jax.errors import UserError
+
 
 def say(text: str) -> None:
     """Print a line above the progress bar, if there is one."""
@@ -29,7 +31,6 @@ class MetricsLog:
 
     def __init__(self, path: epath.Path):
         self._path = path
-        self._writer = None
 
     def cut_back(self, stage: str, step: int) -> None:
         """Drop the lines of ``stage`` after ``step``, and a last line that a kill left unfinished."""
@@ -37,7 +38,10 @@ class MetricsLog:
             return
         text = self._path.read_text()
         lines = text[: text.rfind("\n") + 1].splitlines()
-        records = [(line, json.loads(line)) for line in lines]
+        try:
+            records = [(line, json.loads(line)) for line in lines]
+        except ValueError as error:
+            raise UserError(f"{self._path} has a line that is no JSON ({error}): remove that line") from error
         kept = [line for line, record in records if record["stage"] != stage or record["step"] <= step]
         temporary = self._path.parent / f".{self._path.name}.tmp"
         temporary.write_text("".join(line + "\n" for line in kept))

@@ -1,4 +1,4 @@
-"""The field's vocabulary: imbalance profiles, long-tailed subsets, priors, cloud sizes, shots.
+"""The field's vocabulary: imbalance profiles, long-tailed subsets, cloud sizes, shots.
 
 Pure numpy on class counts; nothing here knows about images, models or config. Classes
 are numbered as in the data set; `counts` is int64[C], the number of training images.
@@ -162,16 +162,6 @@ def cloud_sizes(counts: np.ndarray, strategy: str = "log", exponent: float = 1 /
         delta = np.where(n == n.max(), 0.0, np.cos(n / n.max() * np.pi / 2))  # cos(pi/2) is 6e-17, not 0
     largest = delta.max()
     return delta / largest if largest > 0 else np.zeros_like(delta)
-
-
-def class_priors(counts: np.ndarray) -> np.ndarray:
-    """pi_j = n_j / N, float64[C].
-
-    >>> class_priors(np.array([3, 1])).tolist()
-    [0.75, 0.25]
-    """
-    counts = np.asarray(counts, np.float64)
-    return counts / counts.sum()
 
 
 def shot_groups(counts: np.ndarray) -> dict[str, np.ndarray]:

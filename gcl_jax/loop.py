@@ -73,7 +73,8 @@ def _require_finite(state: TrainState, stage: str, done: int) -> None:
 def _diverged(stage: str, what: str, value: object, done: int) -> None:
     raise UserError(
         f"{stage}: {what} became {value} by step {done}; nothing of it was saved. Lower the stage's "
-        "learning_rate, lengthen its warmup_percent, or find the first bad operation with --config.debug_nans=True"
+        "learning_rate or lengthen its warmup_percent (in a new --workdir), or find the first bad operation with "
+        "--config.debug_nans=True"
     )
 
 

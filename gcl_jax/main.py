@@ -20,7 +20,7 @@ def main(argv: list[str]) -> None:
         from gcl_jax import experiment  # after the config is known to be good: this imports the heavy half
 
         result = experiment.run(
-            _CONFIG.value, _WORKDIR.value, overrides=command_line.overrides(argv), eval_only=_EVAL_ONLY.value
+            _CONFIG.value, _WORKDIR.value, overrides=command_line.overrides(), eval_only=_EVAL_ONLY.value
         )
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -18,6 +18,7 @@ def mix(key: jax.Array, batch: dict, alpha: float) -> dict:
 
     ``alpha`` = 0 is a static "off": the batch is returned as it is.
 
+    >>> import jax.numpy as jnp
     >>> b = mix(jax.random.key(0), {"image": jnp.ones((4, 2)), "label": jnp.arange(4)}, 1.0)
     >>> b["image"].shape, sorted(b)
     ((4, 2), ['image', 'label', 'label_b', 'lam'])
@@ -33,6 +34,7 @@ def mix(key: jax.Array, batch: dict, alpha: float) -> dict:
 def mixed_loss(key: jax.Array, batch: dict, loss: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
     """Apply ``loss(key, labels) -> [B]`` to both label sets of a mixed batch; once if it is not mixed.
 
+    >>> import jax.numpy as jnp
     >>> plain = {"label": jnp.array([1, 2])}
     >>> mixed_loss(jax.random.key(0), plain, lambda key, y: y * 1.0).tolist()
     [1.0, 2.0]

@@ -57,9 +57,11 @@ class Stage:
         self.apply = train_step.network_apply(self.network, block.bn)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
         self._norms = {path[:-1] for path in traverse_util.flatten_dict(shapes["batch_stats"])}
+        _, frozen, groups = split(shapes["params"], self.group)
+        self.freezes = bool(frozen)
         self.optimizer = optim.sgd(
             train_step.learning_rate_at(self.settings),
-            split(shapes["params"], self.group)[2],
+            groups,
             self.method.groups(),
             **{k: block.optimizer[k] for k in ("momentum", "nesterov", "weight_decay", "clip_norm")},
         )

@@ -1,6 +1,5 @@
 """Run one stage for one seed: start or resume, train, evaluate, and leave DONE.json."""
 
-import json
 import time
 
 import jax
@@ -16,6 +15,7 @@ from gcl_jax.loop import train
 from gcl_jax.stage import Stage
 from gcl_jax.train_state import TrainState, merge, split
 from gcl_jax.train_step import Constants
+from gcl_jax.workdir import read_json
 
 # What an evaluation writes to metrics.jsonl; result.json has everything.
 LOGGED = ("accuracy", "top5", "many", "medium", "few", "macro_recall", "nll", "ece")
@@ -30,7 +30,12 @@ def run_stage(stage: Stage, seed: int, workdir: epath.Path, stage_before: str | 
     folder = workdir / stage.name
     done_file = folder / "DONE.json"
     if done_file.exists():
-        return json.loads(done_file.read_text())
+        return read_json(done_file)
+    if stage_before and not stage.block.init_from and not (workdir / stage_before / "checkpoints").exists():
+        raise UserError(
+            f"{stage.name} starts from {workdir / stage_before}, which is marked done but has no checkpoints any more: "
+            "remove its DONE.json to train it again"
+        )
     origin = stage.block.init_from or (str(workdir / stage_before) if stage_before else "")
     found = handover.load(origin, stage_before) if origin else None
     state, constants, started_from = stage.start(seed, found, origin)

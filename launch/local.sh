@@ -13,7 +13,8 @@ elif [[ $# -lt 2 ]]; then
 fi
 config=$1 workdir=$2
 shift 2
-cd "$(dirname "$0")/.."
+repository=$(cd "$(dirname "$0")/.." && pwd)
 python=python3
-[[ -x .venv/bin/python ]] && python=.venv/bin/python
-exec "$python" -m gcl_jax.main --config="$config" --workdir="$workdir" "$@"
+[[ -x $repository/.venv/bin/python ]] && python=$repository/.venv/bin/python
+# Not from the repository: CONFIG and WORKDIR are relative to where the user stands.
+PYTHONPATH="$repository${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m gcl_jax.main --config="$config" --workdir="$workdir" "$@"

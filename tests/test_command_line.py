@@ -19,7 +19,7 @@ def parse(monkeypatch, *arguments):
     flags.DEFINE_string("workdir", None, "", flag_values=values)
     command_line.parse(argv, values)
     config.validate(values.config)
-    return values.config
+    return values
 
 
 BAD = [
@@ -41,7 +41,7 @@ BAD = [
     (["--config.classifier.sampler.a=1.5"], r"^config\.classifier\.sampler\.a is 1\.5"),
     (["--config.classifier.bn=frozn"], r"^config\.classifier\.bn is 'frozn' \(did you mean 'frozen'\?\); choose one of"),
     (["--config.classifier.optimizer.learning_rate=-1.0"], r"^config\.classifier\.optimizer\.learning_rate is -1\.0; it must be positive$"),
-    (["--config.classifier.optimizer.learning_rate=nan"], r"^config\.classifier\.optimizer\.learning_rate is NaN"),
+    (["--config.classifier.optimizer.learning_rate=nan"], r"^config\.classifier\.optimizer\.learning_rate is nan; give a finite"),
     (["--config.classifier.optimizer.schedule=cos"], r"^config\.classifier\.optimizer\.schedule is 'cos'"),
     (["--config.representation.optimizer.boundaries_percent=(50.0,)"], r"^config\.representation\.optimizer\.boundaries_percent has 1 entries"),
     (["--config.representation.optimizer.boundaries_percent=(90.0, 80.0)"], r"^config\.representation\.optimizer\.boundaries_percent is \(90\.0, 80\.0\); it must rise"),
@@ -52,6 +52,15 @@ BAD = [
     (["--config.data.validation_fraction=1.0"], r"^config\.data\.validation_fraction is 1\.0; it must lie in"),
     (["--config.num_seeds=0"], r"^config\.num_seeds is 0; it must be at least 1$"),
     (["--wrkdir=x"], r"^Unknown command line flag 'wrkdir'. Did you mean: workdir"),
+    (["-config.sed=3"], r"^config\.sed does not exist; the nearest is config\.seed$"),
+    (["--config.data.std=('a', 'b', 'c')"], r"^an entry of config\.data\.std is 'a'; it must be a float$"),
+    (["--config.representation.optimizer.decay_factors=('a', 'b')"], r"^an entry of config\.representation\.optimizer\.decay_factors is 'a'"),
+    (["--config.data.subset_seed=5000000000"], r"^config\.data\.subset_seed is 5000000000; it must lie in 0\.\.4294967295$"),
+    (["--config.posthoc.logit_adjustment=1e39"], r"^config\.posthoc\.logit_adjustment is 1e\+39; it must lie in 0\.\.100$"),
+    (["--config.data.imbalance_ratio=inf"], r"^config\.data\.imbalance_ratio is inf; give a finite number$"),
+    (["--config.model.name=resnet33"], r"^config\.model\.name is 'resnet33' \(did you mean 'resnet32'\?\)"),
+    (["--config.data.source=tdfs"], r"^config\.data\.source is 'tdfs' \(did you mean 'tfds'\?\)"),
+    (["--config.classifier.sampler.name=class_balanced"], r"sampler has no key 'a' \(the keys of 'class_balanced' are laid down where the config file"),
     (["extra"], r"^'extra' is no flag"),
 ]  # fmt: skip
 
@@ -64,14 +73,18 @@ def test_a_wrong_argument_is_named(monkeypatch, arguments, message):
 
 
 def test_good_arguments_reach_the_config(monkeypatch):
-    found = parse(
+    values = parse(
         monkeypatch, f"{DIGITS}:50", "--config.representation.optimizer.learning_rate=1", "--config.data.flip",
         "--config.classifier.epochs", "3",
     )  # fmt: skip
+    found = values.config
     assert found.representation.optimizer.learning_rate == 1.0
     assert found.data.imbalance_ratio == 50.0
     assert found.data.flip is True
     assert found.classifier.epochs == 3
+    assert sorted(command_line.overrides(values)) == [
+        "--config.classifier.epochs=3", "--config.data.flip=True", "--config.representation.optimizer.learning_rate=1.0",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Whole runs in this process: contents of the results, hand-over, seeds, evaluation, refusals."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -105,6 +106,97 @@ def test_another_config_is_refused_with_the_differing_keys(finished):
     assert "config.representation.optimizer.weight_decay: 0.0002 -> 0.0" in str(error.value)
     assert "config.seed: 0 -> 5" in str(error.value)
     assert "log" not in str(error.value)
+
+
+def copy_without(finished, tmp_path, *removed):
+    """A copy of the finished run as a kill would have left it."""
+    shutil.copytree(finished[0], tmp_path / "run")
+    for name in ("result.json", *removed):
+        path = tmp_path / "run" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return tmp_path / "run"
+
+
+def test_other_data_under_a_workdir_are_refused(finished, tmp_path, monkeypatch):
+    """For going on and for --eval_only: stage 1 saw these data, so stage 2 must."""
+    workdir = copy_without(finished, tmp_path, "classifier")
+    load = data.load
+
+    def inverted(**kwargs):
+        found = load(**kwargs)
+        splits = {name: data.Split(255 - s.images, s.labels) for name, s in found.splits.items()}
+        return data.Dataset(found.name, splits, found.class_names, found.positions)
+
+    monkeypatch.setattr(data, "load", inverted)
+    for eval_only in (False, True):
+        with pytest.raises(UserError, match="holds a run of another config .*data_fingerprint"):
+            experiment.run(digits(), workdir, eval_only=eval_only)
+
+
+def test_eval_only_with_another_training_config_is_refused(finished):
+    with pytest.raises(UserError, match=r"config\.data\.imbalance_ratio: 100\.0 -> 10\.0; config\.seed: 0 -> 7"):
+        changed = override(digits(), {"seed": 7, "data.imbalance_ratio": 10.0})
+        experiment.run(changed, finished[0], eval_only=True)
+
+
+def test_eval_only_evaluates_what_a_stage_would_start_from(finished, tmp_path):
+    """Stage 2 of another run starts from that run's stage 1, not from its classifier."""
+    workdir, result = finished
+    config = override(digits(), {"classifier.init_from": str(workdir), "classifier.method.scale": 30.0})
+    found = run(tmp_path, config, eval_only=True)["stages"]["classifier"]
+    assert found["epochs"] == 0
+    assert found["final"]["test"]["per_class"] == result["stages"]["representation"]["final"]["test"]["per_class"]
+
+
+def test_a_frozen_stage_needs_a_start(tmp_path):
+    for stages in (("classifier",), ("classifier", "representation")):
+        with pytest.raises(UserError, match=r"nothing to start from: set --config\.classifier\.init_from=DIR"):
+            run(tmp_path, override(digits(), {"stages": stages}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_saved_nothing_claimed(tmp_path):
+    """A first command that failed does not stand in the way of the corrected one."""
+    with pytest.raises(UserError, match="init_from"):
+        run(tmp_path, override(digits(), {"classifier.init_from": str(tmp_path / "nowhere")}))
+    config = override(digits(), {"stages": ("representation",), "representation.epochs": 1})
+    assert list(run(tmp_path, config)["stages"]) == ["representation"]
+
+
+def test_damaged_files_are_named(finished, tmp_path):
+    workdir = copy_without(finished, tmp_path, "classifier/DONE.json")
+    step = max(int(p.name) for p in (workdir / "classifier" / "checkpoints").glob("[0-9]*"))
+    for file in (workdir / "classifier" / "checkpoints" / str(step) / "state").rglob("d/*"):
+        file.write_bytes(file.read_bytes()[:10])
+    with pytest.raises(
+        UserError, match=rf"checkpoint .*classifier/checkpoints/{step} is damaged .*: remove that folder"
+    ):
+        experiment.run(digits(), workdir)
+    (workdir / "classifier" / "DONE.json").write_text("{bad")
+    with pytest.raises(UserError, match=r"DONE\.json is damaged"):
+        experiment.run(digits(), workdir)
+    (workdir / "config.json").write_text("[]")
+    with pytest.raises(UserError, match=r"config\.json is damaged"):
+        experiment.run(digits(), workdir)
+    (workdir / "config.json").unlink()
+    with pytest.raises(UserError, match=r"holds a run but no config\.json"):
+        experiment.run(digits(), workdir)
+
+
+def test_a_workdir_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--workdir=.*file/run cannot be written"):
+        run(tmp_path / "file", digits())
+
+
+def test_seeds_can_be_added(tmp_path):
+    short = {"representation.epochs": 1, "stages": ("representation",)}
+    first = run(tmp_path, override(digits(), short | {"num_seeds": 1 + 1}))
+    more = run(tmp_path, override(digits(), short | {"num_seeds": 3}))
+    assert list(more["seeds"]) == ["seed_0", "seed_1", "seed_2"]
+    assert more["seeds"]["seed_0"] == json.loads(json.dumps(first["seeds"]["seed_0"], default=list))
+    with pytest.raises(UserError, match="folder_per_seed"):
+        run(tmp_path, override(digits(), short))
 
 
 def test_stage_two_alone_from_another_run(finished, tmp_path):

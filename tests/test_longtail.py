@@ -236,10 +236,6 @@ def test_cloud_of_an_empty_class_is_refused_and_the_class_named():
         longtail.cloud_sizes(np.array([5, 0, 2]))
 
 
-def test_priors_are_shares_of_the_images():
-    np.testing.assert_allclose(longtail.class_priors(COUNTS), [0.64, 0.08, 0.27, 0.01], rtol=1e-12)
-
-
 @pytest.mark.parametrize(
     ("count", "group"), [(19, "few"), (20, "medium"), (100, "medium"), (101, "many"), (1, "few"), (5000, "many")]
 )

@@ -1,0 +1,76 @@
+"""Whose run a folder holds: config.json, and the refusal to mix two runs in one folder."""
+
+import json
+from collections.abc import Callable, Sequence
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from gcl_jax import config as config_lib
+from gcl_jax import logs
+from gcl_jax.errors import UserError
+
+
+def read_json(path: epath.Path) -> dict:
+    """The object in a JSON file of ours; UserError when the file is damaged."""
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): remove it to have it written again") from error
+    if not isinstance(found, dict) or not found:
+        raise UserError(f"{path} is damaged (it holds no object): remove it to have it written again")
+    return found
+
+
+def claim(
+    root: epath.Path, config: ConfigDict, names: Sequence[str], fingerprint: Callable[[], str], *, finished: bool
+) -> None:
+    """Make ``root`` the folder of this run, or raise UserError with what differs from the run it holds.
+
+    ``fingerprint`` reads the data, and is asked only if the run is not ``finished``. A folder in
+    which nothing has been saved yet can be claimed anew, so that a corrected command just works.
+    """
+    keys = _keys(config, names)
+    compare(root, keys)
+    if finished:
+        return
+    keys["data_fingerprint"] = fingerprint()
+    compare(root, keys)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        logs.write_json(root / "config.json", {"training": keys, "config": config.to_dict()})
+    except OSError as error:
+        raise UserError(
+            f"--workdir={root} cannot be written ({error.strerror or error}): name another folder"
+        ) from error
+
+
+def check(root: epath.Path, config: ConfigDict, names: Sequence[str], fingerprint: Callable[[], str]) -> None:
+    """Like `claim`, for a look that writes nothing: raise UserError if ``root`` holds another run."""
+    compare(root, _keys(config, names))
+    compare(root, _keys(config, names) | {"data_fingerprint": fingerprint()})
+
+
+def compare(root: epath.Path, keys: dict) -> None:
+    """Raise UserError naming the training keys in which ``keys`` differs from those of the run in ``root``."""
+    saved = [*root.glob("**/checkpoints/[0-9]*"), *root.glob("**/DONE.json"), *root.glob("result.json")]
+    if not saved:
+        return
+    file = root / "config.json"
+    if not file.exists():
+        raise UserError(f"{root} holds a run but no config.json to tell whose: choose another --workdir")
+    known = read_json(file).get("training", {})
+    differing = config_lib.differences({k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}, keys)
+    if differing:
+        raise UserError(
+            f"{root} holds a run of another config ({'; '.join(differing)}): choose another --workdir, or give the "
+            "config and the data it was started with"
+        )
+
+
+def _keys(config, names) -> dict:
+    keys = config_lib.training_keys(config, config.stages[-1])
+    for skipped in set(config.stages) - set(names):
+        del keys[skipped]
+    keys |= {"stages": names, "folder_per_seed": config.num_seeds > 1}
+    return json.loads(json.dumps(keys, default=list))
