@@ -53,8 +53,9 @@ def check(root: epath.Path, config: ConfigDict, names: Sequence[str], fingerprin
 
 def compare(root: epath.Path, keys: dict) -> None:
     """Raise UserError naming the training keys in which ``keys`` differs from those of the run in ``root``."""
-    saved = [*root.glob("**/checkpoints/[0-9]*"), *root.glob("**/DONE.json"), *root.glob("result.json")]
-    if not saved:
+    # A stage's folder, or a seed's folder and in it a stage's; an object store globs level by level only.
+    patterns = [f"{level}{what}" for level in ("*/", "*/*/") for what in ("checkpoints/[0-9]*", "DONE.json")]
+    if not any(list(root.glob(pattern)) for pattern in ("result.json", *patterns)):
         return
     file = root / "config.json"
     if not file.exists():

@@ -129,13 +129,13 @@ def test_other_data_under_a_workdir_are_refused(finished, tmp_path, monkeypatch)
 
     monkeypatch.setattr(data, "load", inverted)
     for eval_only in (False, True):
-        with pytest.raises(UserError, match="holds a run of another config .*data_fingerprint"):
+        with pytest.raises(UserError, match=r"holds a run of another config .*data_fingerprint"):
             experiment.run(digits(), workdir, eval_only=eval_only)
 
 
 def test_eval_only_with_another_training_config_is_refused(finished):
+    changed = override(digits(), {"seed": 7, "data.imbalance_ratio": 10.0})
     with pytest.raises(UserError, match=r"config\.data\.imbalance_ratio: 100\.0 -> 10\.0; config\.seed: 0 -> 7"):
-        changed = override(digits(), {"seed": 7, "data.imbalance_ratio": 10.0})
         experiment.run(changed, finished[0], eval_only=True)
 
 

@@ -15,6 +15,10 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
+def test_nothing_is_left_to_fill_in():
+    assert not re.search(r"@[A-Z]+@|TODO|TBD", README)
+
+
 def test_losses_in_a_users_own_loop():
     code = next(block for block in BLOCKS if "for step in range" in block)
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 20
