@@ -1,7 +1,7 @@
 # make demo, make test: each sets everything up by itself on a fresh machine.
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
-PIP := $(PYTHON) -m pip --disable-pip-version-check install --quiet
+PIP := $(PYTHON) -m pip --disable-pip-version-check install -qq
 DEMO ?= runs/demo
 WORKERS ?= 2
 
