@@ -94,7 +94,7 @@ class Method:
         require_one_of("trains", self.trains, ("all", "classifier"))
 
     def streams(self) -> dict[str, Stream]:
-        """Named batch streams; the first one's length sets the epoch."""
+        """Named batch streams; each has N // batch_size batches an epoch."""
         return {"main": Stream()}
 
     def group(self, path: tuple[str, ...]) -> str | None:
