@@ -66,11 +66,19 @@ class Checkpoints:
         return self
 
     def __exit__(self, *exception) -> None:
-        self._manager.close()  # waits for the last save
+        self.close()
 
-    def latest(self) -> int | None:
-        """Step of the newest complete checkpoint, or None."""
-        return self._manager.latest_step()
+    def close(self) -> None:
+        """Wait for the last save and let go of the folder."""
+        self._manager.close()
+
+    def wait(self) -> None:
+        """Return when the last save is complete."""
+        self._manager.wait_until_finished()
+
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints that are complete or being completed, ascending."""
+        return sorted(self._manager.all_steps())
 
     def save(self, step: int, tree: Tree, note: Mapping) -> None:
         """Start saving ``tree`` and ``note`` as ``step``; returns before the write ends."""

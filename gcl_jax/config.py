@@ -37,6 +37,7 @@ DATA = {
 }
 OPTIMIZER = {
     "learning_rate": 0.1,
+    "reference_batch_size": 0,  # linear scaling: rate * batch_size / reference_batch_size; 0 = off
     "momentum": 0.9,
     "nesterov": False,
     "weight_decay": 2e-4,  # coupled, on every trained parameter
@@ -61,8 +62,10 @@ TOP = {
     "model": {"name": "resnet32"},
     "seed": 0,
     "num_seeds": 1,  # seeds seed, seed + 1, ...
+    "seeds_at_once": 0,  # side by side in one program; 0 = as many as have devices to themselves
+    "steps_per_call": 0,  # train steps per dispatch; 0 = 1 on CPU, elsewhere all up to the next log line
     "precision": "float32",  # float32 | tf32 | bf16
-    "eval": {"every_epochs": 1, "batch_size": 500},
+    "eval": {"every_epochs": 1, "batch_size": 1024},
     "posthoc": {"logit_adjustment": 0.0},  # tau of z - tau * log(prior); 0 = off
     "log": {"every_steps": 50, "tensorboard": False},
     "checkpoint": {"every_steps": 1000, "keep": 2},
@@ -70,7 +73,9 @@ TOP = {
 }
 # Keys that do not change what is trained; a stage's identity leaves them out. Both loaders train
 # bit-identically, and the data's fingerprint stands for their path.
-NOT_TRAINING = ("eval", "posthoc", "log", "checkpoint", "debug_nans", "num_seeds", "stages")
+NOT_TRAINING = (
+    "eval", "posthoc", "log", "checkpoint", "debug_nans", "num_seeds", "seeds_at_once", "steps_per_call", "stages",
+)  # fmt: skip
 NOT_TRAINING_DATA = ("path", "loader")
 PRECISIONS = ("float32", "tf32", "bf16")
 
@@ -178,6 +183,11 @@ def validate(config: ConfigDict) -> None:
     require_one_of("config.precision", config.precision, PRECISIONS)
     _at_least(config.num_seeds, 1, "config.num_seeds")
     _at_least(config.seed, 0, "config.seed")
+    _at_least(config.steps_per_call, 0, "config.steps_per_call")
+    if not 0 <= config.seeds_at_once <= config.num_seeds:
+        raise UserError(
+            f"config.seeds_at_once is {config.seeds_at_once}; it must lie in 0..{config.num_seeds}, config.num_seeds"
+        )
     if not 0 <= config.data.subset_seed < 2**32:
         raise UserError(f"config.data.subset_seed is {config.data.subset_seed}; it must lie in 0..{2**32 - 1}")
     require_one_of("config.model.name", config.model.name, BACKBONES)
@@ -212,14 +222,18 @@ def _validate_stage(block, where):
         raise UserError(f"{where}.optimizer.momentum is {opt.momentum}; it must lie in [0, 1)")
     _at_least(opt.weight_decay, 0, f"{where}.optimizer.weight_decay")
     _at_least(opt.clip_norm, 0, f"{where}.optimizer.clip_norm")
+    _at_least(opt.reference_batch_size, 0, f"{where}.optimizer.reference_batch_size")
     with naming(f"{where}.optimizer."):
-        epoch_learning_rates(epochs=block.epochs, **schedule_fields(opt))
+        epoch_learning_rates(**schedule_fields(block))
 
 
-def schedule_fields(opt: Mapping) -> dict:
-    """The entries of an optimiser block that `optim.epoch_learning_rates` takes."""
+def schedule_fields(stage: Mapping) -> dict:
+    """What `optim.epoch_learning_rates` takes, from a stage's block; linear scaling (Goyal et al. 2017) is applied."""
     keys = ("learning_rate", "schedule", "warmup_percent", "boundaries_percent", "decay_factors")
-    return {key: opt[key] for key in keys}
+    fields = {key: stage["optimizer"][key] for key in keys} | {"epochs": stage["epochs"]}
+    if reference := stage["optimizer"]["reference_batch_size"]:
+        fields["learning_rate"] *= stage["batch_size"] / reference
+    return fields
 
 
 def build_method(block: Mapping, where: str = "method"):

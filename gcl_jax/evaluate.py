@@ -6,7 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
+from gcl_jax import mesh as mesh_lib
 from gcl_jax.data.augment import Augment
 from gcl_jax.methods.base import Apply, ClassStats, Method
 from gcl_jax.metrics import Predictions
@@ -67,27 +69,41 @@ def whole_split(num: int, batch_size: int) -> np.ndarray:
     return np.pad(np.arange(num, dtype=np.int32), (0, rows * batch_size - num)).reshape(rows, batch_size)
 
 
-def run(step: Callable, loader: Any, split: str, num: int, batch_size: int) -> Any:
-    """Apply ``step(arrays, item) -> pytree of [B, ...]`` to a whole split: numpy arrays of length ``num``."""
-    arrays = loader.arrays(split)
-    plan = {"eval": whole_split(num, batch_size)}
-    batches = [step(arrays, item["eval"]) for item in loader.items(split, plan)]
-    # Fetched after the last dispatch, so that the device never waits for the host.
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[:num], *jax.device_get(batches))
+def run(step: Callable, loader: Any, mesh: Mesh, split: str, num: int, batch_size: int) -> Callable[[], Any]:
+    """Dispatch ``step(arrays, item) -> pytree of [B, ...]`` over a whole split.
+
+    Calling the result fetches: numpy arrays of length ``num``. The device has other work meanwhile.
+    """
+    arrays, place = loader.arrays(split), mesh_lib.over_batch(mesh)
+    rows = loader.rows(split, {"eval": whole_split(num, batch_size)})
+    batches = [step(arrays, jax.device_put(row["eval"], place)) for row in rows]
+    return lambda: jax.tree.map(lambda *parts: np.concatenate(parts)[:num], *jax.device_get(batches))
 
 
-def predict(step: Callable, variables: tuple, stats: ClassStats, loader: Any, split: str, num: int, batch_size: int):
-    """`Predictions` of a whole split."""
-    return Predictions(**run(lambda arrays, item: step(variables, stats, arrays, item), loader, split, num, batch_size))
+def predict(
+    step: Callable, variables: tuple, stats: ClassStats, loader: Any, mesh: Mesh, split: str, num: int, batch_size: int
+) -> Callable[[], Predictions]:
+    """Dispatch the evaluation of a whole split; calling the result fetches its `Predictions`."""
+    fetch = run(
+        lambda arrays, item: step(variables, stats, arrays, item), loader, mesh, split, num, batch_size
+    )
+    return lambda: Predictions(**fetch())
 
 
 def class_means(
-    step: Callable, params: Tree, batch_stats: Tree, loader: Any, labels: np.ndarray, num_classes: int, batch_size: int
+    step: Callable,
+    params: Tree,
+    batch_stats: Tree,
+    loader: Any,
+    mesh: Mesh,
+    labels: np.ndarray,
+    num_classes: int,
+    batch_size: int,
 ) -> np.ndarray:
     """Mean feature of each class over the training set in eval mode, float64[C, D]."""
     features, seen = run(
-        lambda arrays, item: step(params, batch_stats, arrays, item), loader, "train", len(labels), batch_size
-    )
+        lambda arrays, item: step(params, batch_stats, arrays, item), loader, mesh, "train", len(labels), batch_size
+    )()
     sums = np.zeros((num_classes, features.shape[1]))
     np.add.at(sums, seen, features.astype(np.float64))
     return sums / np.bincount(seen, minlength=num_classes)[:, None]

@@ -1,5 +1,6 @@
 """A run: the stages in order, for every seed, and result.json."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -12,6 +13,7 @@ from gcl_jax import mesh as mesh_lib
 from gcl_jax import workdir as workdirs
 from gcl_jax.data import Dataset
 from gcl_jax.errors import UserError
+from gcl_jax.seed_run import done_file
 from gcl_jax.stage import Stage
 from gcl_jax.trainer import run_stage
 
@@ -40,8 +42,11 @@ def run(config: ConfigDict, workdir: str, *, overrides: Sequence[str] = (), eval
         else:
             finished = all((folder / "result.json").exists() for folder in folders.values())
             workdirs.claim(root, config, names, lambda: lazy.build(names).fingerprint, finished=finished)
-        one = _evaluate_one if eval_only else _run_one
-        each = {f"seed_{s}": one(lazy, config, names, s, folder, overrides) for s, folder in folders.items()}
+        if eval_only:
+            found = {s: _evaluate_one(lazy, config, names, s, folder, overrides) for s, folder in folders.items()}
+        else:
+            found = _train(lazy, config, names, folders, overrides)
+    each = {f"seed_{s}": found[s] for s in seeds}
     if config.num_seeds == 1:
         return each[f"seed_{config.seed}"]
     whole = {"across_seeds": results.across_seeds(each), "seeds": each}
@@ -67,6 +72,9 @@ class _Lazy:
     def __init__(self, config: ConfigDict):
         self._config, self._stages = config, {}
         self._dataset = self._loader = None
+        # By default each seed has devices to itself, where there are enough; on one device they take turns: measured
+        # on CPU, where side by side is no faster.
+        self.seeds_at_once = config.seeds_at_once or math.gcd(config.num_seeds, jax.device_count())
 
     @property
     def dataset(self) -> Dataset:
@@ -78,7 +86,7 @@ class _Lazy:
     def build(self, names: Sequence[str]) -> Dataset:
         """Build every stage, so that what is wrong with a later one shows before the first has trained."""
         for name in names:
-            stage = self.stage(name)
+            stage = self.stage(name, self.seeds_at_once)
             if name == names[0] and stage.freezes and not self._config[name].init_from:
                 raise UserError(
                     f"config.{name} keeps parameters frozen but has nothing to start from: set "
@@ -86,27 +94,44 @@ class _Lazy:
                 )
         return self.dataset
 
-    def stage(self, name: str) -> Stage:
-        if name not in self._stages:
-            mesh = mesh_lib.make_mesh()
+    def stage(self, name: str, seeds: int) -> Stage:
+        if (name, seeds) not in self._stages:
+            mesh = mesh_lib.make_mesh(seeds=self.seeds_at_once)
             if self._loader is None:
                 self._loader = data.make_loader(self._config.data.loader, self.dataset, mesh)
-            self._stages[name] = Stage(self._config, name, self.dataset, self._loader, mesh)
-        return self._stages[name]
+            self._stages[name, seeds] = Stage(self._config, name, self.dataset, self._loader, mesh, seeds)
+        return self._stages[name, seeds]
 
 
-def _run_one(lazy, config, names, seed, folder, overrides) -> dict:
-    file = folder / "result.json"
-    if file.exists():
-        logs.say(f"{folder} is finished already; its result:")
-        result = workdirs.read_json(file)
-    else:
+def _train(lazy, config, names, folders, overrides) -> dict[int, dict]:
+    """Result of every seed {seed: folder}; those without one train, ``seeds_at_once`` side by side where they can."""
+    found = {}
+    for seed, folder in folders.items():
+        if (folder / "result.json").exists():
+            logs.say(f"{folder} is finished already; its result:")
+            found[seed] = workdirs.read_json(folder / "result.json")
+            logs.say(results.format_table(found[seed]))
+    pending = [seed for seed in folders if seed not in found]
+    for start in range(0, len(pending), lazy.seeds_at_once):
+        group = {seed: folders[seed] for seed in pending[start : start + lazy.seeds_at_once]}
+        for name in names:
+            _train_stage(lazy, name, group, stage_before(config, name))
+        for seed, folder in group.items():
+            done = {name: workdirs.read_json(done_file(folder, name)) for name in names}
+            found[seed] = _result(lazy, config, seed, overrides, done)
+            logs.write_json(folder / "result.json", found[seed])
+            logs.say(results.format_table(found[seed]))
+    return found
+
+
+def _train_stage(lazy, name, group, before) -> None:
+    left = {seed: folder for seed, folder in group.items() if not done_file(folder, name).exists()}
+    for folder in left.values():
         folder.mkdir(parents=True, exist_ok=True)
-        done = {name: run_stage(lazy.stage(name), seed, folder, stage_before(config, name)) for name in names}
-        result = _result(lazy, config, seed, overrides, done)
-        logs.write_json(file, result)
-    logs.say(results.format_table(result))
-    return result
+    side_by_side = len(left) == lazy.seeds_at_once > 1
+    if left and not (side_by_side and run_stage(lazy.stage(name, len(left)), left, before)):
+        for seed, folder in left.items():
+            run_stage(lazy.stage(name, 1), {seed: folder}, before)
 
 
 def _evaluate_one(lazy, config, names, seed, folder, overrides) -> dict:
@@ -119,8 +144,8 @@ def _evaluate_one(lazy, config, names, seed, folder, overrides) -> dict:
             variables, step = handover.load(init_from, stage_before(config, name)), 0  # what the stage would start from
         else:
             continue
-        stage = lazy.stage(name)
-        found = stage.evaluate(stage.checked(variables), stage.stats())
+        stage = lazy.stage(name, 1)
+        found = stage.evaluate(stage.checked(variables), stage.stats())()
         done[name] = {
             "step": step,
             "epochs": step // stage.settings.steps_per_epoch,

@@ -1,88 +1,90 @@
 """The host loop: dispatch steps; log, evaluate and save when they are due."""
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from gcl_jax import logs
-from gcl_jax.errors import UserError
 from gcl_jax.train_state import TrainState
 from gcl_jax.train_step import Constants, StepSettings
+
+
+def lengths(first: int, per_epoch: int, *, log_every: int, save_every: int, most: int) -> list[int]:
+    """How many steps each dispatch takes, from step ``first`` of a stage to the end of that epoch.
+
+    None crosses a step at which a log line (counted within the epoch) or a checkpoint (counted
+    from the start) is due, none is longer than ``most``.
+
+    >>> lengths(10, 10, log_every=4, save_every=15, most=3)
+    [3, 1, 1, 3, 2]
+    """
+    found, end = [], (first // per_epoch + 1) * per_epoch
+    while first < end:
+        within = first % per_epoch
+        due = (first - within + (within // log_every + 1) * log_every, (first // save_every + 1) * save_every)
+        stop = min(*due, first + most, end)
+        found.append(stop - first)
+        first = stop
+    return found
 
 
 def train(
     state: TrainState,
     *,
     stage: str,
-    step: Callable[[TrainState, Constants, dict], TrainState],
+    first: int,
+    step: Callable[[TrainState, Constants, Any, np.int32], tuple[TrainState, dict]],
     constants: Constants,
-    epoch_items: Callable[[int, int], Iterator[dict]],
+    blocks: Callable[[int, int, Sequence[int]], Iterator[Any]],
     settings: StepSettings,
+    steps_per_call: int,
     eval_every_epochs: int,
     save_every_steps: int,
-    on_log: Callable[[int, dict[str, float]], None],
-    on_eval: Callable[[int, TrainState], None],
+    on_log: Callable[[int, dict[str, np.ndarray]], str],
+    on_eval: Callable[[int, TrainState], Callable[[], None]],
     on_save: Callable[[int, TrainState], None],
 ) -> TrainState:
-    """Train from ``state.step`` to the end of the stage.
+    """Train from step ``first`` to the end of the stage.
 
-    ``epoch_items(epoch, first)`` yields the items of an epoch from row ``first`` on. The order at
-    each step is pinned: update, log, evaluate, save. A checkpoint thus never stands for a step
-    whose lines are not in metrics.jsonl yet, and a resumed run repeats nothing.
-
-    Raises UserError when the loss is not finite, before such parameters could be saved.
+    ``blocks(epoch, row, lengths)`` yields what each dispatch consumes, from ``row`` of the epoch
+    on. The order at each step is pinned: update, log, evaluate, save. A checkpoint thus never
+    stands for a step whose lines are not in metrics.jsonl yet, and a resumed run repeats nothing.
+    Numbers are fetched after the next dispatch, so that the device never waits for the host:
+    ``on_log`` gets a tally and returns what the progress bar shows of it; ``on_eval`` dispatches and
+    returns what fetches.
     """
     per_epoch = settings.steps_per_epoch
     total = settings.epochs * per_epoch
-    done = int(state.step)
+    done, late = first, []
+
     with logs.progress(stage, done, total) as bar:
+
+        def log(step, tally):
+            bar.set_postfix_str(on_log(step, jax.device_get(tally)), refresh=False)
+
+        def flush():
+            while late:
+                late.pop(0)()
+
         while done < total:
-            for item in epoch_items(done // per_epoch, done % per_epoch):
-                state = step(state, constants, item)
-                done += 1
-                bar.update()
+            sizes = lengths(
+                done, per_epoch, log_every=settings.log_every, save_every=save_every_steps, most=steps_per_call
+            )
+            for size, block in zip(sizes, blocks(done // per_epoch, done % per_epoch, sizes), strict=True):
+                state, tally = step(state, constants, block, np.int32(size))
+                flush()
+                done += size
+                bar.update(size)
                 within = done % per_epoch
-                log_due = within == 0 or within % settings.log_every == 0
                 save_due = done == total or done % save_every_steps == 0
-                if log_due or save_due:
-                    means = _means(state, stage, done)
-                if log_due:
-                    bar.set_postfix(loss=f"{means['loss']:.3f}")
-                    on_log(done, means)
+                if within == 0 or within % settings.log_every == 0:
+                    late.append(partial(log, done, tally))
                 if within == 0 and (done == total or done // per_epoch % eval_every_epochs == 0):
-                    on_eval(done, state)
+                    late.append(on_eval(done, state))
                 if save_due:
-                    _require_finite(state, stage, done)
+                    flush()
                     on_save(done, state)
     return state
-
-
-@jax.jit
-def _all_finite(tree) -> jax.Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
-
-
-def _require_finite(state: TrainState, stage: str, done: int) -> None:
-    # The loss of a step says nothing of the update it made, which is what a checkpoint would keep.
-    if not _all_finite((state.params, state.batch_stats, state.method_state)):
-        _diverged(stage, "a parameter or statistic", "not finite", done)
-
-
-def _diverged(stage: str, what: str, value: object, done: int) -> None:
-    raise UserError(
-        f"{stage}: {what} became {value} by step {done}; nothing of it was saved. Lower the stage's "
-        "learning_rate or lengthen its warmup_percent (in a new --workdir), or find the first bad operation with "
-        "--config.debug_nans=True"
-    )
-
-
-def _means(state: TrainState, stage: str, done: int) -> dict[str, float]:
-    tally = {name: float(value) for name, value in jax.device_get(state.tally).items()}
-    count = tally.pop("count")
-    means = {name: value / count for name, value in tally.items()}
-    bad = [name for name, value in means.items() if not math.isfinite(value)]
-    if bad:
-        _diverged(stage, bad[0], means[bad[0]], done)
-    return means

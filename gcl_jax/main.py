@@ -5,7 +5,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from gcl_jax import command_line, config
+from gcl_jax import backend, command_line, config
 from gcl_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/cifar10_lt/gcl.py:100.")
@@ -16,9 +16,11 @@ _EVAL_ONLY = flags.DEFINE_bool("eval_only", False, "Evaluate the run in --workdi
 def main(argv: list[str]) -> None:
     """Run the experiment; a UserError becomes one line and exit status 1."""
     logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a save
+    backend.keep_freed_memory()
     try:
-        from gcl_jax import experiment  # after the config is known to be good: this imports the heavy half
+        from gcl_jax import compilation_cache, experiment  # now that the config is good: the heavy half
 
+        compilation_cache.use()
         result = experiment.run(
             _CONFIG.value, _WORKDIR.value, overrides=command_line.overrides(), eval_only=_EVAL_ONLY.value
         )

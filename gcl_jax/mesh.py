@@ -1,4 +1,6 @@
-"""Where arrays live: one mesh with axes ('seed', 'data'), one of which may have size 1."""
+"""Where arrays live: one mesh with axes ('seed', 'data'), either of which may have size 1."""
+
+import math
 
 import jax
 import numpy as np
@@ -7,8 +9,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from gcl_jax.errors import UserError
 
 
-def make_mesh(devices: list | None = None) -> Mesh:
-    """All devices (or those given) along 'data'.
+def make_mesh(devices: list | None = None, seeds: int = 1) -> Mesh:
+    """All devices (or those given): as many as divide ``seeds`` along 'seed', the rest along 'data'.
 
     Axes are Auto: plain ``jit`` then gives global-batch semantics, batch norm included.
 
@@ -16,7 +18,8 @@ def make_mesh(devices: list | None = None) -> Mesh:
     ('seed', 'data')
     """
     devices = np.asarray(jax.devices() if devices is None else devices)
-    return Mesh(devices.reshape(1, -1), ("seed", "data"), axis_types=(AxisType.Auto, AxisType.Auto))
+    grid = devices.reshape(math.gcd(seeds, devices.size), -1)
+    return Mesh(grid, ("seed", "data"), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -24,14 +27,24 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def over_batch(mesh: Mesh) -> NamedSharding:
-    """The leading (batch) axis split over 'data'."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+def over_seeds(mesh: Mesh) -> NamedSharding:
+    """The leading (seed) axis split over 'seed'."""
+    return NamedSharding(mesh, PartitionSpec("seed"))
 
 
-def check_batch(batch_size: int, mesh: Mesh, name: str) -> None:
-    """Raise UserError with the nearest sizes that divide, unless ``batch_size`` divides over the devices."""
-    n = mesh.shape["data"]
+def over_batch(mesh: Mesh, *, leading: int = 0, seeds: bool = False) -> NamedSharding:
+    """The batch axis, after ``leading`` others, split over 'data'.
+
+    With ``seeds`` the first axis is the seeds', split over 'seed'; without, one seed has all devices.
+    """
+    if seeds:
+        return NamedSharding(mesh, PartitionSpec("seed", *[None] * (leading - 1), "data"))
+    return NamedSharding(mesh, PartitionSpec(*[None] * leading, ("seed", "data")))
+
+
+def check_batch(batch_size: int, mesh: Mesh, name: str, *, seeds: bool = False) -> None:
+    """Raise UserError with the nearest sizes that divide, unless ``batch_size`` divides over its devices."""
+    n = mesh.shape["data"] if seeds else mesh.size
     if batch_size % n:
         below, above = batch_size // n * n, -(-batch_size // n) * n
         nearest = f"{above}" if below == 0 else f"{below} or {above}"

@@ -1,6 +1,8 @@
-"""One stage of training: built once from config, run once per seed."""
+"""One stage of training: built once from config, run once per seed, or for several seeds side by side."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +12,11 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import evaluate, handover, metrics, models, optim, rng, sampling, train_step
+from gcl_jax import backend, evaluate, handover, logs, memory, metrics, models, optim, rng, sampling, train_step
 from gcl_jax import mesh as mesh_lib
 from gcl_jax.data import Dataset
 from gcl_jax.data.augment import Augment
+from gcl_jax.data.blocks import blocks
 from gcl_jax.errors import UserError
 from gcl_jax.methods import ClassStats
 from gcl_jax.train_state import TrainState, merge, split
@@ -22,17 +25,17 @@ DTYPES = {"float32": jnp.float32, "tf32": jnp.float32, "bf16": jnp.bfloat16}
 
 
 class Stage:
-    """A stage's network, method, optimiser and compiled steps; seeds come in when it runs."""
+    """A stage's network, method, optimiser and compiled steps; seeds come in when it runs, ``seeds`` at once."""
 
-    def __init__(self, config: ConfigDict, name: str, dataset: Dataset, loader, mesh: Mesh):
+    def __init__(self, config: ConfigDict, name: str, dataset: Dataset, loader, mesh: Mesh, seeds: int = 1):
         block = config[name]
-        self.name, self.dataset, self.loader, self.mesh = name, dataset, loader, mesh
+        self.name, self.dataset, self.loader, self.mesh, self.seeds = name, dataset, loader, mesh, seeds
         self.config, self.block = config, block
         self.method = config_lib.build_method(block.method.to_dict(), f"config.{name}.method")
         sampler = config_lib.build_sampler(block.sampler.to_dict(), f"config.{name}.sampler")
         self.streams = self.method.streams()
         self.samplers = {stream: spec.sampler or sampler for stream, spec in self.streams.items()}
-        mesh_lib.check_batch(block.batch_size, mesh, f"config.{name}.batch_size")
+        mesh_lib.check_batch(block.batch_size, mesh, f"config.{name}.batch_size", seeds=seeds > 1)
         mesh_lib.check_batch(config.eval.batch_size, mesh, "config.eval.batch_size")
         self.labels = dataset.splits["train"].labels
         with config_lib.naming(f"config.{name}."):
@@ -42,9 +45,10 @@ class Stage:
             steps_per_epoch=steps_per_epoch,
             bn=block.bn,
             log_every=config.log.every_steps,
-            learning_rates=tuple(
-                optim.epoch_learning_rates(epochs=block.epochs, **config_lib.schedule_fields(block.optimizer))
-            ),
+            learning_rates=tuple(optim.epoch_learning_rates(**config_lib.schedule_fields(block))),
+        )
+        self.steps_per_call = backend.steps_per_call(
+            config.steps_per_call, most=min(steps_per_epoch, config.log.every_steps)
         )
         self.network = models.build(config.model.name, self.method.head, dataset.num_classes, DTYPES[config.precision])
         self.image_shape = dataset.splits["train"].images.shape[1:]
@@ -65,10 +69,16 @@ class Stage:
             self.method.groups(),
             **{k: block.optimizer[k] for k in ("momentum", "nesterov", "weight_decay", "clip_norm")},
         )
-        self.step = train_step.make_train_step(
+        update = train_step.make_update(
             self.network, self.method, self.optimizer, augment, loader.fetch, self.settings
         )
+        self.step = train_step.make_train_step(update, mesh, steps=self.steps_per_call, seeds=seeds)
+        self._compiled = None
         self._init = jax.jit(self._init_network)
+        self._unstack = jax.jit(
+            lambda stacked: [jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(seeds)],
+            out_shardings=mesh_lib.replicated(mesh),
+        )
         self.eval_step = evaluate.make_eval_step(
             self.apply, self.method, augment, loader.fetch, config.posthoc.logit_adjustment
         )
@@ -90,7 +100,7 @@ class Stage:
         means = None
         if variables and "class_means" in self.method.needs:
             means = evaluate.class_means(
-                self.feature_step, variables["params"], variables["batch_stats"], self.loader, self.labels,
+                self.feature_step, variables["params"], variables["batch_stats"], self.loader, self.mesh, self.labels,
                 self.dataset.num_classes, self.config.eval.batch_size,
             ).astype(np.float32)  # fmt: skip
         constants = {k: np.asarray(v, np.float32) for k, v in self.method.constants(counts).items()}
@@ -126,6 +136,41 @@ class Stage:
         # A copy, since the step donates its state and frozen leaves may share buffers with it.
         return self._replicate(jax.tree.map(jnp.copy, state)), self._replicate(constants), started_from
 
+    def stack(self, several: Sequence[Any]) -> Any:
+        """States or constants of `seeds` runs as one, with a leading seed axis on all but the data set's arrays."""
+        place = mesh_lib.over_seeds(self.mesh)
+        if isinstance(several[0], train_step.Constants):
+            bare = self.stack([(one.key, one.frozen, one.stats) for one in several])
+            return train_step.Constants(*bare, several[0].arrays)
+        return jax.device_put(jax.tree.map(lambda *leaves: jnp.stack(leaves), *several), place)
+
+    def unstack(self, stacked: Any) -> list[Any]:
+        """The inverse of `stack` for states, each on all devices; whether or not there is a seed axis."""
+        return [stacked] if self.seeds == 1 else self._unstack(stacked)
+
+    def compile(self, state: TrainState, constants: train_step.Constants) -> jax.stages.Compiled:
+        """The train step compiled ahead of time, once, for ``state`` of *one* seed; says time and memory.
+
+        Raises UserError when it needs more memory than there is.
+        """
+        if self._compiled is None:
+            began = time.monotonic()
+            first = next(self.blocks([0] * self.seeds, 0, 0, [1]))
+            if self.seeds > 1:
+                state, constants = self._shapes(state), self._shapes(constants).replace(arrays=constants.arrays)
+            self._compiled = self.step.lower(state, constants, first, np.int32(1)).compile()
+            self.bytes_needed = memory.needed(self._compiled)
+            logs.say(
+                f"{self.name}: step compiled in {time.monotonic() - began:.1f} s, "
+                f"needs {memory.text(self.bytes_needed)} of memory a device"
+            )
+            cure = "choose a smaller batch_size" + (" or seeds_at_once" if self.seeds > 1 else "")
+            memory.require(self.bytes_needed, f"config.{self.name}", cure, memory.available())
+        return self._compiled
+
+    def _shapes(self, tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.seeds, *leaf.shape), leaf.dtype), tree)
+
     def plan(self, seed: int, epoch: int) -> dict[str, np.ndarray]:
         """The index plan of an epoch for every stream: {name: int32[steps, batch]}."""
         block = self.block
@@ -141,9 +186,16 @@ class Stage:
             for stream, sampler in self.samplers.items()
         }
 
-    def epoch_items(self, seed: int, epoch: int, first: int) -> Iterator[dict]:
-        """What the step receives, from row ``first`` of the epoch's plan on."""
-        return self.loader.items("train", {name: rows[first:] for name, rows in self.plan(seed, epoch).items()})
+    def blocks(self, seeds: Sequence[int], epoch: int, first: int, lengths: Sequence[int]) -> Iterator[dict]:
+        """What the dispatches of `lengths` steps consume, from row ``first`` of the epoch's plan on."""
+        plans = [self.plan(seed, epoch) for seed in seeds]
+        if self.seeds == 1:
+            plan = plans[0]
+        else:  # [steps, seeds, batch]: a row holds every seed's
+            plan = {stream: np.stack([plan[stream] for plan in plans], axis=1) for stream in plans[0]}
+        rows = self.loader.rows("train", {stream: rows[first:] for stream, rows in plan.items()})
+        place = train_step.block_sharding(self.mesh, self.seeds)
+        return blocks(rows, lengths, self.steps_per_call, place, axis=0 if self.seeds == 1 else 1)
 
     def variables(self, state: TrainState, constants: train_step.Constants) -> tuple:
         """(params, batch_stats, method_state) as evaluation takes them."""
@@ -156,12 +208,13 @@ class Stage:
         variables = handover.inherit(fresh, found, lambda path: True, f"config.{self.name}")
         return self._replicate((variables["params"], variables["batch_stats"], found.get("method_state", {})))
 
-    def evaluate(self, variables: tuple, stats: ClassStats) -> dict[str, metrics.Predictions]:
-        """Predictions of every split but the training one."""
-        return {
+    def evaluate(self, variables: tuple, stats: ClassStats) -> Callable[[], dict[str, metrics.Predictions]]:
+        """Dispatch the evaluation of every split but the training one; the result fetches their predictions."""
+        found = {
             name: evaluate.predict(
-                self.eval_step, variables, stats, self.loader, name, len(split), self.config.eval.batch_size
+                self.eval_step, variables, stats, self.loader, self.mesh, name, len(split), self.config.eval.batch_size
             )
             for name, split in self.dataset.splits.items()
             if name != "train"
         }
+        return lambda: {name: fetch() for name, fetch in found.items()}

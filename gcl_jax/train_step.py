@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.sharding import Mesh
 
-from gcl_jax import losses, rng
+from gcl_jax import backend, losses, rng
+from gcl_jax import mesh as mesh_lib
 from gcl_jax.data.augment import Augment
 from gcl_jax.methods.base import Apply, ClassStats, Method, Time
 from gcl_jax.models import Network
@@ -59,7 +61,7 @@ def learning_rate_at(settings: StepSettings) -> Callable[[jax.Array], jax.Array]
     return lambda step: table[jnp.minimum(step // settings.steps_per_epoch, settings.epochs - 1)]
 
 
-def make_train_step(
+def make_update(
     network: Network,
     method: Method,
     optimizer: optax.GradientTransformation,
@@ -67,16 +69,16 @@ def make_train_step(
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
     settings: StepSettings,
 ) -> Callable[[TrainState, Constants, dict], TrainState]:
-    """Build ``step(state, constants, items) -> state``; ``items`` is {stream name: what the loader's fetch takes}.
+    """Build ``update(state, constants, row) -> state``, one step; ``row`` is {stream name: what the loader's fetch takes}.
 
-    Gather, augmentation, forward, loss, gradient of the trainable sub-tree and update are one
-    program, compiled once per stage; the state is donated.
+    Gather, augmentation, forward, loss, gradient of the trainable sub-tree and update: a pure
+    function, which `make_train_step` compiles.
     """
     apply = network_apply(network, settings.bn)
     rate = learning_rate_at(settings)
     streams = method.streams()
 
-    def step(state: TrainState, constants: Constants, items: dict) -> TrainState:
+    def update(state: TrainState, constants: Constants, row: dict) -> TrainState:
         key = rng.fold(constants.key, "step", state.step)
         t = Time(
             step=state.step,
@@ -86,7 +88,7 @@ def make_train_step(
         )
         batches = {}
         for name, stream in streams.items():
-            images, labels = fetch(constants.arrays, items[name])
+            images, labels = fetch(constants.arrays, row[name])
             images = augment.train(rng.fold(key, "augment", name), images, views=stream.views)
             batches[name] = {"image": images, "label": labels}
         batch = method.prepare(rng.fold(key, "prepare"), batches, t)
@@ -114,7 +116,44 @@ def make_train_step(
             tally=add_to_tally(state.tally, metrics, restart=within == 0),
         )
 
-    return jax.jit(step, donate_argnums=0)
+    return update
+
+
+def make_train_step(
+    update: Callable[[TrainState, Constants, dict], TrainState], mesh: Mesh, *, steps: int, seeds: int = 1
+) -> jax.stages.Wrapped:
+    """Jit ``step(state, constants, block, n) -> (state, tally)``: ``n`` <= ``steps`` updates in one dispatch.
+
+    ``block`` holds ``steps`` rows, of which the first ``n`` (int32, traced) are used: one program,
+    and the same bits, wherever a stage is cut. With ``steps`` = 1 there is no loop in it. With
+    ``seeds`` > 1 everything but the data set and ``n`` has a leading seed axis: independent replicates
+    side by side, over the mesh's 'seed' axis. The state is donated; the tally returned is a copy.
+    """
+
+    def step(state: TrainState, constants: Constants, block: dict, n: jax.Array) -> tuple[TrainState, dict]:
+        def one(i, state):
+            return update(state, constants, jax.tree.map(lambda rows: rows[i], block))
+
+        state = jax.lax.fori_loop(0, n, one, state) if steps > 1 else one(0, state)
+        return state, state.tally
+
+    everywhere = mesh_lib.replicated(mesh)
+    own = everywhere
+    if seeds > 1:
+        step = jax.vmap(step, in_axes=(0, Constants(0, 0, 0, None), 0, None))
+        own = mesh_lib.over_seeds(mesh)
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(own, Constants(own, own, own, everywhere), block_sharding(mesh, seeds), everywhere),
+        out_shardings=own,
+        compiler_options=backend.compiler_options(),
+    )
+
+
+def block_sharding(mesh: Mesh, seeds: int) -> jax.sharding.NamedSharding:
+    """Where a block's batches lie: [steps, B, ...], or [seeds, steps, B, ...]."""
+    return mesh_lib.over_batch(mesh, leading=1 if seeds == 1 else 2, seeds=seeds > 1)
 
 
 def empty_tally(method: Method) -> dict[str, jax.Array]:

@@ -22,12 +22,12 @@ def main(stage, moment, number, *arguments):
 
     def train(state, **hooks):
         if hooks["stage"] == stage and moment == "step":
-            step, done = hooks["step"], [int(state.step)]
+            step, done = hooks["step"], [hooks["first"]]
 
-            def counted(*args):
-                result = step(*args)
-                done[0] += 1
-                if done[0] == int(number):
+            def counted(state, constants, block, n):
+                result = step(state, constants, block, n)
+                done[0] += int(n)
+                if done[0] >= int(number):
                     kill()
                 return result
 

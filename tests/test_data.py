@@ -221,7 +221,7 @@ def test_host_and_device_loaders_deliver_the_same_batches():
     for name in ("device", "host"):
         loader = data.make_loader(name, dataset, grid)
         fetched = [
-            {s: loader.fetch(loader.arrays("train"), item[s]) for s in plan} for item in loader.items("train", plan)
+            {s: loader.fetch(loader.arrays("train"), row[s]) for s in plan} for row in loader.rows("train", plan)
         ]
         batches.append(jax.device_get(fetched))
     assert len(batches[0]) == 5

@@ -24,10 +24,11 @@ def predict(num, batch_size, tau=0.0):
     pixels = np.random.RandomState(0).randint(0, 9, (num, 2, 2, 1)).astype(np.uint8)
     labels = np.arange(num, dtype=np.int32) % 3
     dataset = Dataset("known", {"test": Split(pixels, labels)}, ("a", "b", "c"), np.arange(0))
-    loader = DeviceLoader(dataset, mesh.make_mesh())
+    grid = mesh.make_mesh()
+    loader = DeviceLoader(dataset, grid)
     step = evaluate.make_eval_step(fake_apply, CrossEntropy(), AUGMENT, loader.fetch, tau)
     logits = pixels.reshape(num, -1)[:, :3].astype(np.float64)
-    return evaluate.predict(step, ({}, {}, {}), STATS, loader, "test", num, batch_size), logits, labels
+    return evaluate.predict(step, ({}, {}, {}), STATS, loader, grid, "test", num, batch_size)(), logits, labels
 
 
 @pytest.mark.parametrize("batch_size", [2, 4, 10, 22, 30])

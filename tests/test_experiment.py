@@ -224,7 +224,7 @@ def test_a_start_that_is_not_there_or_does_not_fit_is_named(finished, tmp_path):
 
 def test_seeds_are_their_own_single_runs(tmp_path):
     short = {"representation.epochs": 1, "classifier.epochs": 1}
-    both = run(tmp_path, override(digits(), short | {"num_seeds": 2, "seed": 3}), "both")
+    both = run(tmp_path, override(digits(), short | {"num_seeds": 2, "seed": 3, "seeds_at_once": 1}), "both")
     assert list(both["seeds"]) == ["seed_3", "seed_4"]
     alone = run(tmp_path, override(digits(), short | {"seed": 4}), "alone")
     assert both["seeds"]["seed_4"]["final"] == alone["final"]
@@ -327,5 +327,6 @@ def test_every_config_builds_and_shapes_its_step(dataset, method):
             tally=train_step.empty_tally(stage.method),
         )
         constants = train_step.Constants(jax.random.key(0), frozen, stage.stats(), stage.loader.arrays("train"))
-        after = jax.eval_shape(stage.step, state, constants, next(stage.epoch_items(0, 0, 0)))
+        block = next(stage.blocks([0], 0, 0, [1]))
+        after, _ = jax.eval_shape(stage.step, state, constants, block, np.int32(1))
         assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)

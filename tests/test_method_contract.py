@@ -8,7 +8,7 @@ from tiny import digits, override
 from toy_method import Toy
 
 from gcl_jax import config as config_lib
-from gcl_jax import data, mesh, methods, trainer
+from gcl_jax import data, mesh, methods, seed_run
 from gcl_jax.checkpoint import Checkpoints, flatten
 from gcl_jax.errors import UserError
 from gcl_jax.stage import Stage
@@ -33,9 +33,8 @@ def make_stage(dataset, method, *, bn="train", devices=2, name="representation",
 
 
 def advance(stage, state, constants, steps, first=0):
-    items = stage.epoch_items(0, 0, first)
-    for _ in range(steps):
-        state = stage.step(state, constants, next(items))
+    for block in stage.blocks([0], 0, first, [1] * steps):
+        state, _ = stage.step(state, constants, block, np.int32(1))
     return state
 
 
@@ -57,9 +56,9 @@ def test_exactly_the_declared_parameters_move(dataset, name, trains, bn):
     """With weight decay, momentum and clipping on: two steps, all finite, one compilation."""
     stage = make_stage(dataset, config_lib.method(name, trains=trains), bn=bn)
     state, constants, _ = stage.start(0, found_by(stage), "a stage before")
-    before = jax.device_get(trainer.to_save(state, constants))
+    before = jax.device_get(seed_run.to_save(state, constants))
     state = advance(stage, state, constants, 2)
-    after = jax.device_get(trainer.to_save(state, constants))
+    after = jax.device_get(seed_run.to_save(state, constants))
     assert stage.step._cache_size() == 1
     for path, old in traverse_util.flatten_dict(before["params"]).items():
         new = after["params"]
@@ -86,7 +85,7 @@ def test_two_devices_equal_one(dataset, name):
         stage = make_stage(dataset, method, devices=devices, **{"representation.optimizer.learning_rate": 0.01})
         state, constants, _ = stage.start(0, found_by(stage), "a stage before")
         state = advance(stage, state, constants, 3)
-        results.append(flatten(jax.device_get(trainer.to_save(state, constants))))
+        results.append(flatten(jax.device_get(seed_run.to_save(state, constants))))
     one, two = results
     assert one.keys() == two.keys()
     for path in one:
@@ -101,15 +100,15 @@ def test_method_state_and_momentum_survive_a_checkpoint(dataset, tmp_path):
     state = advance(stage, state, constants, 2)
     assert np.abs(state.method_state["mean"]).max() > 0
     with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
-        checkpoints.save(2, jax.tree.map(np.array, trainer.to_save(state, constants)), {})
-    straight = jax.device_get(trainer.to_save(advance(stage, state, constants, 2, first=2), constants))
+        checkpoints.save(2, jax.tree.map(np.array, seed_run.to_save(state, constants)), {})
+    straight = jax.device_get(seed_run.to_save(advance(stage, state, constants, 2, first=2), constants))
 
     fresh = make_stage(dataset, method)
     state, constants, _ = fresh.start(0, found_by(fresh), "a stage before")
     with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
-        tree, _ = checkpoints.restore(2, trainer.to_save(state, constants))
-    state, constants = trainer.from_saved(fresh, tree, constants)
-    resumed = jax.device_get(trainer.to_save(advance(fresh, state, constants, 2, first=2), constants))
+        tree, _ = checkpoints.restore(2, seed_run.to_save(state, constants))
+    state, constants = seed_run.from_saved(fresh, tree, constants)
+    resumed = jax.device_get(seed_run.to_save(advance(fresh, state, constants, 2, first=2), constants))
     jax.tree.map(np.testing.assert_array_equal, resumed, straight)
 
 
@@ -145,8 +144,7 @@ def test_stage_two_computes_no_backbone_gradient(dataset):
     def flops(trains, bn):
         stage = make_stage(dataset, config_lib.method("gcl", trains=trains, mixup_alpha=1.0), bn=bn, devices=1)
         state, constants, _ = stage.start(0, None, "")
-        item = next(stage.epoch_items(0, 0, 0))
-        step = stage.step.lower(state, constants, item).compile().cost_analysis()["flops"]
+        step = stage.compile(state, constants).cost_analysis()["flops"]
         images = np.zeros((32, 8, 8, 1), np.float32)
         variables = stage.variables(state, constants)
         forward = jax.jit(lambda p, b, x: stage.apply(p, b, x, False)[0]["scores"])

@@ -35,7 +35,7 @@ def get_config(imbalance_ratio="100"):
             std=(0.37,),
         ),
         model=dict(name="resnet8"),
-        eval=dict(every_epochs=5, batch_size=500),
+        eval=dict(every_epochs=5, batch_size=512),
         log=dict(every_steps=9),
         checkpoint=dict(every_steps=90),
     )

@@ -1,7 +1,7 @@
 """Data: sources that read, the long-tailed cut, and two loaders with one contract.
 
-A loader has ``arrays(split)``, ``fetch(arrays, item)`` (pure, inside the step) and
-``items(split, plan)``; both deliver the same uint8 images for the same plan.
+A loader has ``arrays(split)``, ``rows(split, plan)`` (on the host) and ``fetch(arrays, row)`` (pure,
+inside the step); both deliver the same uint8 images for the same plan.
 """
 
 import importlib

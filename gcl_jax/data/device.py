@@ -14,7 +14,6 @@ class DeviceLoader:
     """Batches by index: uint8 images and labels live on every device, a step receives int32 indices."""
 
     def __init__(self, dataset: Dataset, mesh: Mesh):
-        self._items = mesh_lib.over_batch(mesh)
         place = mesh_lib.replicated(mesh)
         self._arrays = {
             name: jax.device_put({"image": split.images, "label": split.labels.astype(np.int32)}, place)
@@ -30,8 +29,8 @@ class DeviceLoader:
         """Inside the step: int32[B] -> (uint8 [B, H, W, c], int32[B])."""
         return arrays["image"][item], arrays["label"][item]
 
-    def items(self, split: str, plan: dict[str, np.ndarray]) -> Iterator[dict[str, jax.Array]]:
-        """One item per row of the plan {stream: int32[steps, B]}."""
+    def rows(self, split: str, plan: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        """On the host, one item per row of the plan {stream: int32[steps, ..., B]}: the indices themselves."""
         del split
         for step in range(len(next(iter(plan.values())))):
-            yield jax.device_put({name: rows[step] for name, rows in plan.items()}, self._items)
+            yield {name: rows[step] for name, rows in plan.items()}

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from gcl_jax import mesh as mesh_lib
 from gcl_jax.data.dataset import Dataset
 from gcl_jax.errors import UserError
 
@@ -29,7 +28,7 @@ class HostLoader:
             ) from error
         tf.config.set_visible_devices([], "GPU")  # the accelerator is JAX's
         self._tf = tf
-        self._sharding = mesh_lib.over_batch(mesh)
+        del mesh  # nothing is resident
         with tf.device("CPU"):
             self._tensors = {
                 name: (tf.constant(split.images), tf.constant(split.labels.astype(np.int32)))
@@ -47,8 +46,8 @@ class HostLoader:
         del arrays
         return item["image"], item["label"]
 
-    def items(self, split: str, plan: dict[str, np.ndarray]) -> Iterator[dict[str, dict[str, jax.Array]]]:
-        """One item per row of the plan {stream: int32[steps, B]}, prefetched."""
+    def rows(self, split: str, plan: dict[str, np.ndarray]) -> Iterator[dict[str, dict[str, np.ndarray]]]:
+        """On the host, one batch per row of the plan {stream: int32[steps, ..., B]}, prefetched."""
         tf = self._tf
         images, labels = self._tensors[split]
 
@@ -56,5 +55,4 @@ class HostLoader:
             return {name: {"image": tf.gather(images, i), "label": tf.gather(labels, i)} for name, i in rows.items()}
 
         pipeline = tf.data.Dataset.from_tensor_slices(plan).map(gather, tf.data.AUTOTUNE, deterministic=True)
-        for batch in pipeline.prefetch(PREFETCH).as_numpy_iterator():
-            yield jax.device_put(batch, self._sharding)
+        yield from pipeline.prefetch(PREFETCH).as_numpy_iterator()

@@ -1,0 +1,66 @@
+"""Memory of a run: what a compiled step needs, what there is, and what was used at most."""
+
+import os
+import resource
+import sys
+from collections.abc import Mapping
+
+import jax
+
+from gcl_jax.errors import UserError
+
+
+def needed(compiled: jax.stages.Compiled) -> int:
+    """Bytes that one device holds while the program runs: arguments, results and temporaries."""
+    found = compiled.memory_analysis()
+    return (
+        found.argument_size_in_bytes
+        + found.output_size_in_bytes
+        - found.alias_size_in_bytes  # donated
+        + found.temp_size_in_bytes
+        + found.generated_code_size_in_bytes
+    )
+
+
+def available() -> int | None:
+    """Bytes that each device offers to this process; None where the backend does not say.
+
+    CPU "devices" share what the machine has.
+    """
+    device = jax.local_devices()[0]
+    if device.platform == "cpu":
+        try:
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // jax.local_device_count()
+        except (ValueError, OSError):
+            return None
+    return (device.memory_stats() or {}).get("bytes_limit")
+
+
+def require(bytes_needed: int, what: str, cure: str, limit: int | None) -> None:
+    """Raise UserError if ``what`` needs more than ``limit`` bytes.
+
+    >>> require(2**30, "a step", "use a smaller batch", limit=2**31)
+    """
+    if limit is not None and bytes_needed > limit:
+        raise UserError(f"{what} needs {text(bytes_needed)} a device, which has {text(limit)}: {cure}")
+
+
+def peaks() -> Mapping[str, int | None]:
+    """The most bytes so far: ``host_peak_bytes`` of this process, ``device_peak_bytes`` of the first device.
+
+    The latter is None on CPU, whose arrays are in the host's figure.
+    """
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "host_peak_bytes": kilobytes if sys.platform == "darwin" else 1024 * kilobytes,
+        "device_peak_bytes": (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),
+    }
+
+
+def text(number: int) -> str:
+    """Bytes for people.
+
+    >>> text(3 * 2**29), text(2**20)
+    ('1.50 GiB', '1.0 MiB')
+    """
+    return f"{number / 2**30:.2f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"

@@ -1,0 +1,101 @@
+"""How far replicates and devices move a training run: equivalence.py PRECISION (float32 | float64) prints JSON.
+
+Twenty steps of both stages of the digits config (mixup on, learning rate 0.01), each as one seed on one device,
+data parallel over eight virtual devices, as seeds side by side on one device, and as seeds over devices. Printed
+is max|a - b| / max|b| against the single run, over parameters and batch statistics, after step 1 and after step 20.
+"""
+
+import json
+import os
+import sys
+
+PRECISION = sys.argv[1]
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_NUM_CPU_DEVICES"] = "8"
+os.environ["JAX_ENABLE_X64"] = str(int(PRECISION == "float64"))
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from tiny import digits  # noqa: E402
+
+from gcl_jax import config as config_lib  # noqa: E402
+from gcl_jax import data, mesh, stage  # noqa: E402
+from gcl_jax.data.augment import Augment  # noqa: E402
+
+STEPS = 20
+DTYPE = jnp.dtype(PRECISION)
+# (seeds, devices, steps per dispatch); the first is what the others are compared with.
+LAYOUTS = {
+    "single": (1, 1, 1),
+    "data parallel": (1, 8, 1),
+    "several steps a dispatch": (1, 1, 7),
+    "seeds side by side": (2, 1, 1),
+    "seeds over devices": (2, 8, 1),
+    "seeds over devices, several steps a dispatch": (2, 2, 7),
+}
+
+
+def widen(tree):
+    """The same values at the precision of this process."""
+    return jax.tree.map(lambda x: x.astype(DTYPE) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
+
+
+def trajectory(name, layout, seeds):
+    """Parameters and statistics after step 1 and step 20, for each of ``seeds`` run in ``layout``."""
+    at_once, devices, steps_per_call = LAYOUTS[layout]
+    config = digits(representation__method__mixup_alpha=1.0, classifier__method__mixup_alpha=1.0)
+    config.steps_per_call, config.log.every_steps = steps_per_call, 100
+    config[name].optimizer.learning_rate, config[name].optimizer.schedule = 0.01, "constant"
+    config[name].optimizer.warmup_percent = 0.0
+    config_lib.validate(config)
+    dataset = data.load(**{k: config.data[k] for k in
+        ("source", "name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction")})  # fmt: skip
+    grid = mesh.make_mesh(jax.devices()[:devices], seeds=at_once)
+    built = stage.Stage(config, name, dataset, data.make_loader("device", dataset, grid), grid, at_once)
+    found = jax.device_get(built._init(jax.random.key(7))) | {"method_state": {}}  # as if from a stage before
+    started = [built.start(seed, found, "")[:2] for seed in seeds]
+    constants = built.stack([c for _, c in started]) if at_once > 1 else started[0][1]
+    state = built.stack([s for s, _ in started]) if at_once > 1 else started[0][0]
+    state = widen(state)
+    constants, results = constants.replace(frozen=widen(constants.frozen), stats=widen(constants.stats)), []
+    done, per_epoch = 0, built.settings.steps_per_epoch
+    while done < STEPS:
+        # Step 1 by itself, then as many at a time as the layout says, ending with the epoch.
+        size = 1 if done == 0 else min(built.steps_per_call, per_epoch - done % per_epoch, STEPS - done)
+        block = next(built.blocks(seeds, done // per_epoch, done % per_epoch, [size]))
+        state, _ = built.step(state, constants, block, np.int32(size))
+        done += size
+        if done in (1, STEPS):
+            results.append([jax.device_get((own.params, own.batch_stats)) for own in built.unstack(state)])
+    return results
+
+
+def difference(ours, theirs):
+    """max|a - b| / max|b| over all leaves, leaf by leaf."""
+    pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
+    return max(float(np.abs(a - b).max() / (np.abs(b).max() or 1)) for a, b in pairs)
+
+
+def normalise(self, images):
+    """`Augment.evaluate` at the precision of this process."""
+    return (images.astype(DTYPE) / 255 - jnp.asarray(self.mean, DTYPE)) / jnp.asarray(self.std, DTYPE)
+
+
+def main():
+    stage.DTYPES["float32"], Augment.evaluate = DTYPE, normalise
+    report = {}
+    with jax.default_matmul_precision("highest"):
+        for name in ("representation", "classifier"):
+            alone = {seed: trajectory(name, "single", [seed]) for seed in (0, 1)}
+            report[f"{name}: another seed"] = [difference(alone[1][i][0], alone[0][i][0]) for i in (0, 1)]
+            for layout, (seeds, _, _) in list(LAYOUTS.items())[1:]:
+                found = trajectory(name, layout, list(range(seeds)))
+                report[f"{name}: {layout}"] = [
+                    max(difference(found[i][seed], alone[seed][i][0]) for seed in range(seeds)) for i in (0, 1)
+                ]
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
