@@ -29,7 +29,7 @@ def make_eval_step(
     tau * log(prior) (Menon et al. 2021, eq. 9); tau = 0 is off.
     """
 
-    def step(variables: tuple, stats: ClassStats, arrays: Tree, item: Tree) -> dict[str, jax.Array]:
+    def eval_step(variables: tuple, stats: ClassStats, arrays: Tree, item: Tree) -> dict[str, jax.Array]:
         images, labels = fetch(arrays, item)
         batch = {"image": augment.evaluate(images)}
         out, _, _ = method.forward(apply, *variables, batch, train=False)
@@ -46,7 +46,7 @@ def make_eval_step(
             "confidence": jnp.exp(jnp.max(log_p, axis=1)),
         }
 
-    return jax.jit(step)
+    return jax.jit(eval_step)
 
 
 def make_feature_step(apply: Apply, augment: Augment, fetch: Callable) -> Callable:
@@ -84,9 +84,7 @@ def predict(
     step: Callable, variables: tuple, stats: ClassStats, loader: Any, mesh: Mesh, split: str, num: int, batch_size: int
 ) -> Callable[[], Predictions]:
     """Dispatch the evaluation of a whole split; calling the result fetches its `Predictions`."""
-    fetch = run(
-        lambda arrays, item: step(variables, stats, arrays, item), loader, mesh, split, num, batch_size
-    )
+    fetch = run(lambda arrays, item: step(variables, stats, arrays, item), loader, mesh, split, num, batch_size)
     return lambda: Predictions(**fetch())
 
 

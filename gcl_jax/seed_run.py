@@ -123,9 +123,7 @@ class SeedRun:
         """Write predictions and DONE.json, and return what that holds."""
         if not self._predictions:
             # Killed between the last checkpoint and DONE.json: nothing was left to train.
-            self._predictions = self.stage.evaluate(
-                self.stage.variables(state, self.constants), self.constants.stats
-            )()
+            self._predictions = self.stage.evaluate(self.stage.variables(state, self.constants), self.constants.stats)()
         self._checkpoints.wait()
         save_predictions(self._folder, self._predictions, self.stage.dataset.num_classes)
         counts = self.stage.dataset.counts

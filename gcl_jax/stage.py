@@ -11,8 +11,8 @@ from flax import traverse_util
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from gcl_jax import config as config_lib
 from gcl_jax import backend, evaluate, handover, logs, memory, metrics, models, optim, rng, sampling, train_step
+from gcl_jax import config as config_lib
 from gcl_jax import mesh as mesh_lib
 from gcl_jax.data import Dataset
 from gcl_jax.data.augment import Augment
@@ -69,9 +69,7 @@ class Stage:
             self.method.groups(),
             **{k: block.optimizer[k] for k in ("momentum", "nesterov", "weight_decay", "clip_norm")},
         )
-        update = train_step.make_update(
-            self.network, self.method, self.optimizer, augment, loader.fetch, self.settings
-        )
+        update = train_step.make_update(self.network, self.method, self.optimizer, augment, loader.fetch, self.settings)
         self.step = train_step.make_train_step(update, mesh, steps=self.steps_per_call, seeds=seeds)
         self._compiled = None
         self._init = jax.jit(self._init_network)
@@ -148,11 +146,14 @@ class Stage:
         """The inverse of `stack` for states, each on all devices; whether or not there is a seed axis."""
         return [stacked] if self.seeds == 1 else self._unstack(stacked)
 
-    def compile(self, state: TrainState, constants: train_step.Constants) -> jax.stages.Compiled:
+    def compile(self, state: TrainState, constants: train_step.Constants) -> Callable:
         """The train step compiled ahead of time, once, for ``state`` of *one* seed; says time and memory.
 
+        With ``debug_nans`` it is the jitted step, which JAX can run again operation by operation.
         Raises UserError when it needs more memory than there is.
         """
+        if self.config.debug_nans:
+            return self.step
         if self._compiled is None:
             began = time.monotonic()
             first = next(self.blocks([0] * self.seeds, 0, 0, [1]))

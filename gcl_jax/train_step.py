@@ -69,7 +69,7 @@ def make_update(
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
     settings: StepSettings,
 ) -> Callable[[TrainState, Constants, dict], TrainState]:
-    """Build ``update(state, constants, row) -> state``, one step; ``row`` is {stream name: what the loader's fetch takes}.
+    """Build ``update(state, constants, row) -> state``: one step; ``row`` is {stream: what the loader's fetch takes}.
 
     Gather, augmentation, forward, loss, gradient of the trainable sub-tree and update: a pure
     function, which `make_train_step` compiles.
@@ -130,7 +130,7 @@ def make_train_step(
     side by side, over the mesh's 'seed' axis. The state is donated; the tally returned is a copy.
     """
 
-    def step(state: TrainState, constants: Constants, block: dict, n: jax.Array) -> tuple[TrainState, dict]:
+    def train_step(state: TrainState, constants: Constants, block: dict, n: jax.Array) -> tuple[TrainState, dict]:
         def one(i, state):
             return update(state, constants, jax.tree.map(lambda rows: rows[i], block))
 
@@ -140,10 +140,10 @@ def make_train_step(
     everywhere = mesh_lib.replicated(mesh)
     own = everywhere
     if seeds > 1:
-        step = jax.vmap(step, in_axes=(0, Constants(0, 0, 0, None), 0, None))
+        train_step = jax.vmap(train_step, in_axes=(0, Constants(0, 0, 0, None), 0, None))
         own = mesh_lib.over_seeds(mesh)
     return jax.jit(
-        step,
+        train_step,
         donate_argnums=0,
         in_shardings=(own, Constants(own, own, own, everywhere), block_sharding(mesh, seeds), everywhere),
         out_shardings=own,

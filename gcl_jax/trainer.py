@@ -17,15 +17,16 @@ def run_stage(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before: st
     have no step in common: they then have to go on one by one.
     """
     with contextlib.ExitStack() as stack:
-        runs = [
-            stack.enter_context(SeedRun(stage, seed, folder, stage_before)) for seed, folder in workdirs.items()
-        ]
+        runs = []
+        for seed, folder in workdirs.items():
+            runs.append(stack.enter_context(SeedRun(stage, seed, folder, stage_before)))
+            # Once, after the first seed: too much for the memory is refused before the others take any.
+            compiled = stage.compile(runs[0].state, runs[0].constants)
         saved = [set(run.saved_steps()) for run in runs]
         common = set.intersection(*saved)
         if any(saved) and not common:
             return False
         first = max(common, default=None)
-        compiled = stage.compile(runs[0].state, runs[0].constants)
         for run in runs:
             run.resume(first)
         several = len(runs) > 1

@@ -21,7 +21,7 @@ import pytest  # noqa: E402
 
 jax.config.update("jax_default_matmul_precision", "highest")
 
-collect_ignore_glob = ["fixtures/*", "run_and_kill.py"]  # scripts; the first needs torch
+collect_ignore_glob = ["fixtures/*", "run_and_kill.py", "equivalence.py"]  # scripts; the first needs torch
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

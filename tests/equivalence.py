@@ -31,8 +31,11 @@ LAYOUTS = {
     "data parallel": (1, 8, 1),
     "several steps a dispatch": (1, 1, 7),
     "seeds side by side": (2, 1, 1),
-    "seeds over devices": (2, 8, 1),
-    "seeds over devices, several steps a dispatch": (2, 2, 7),
+    "seeds over devices, several steps a dispatch": (2, 8, 7),
+}
+STAGES = {
+    "representation": list(LAYOUTS)[1:],
+    "classifier": ["data parallel", "seeds over devices, several steps a dispatch"],
 }
 
 
@@ -41,22 +44,25 @@ def widen(tree):
     return jax.tree.map(lambda x: x.astype(DTYPE) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
 
 
-def trajectory(name, layout, seeds):
-    """Parameters and statistics after step 1 and step 20, for each of ``seeds`` run in ``layout``."""
+def build(name, layout):
+    """The stage ``name`` as a layout has it."""
     at_once, devices, steps_per_call = LAYOUTS[layout]
     config = digits(representation__method__mixup_alpha=1.0, classifier__method__mixup_alpha=1.0)
     config.steps_per_call, config.log.every_steps = steps_per_call, 100
     config[name].optimizer.learning_rate, config[name].optimizer.schedule = 0.01, "constant"
     config[name].optimizer.warmup_percent = 0.0
     config_lib.validate(config)
-    dataset = data.load(**{k: config.data[k] for k in
-        ("source", "name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction")})  # fmt: skip
+    keys = ("source", "name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction")
+    dataset = data.load(**{key: config.data[key] for key in keys})
     grid = mesh.make_mesh(jax.devices()[:devices], seeds=at_once)
-    built = stage.Stage(config, name, dataset, data.make_loader("device", dataset, grid), grid, at_once)
+    return stage.Stage(config, name, dataset, data.make_loader("device", dataset, grid), grid, at_once)
+
+
+def trajectory(built, seeds):
+    """Parameters and statistics after step 1 and step 20, for each of ``seeds`` run at once."""
     found = jax.device_get(built._init(jax.random.key(7))) | {"method_state": {}}  # as if from a stage before
     started = [built.start(seed, found, "")[:2] for seed in seeds]
-    constants = built.stack([c for _, c in started]) if at_once > 1 else started[0][1]
-    state = built.stack([s for s, _ in started]) if at_once > 1 else started[0][0]
+    state, constants = (built.stack(part) if len(seeds) > 1 else part[0] for part in zip(*started, strict=True))
     state = widen(state)
     constants, results = constants.replace(frozen=widen(constants.frozen), stats=widen(constants.stats)), []
     done, per_epoch = 0, built.settings.steps_per_epoch
@@ -86,13 +92,15 @@ def main():
     stage.DTYPES["float32"], Augment.evaluate = DTYPE, normalise
     report = {}
     with jax.default_matmul_precision("highest"):
-        for name in ("representation", "classifier"):
-            alone = {seed: trajectory(name, "single", [seed]) for seed in (0, 1)}
+        for name, layouts in STAGES.items():
+            single = build(name, "single")
+            alone = [trajectory(single, [seed]) for seed in (0, 1)]
             report[f"{name}: another seed"] = [difference(alone[1][i][0], alone[0][i][0]) for i in (0, 1)]
-            for layout, (seeds, _, _) in list(LAYOUTS.items())[1:]:
-                found = trajectory(name, layout, list(range(seeds)))
+            for layout in layouts:
+                seeds = list(range(LAYOUTS[layout][0]))
+                found = trajectory(build(name, layout), seeds)
                 report[f"{name}: {layout}"] = [
-                    max(difference(found[i][seed], alone[seed][i][0]) for seed in range(seeds)) for i in (0, 1)
+                    max(difference(found[i][seed], alone[seed][i][0]) for seed in seeds) for i in (0, 1)
                 ]
     print(json.dumps(report))
 

@@ -7,6 +7,7 @@ import optax
 import pytest
 from conftest import relative_error
 
+from gcl_jax import config as config_lib
 from gcl_jax import optim
 from gcl_jax.errors import UserError
 from gcl_jax.methods.base import Group
@@ -202,3 +203,15 @@ def test_impossible_warmup_is_refused(warmup):
 def test_unknown_schedule_is_refused():
     with pytest.raises(UserError, match=r"schedule is 'linear'.*step.*cosine.*constant"):
         rates(schedule="linear")
+
+
+def test_linear_scaling_is_off_by_default_and_proportional():
+    """Goyal et al. 2017: the rate grows with the batch; schedule and warm-up keep their shape."""
+    plain = config_lib.stage(config_lib.method("gcl"), config_lib.sampler("instance"), epochs=10, batch_size=256)
+    scaled = config_lib.stage(
+        config_lib.method("gcl"), config_lib.sampler("instance"), epochs=10, batch_size=256,
+        optimizer=config_lib.optimizer(reference_batch_size=64),
+    )  # fmt: skip
+    rates = [optim.epoch_learning_rates(**config_lib.schedule_fields(block)) for block in (plain, scaled)]
+    np.testing.assert_allclose(rates[0][0], 0.1)
+    np.testing.assert_allclose(rates[1], 4 * rates[0])

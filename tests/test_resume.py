@@ -28,9 +28,9 @@ FLAGS = [
 ]
 
 
-def start(workdir, *command):
+def start(workdir, *command, flags=()):
     return subprocess.run(
-        [sys.executable, *command, *FLAGS, f"--workdir={workdir}"],
+        [sys.executable, *command, *FLAGS, *flags, f"--workdir={workdir}"],
         cwd=ROOT,
         env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"},
         capture_output=True,
@@ -39,8 +39,8 @@ def start(workdir, *command):
     )
 
 
-def finish(workdir):
-    done = start(workdir, "-m", "gcl_jax.main")
+def finish(workdir, flags=()):
+    done = start(workdir, "-m", "gcl_jax.main", flags=flags)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -52,8 +52,8 @@ def undisturbed(tmp_path_factory):
     return workdir
 
 
-def assert_same_run(workdir, expected):
-    for stage in ("representation", "classifier"):
+def assert_same_run(workdir, expected, stages=("representation", "classifier")):
+    for stage in stages:
         ours, _, step = checkpoint.read(workdir / stage / "checkpoints")
         theirs, _, expected_step = checkpoint.read(expected / stage / "checkpoints")
         assert step == expected_step
@@ -64,7 +64,7 @@ def assert_same_run(workdir, expected):
     assert (workdir / "metrics.jsonl").read_bytes() == (expected / "metrics.jsonl").read_bytes()
     ours, theirs = (json.loads((w / "result.json").read_text()) for w in (workdir, expected))
     assert ours["final"] == theirs["final"]
-    for stage in ("representation", "classifier"):
+    for stage in stages:
         assert ours["stages"][stage]["best"] == theirs["stages"][stage]["best"]
 
 
@@ -111,3 +111,30 @@ def test_a_half_written_last_line_is_dropped(undisturbed, tmp_path):
     (workdir / "metrics.jsonl").write_text(text[: cut + 9])
     finish(workdir)
     assert_same_run(workdir, undisturbed)
+
+
+def test_several_steps_a_dispatch(tmp_path):
+    """The same with 4 steps a dispatch, whose cuts a kill moves."""
+    flags = override_flags(steps_per_call=4)
+    finish(tmp_path / "whole", flags)
+    for moment, number in MOMENTS:
+        killed = start(tmp_path / "cut", "tests/run_and_kill.py", "representation", moment, str(number), flags=flags)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    finish(tmp_path / "cut", flags)
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_seeds_side_by_side(tmp_path):
+    """Killed between one seed's checkpoint and the other's: both go on from the newest that both have."""
+    flags = override_flags(num_seeds=2, seeds_at_once=2, stages="('representation',)")
+    finish(tmp_path / "whole", flags)
+    killed = start(tmp_path / "cut", "tests/run_and_kill.py", "representation", "step", "18", flags=flags)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    saved = [tmp_path / "cut" / f"seed_{seed}" / "representation" / "checkpoints" for seed in (0, 1)]
+    steps = [sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit()) for folder in saved]
+    common = sorted(set(steps[0]) & set(steps[1]))
+    assert len(common) >= 2, steps
+    shutil.rmtree(saved[1] / str(common[-1]))
+    assert f"resuming after step {common[-2]}" in finish(tmp_path / "cut", flags)
+    for seed in ("seed_0", "seed_1"):
+        assert_same_run(tmp_path / "cut" / seed, tmp_path / "whole" / seed, stages=("representation",))

@@ -1,0 +1,89 @@
+"""What is chosen by backend, and the memory that a run needs, has and used."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+from tiny import digits, override
+
+from gcl_jax import backend, compilation_cache, experiment, memory
+from gcl_jax.errors import UserError
+
+
+def test_one_step_a_dispatch_on_cpu_unless_told_otherwise(monkeypatch):
+    assert backend.steps_per_call(0, most=50) == 1
+    assert backend.steps_per_call(8, most=50) == 8
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert backend.steps_per_call(0, most=50) == 50
+    assert backend.steps_per_call(100, most=50) == 50
+    assert backend.compiler_options() == {}
+
+
+def test_barriers_outlive_fusion_on_cpu():
+    """The option exists, and does what it is for: the compiled program still has the barrier."""
+
+    def f(x):
+        return jax.lax.optimization_barrier(x + 1) * 2
+
+    compiled = jax.jit(f, compiler_options=backend.compiler_options()).lower(jnp.ones(3)).compile()
+    assert "opt-barrier" in compiled.as_text()
+    assert compiled(jnp.ones(3)).tolist() == [4, 4, 4]
+
+
+@pytest.mark.parametrize(("platforms", "kept"), [("cpu", "True"), ("cuda,cpu", "False")])
+def test_freed_memory_is_kept_on_cpu_only(platforms, kept):
+    """In a process of its own, which it changes; elsewhere than on Linux with glibc nothing is to be had."""
+    if sys.platform != "linux":
+        pytest.skip("glibc's malloc is Linux's")
+    code = "from gcl_jax import backend; print(backend.keep_freed_memory())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"JAX_PLATFORMS": platforms}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == kept
+
+
+def test_cache_folder_is_the_users_choice_or_one_for_this_cpu(monkeypatch, tmp_path):
+    old = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
+    try:
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path / "mine"))
+        assert compilation_cache.use() == tmp_path / "mine"
+        jax.config.update("jax_compilation_cache_dir", None)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        found = compilation_cache.use()
+        assert found.is_dir()
+        assert found.parent == tmp_path / "gcl_jax"
+        jax.config.update("jax_compilation_cache_dir", None)
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+        assert compilation_cache.use() is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", old[0])
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", old[1])
+
+
+def test_needed_memory_counts_arguments_results_and_donation():
+    x = jnp.ones((256, 1024))  # 1 MiB
+    kept = jax.jit(lambda x: x + 1).lower(x).compile()
+    donated = jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile()
+    assert memory.needed(kept) >= 2 * 2**20
+    assert memory.needed(donated) < 1.5 * 2**20
+
+
+def test_peaks_and_what_there_is():
+    assert memory.peaks()["host_peak_bytes"] > 50 * 2**20
+    assert memory.available() * jax.local_device_count() > 2**30
+
+
+@pytest.mark.parametrize(
+    ("seeds", "cure"), [(1, "choose a smaller batch_size"), (2, "choose a smaller batch_size or seeds_at_once")]
+)
+def test_too_little_memory_is_refused_before_anything_is_trained(monkeypatch, tmp_path, seeds, cure):
+    monkeypatch.setattr(memory, "available", lambda: 2**20)
+    config = override(digits(), {"num_seeds": seeds, "seeds_at_once": seeds})
+    pattern = rf"^config\.representation needs \d\.\d MiB a device, which has 1\.0 MiB: {cure}$"
+    with pytest.raises(UserError, match=pattern):
+        experiment.run(config, tmp_path)
+    assert not list(tmp_path.rglob("metrics.jsonl"))
+    assert not list(tmp_path.rglob("DONE.json"))

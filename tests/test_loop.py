@@ -1,0 +1,93 @@
+"""The host loop: where dispatches are cut, what is due when, and that numbers are fetched late."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from gcl_jax.loop import lengths, train
+from gcl_jax.train_step import StepSettings
+
+
+@pytest.mark.parametrize("per_epoch", [1, 7, 9])
+@pytest.mark.parametrize("log_every", [1, 3, 50])
+@pytest.mark.parametrize("save_every", [1, 5, 16, 100])
+@pytest.mark.parametrize("most", [1, 2, 4, 9])
+def test_no_dispatch_crosses_what_is_due(per_epoch, log_every, save_every, most):
+    """From every step on: the epoch ends with the last one, and log lines and checkpoints with some other."""
+    for first in range(3 * per_epoch):
+        found = lengths(first, per_epoch, log_every=log_every, save_every=save_every, most=most)
+        stops = list(itertools.accumulate(found, initial=first))
+        end = (first // per_epoch + 1) * per_epoch
+        assert stops[-1] == end
+        assert min(found) >= 1
+        assert max(found) <= most
+        for step in range(first + 1, end + 1):
+            if step % per_epoch % log_every == 0 or step % save_every == 0:
+                assert step in stops
+        # No more of them than that takes.
+        due = [s for s in range(first, end) if s == first or s % per_epoch % log_every == 0 or s % save_every == 0]
+        assert len(found) == sum(-(-(b - a) // most) for a, b in itertools.pairwise([*due, end]))
+
+
+def run(*, first=0, epochs=2, per_epoch=5, log_every=2, save_every=4, eval_every=1, most=2):
+    """The loop over a "state" that counts its steps; returns everything that happened, in order."""
+    events = []
+
+    def step(state, constants, block, n):
+        assert block == (state, int(n))  # the rows that are next
+        events.append(("dispatch", state, state + int(n)))
+        return state + int(n), {"count": np.float32(1), "at": state + int(n)}
+
+    def blocks(epoch, row, sizes):
+        at = epoch * per_epoch + row
+        for size in sizes:
+            yield at, size
+            at += size
+
+    def on_log(done, tally):
+        assert tally["at"] == done
+        events.append(("log", done))
+        return ""
+
+    def on_eval(done, state):
+        assert state == done
+        events.append(("eval", done))
+        return lambda: events.append(("evaluated", done))
+
+    settings = StepSettings(epochs, per_epoch, "train", log_every, (0.1,) * epochs)
+    state = train(
+        first, stage="a stage", first=first, step=step, constants=None, blocks=blocks, settings=settings,
+        steps_per_call=most, eval_every_epochs=eval_every, save_every_steps=save_every, on_log=on_log,
+        on_eval=on_eval, on_save=lambda done, state: events.append(("save", done, state)),
+    )  # fmt: skip
+    assert state == epochs * per_epoch
+    return events
+
+
+def test_order_of_events():
+    """Update, log, evaluate, save; numbers of step 2 are fetched after the dispatch of 3..4, before the save of 4."""
+    assert run() == [
+        ("dispatch", 0, 2),
+        ("dispatch", 2, 4), ("log", 2), ("log", 4), ("save", 4, 4),
+        ("dispatch", 4, 5), ("eval", 5),
+        ("dispatch", 5, 7), ("log", 5), ("evaluated", 5),
+        ("dispatch", 7, 8), ("log", 7), ("save", 8, 8),
+        ("dispatch", 8, 9),
+        ("dispatch", 9, 10), ("log", 9), ("eval", 10), ("log", 10), ("evaluated", 10), ("save", 10, 10),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", range(11))
+def test_a_resumed_loop_repeats_nothing_and_misses_nothing(first):
+    def told(events):
+        return [e for e in events if e[0] != "dispatch"]
+
+    after = [e for e in told(run()) if e[1] > first]
+    assert [e for e in told(run(first=first)) if e[1] > first] == after
+    assert len(told(run(first=first))) == len(after)
+
+
+def test_evaluation_every_few_epochs_and_at_the_end():
+    events = run(epochs=5, eval_every=2)
+    assert [e[1] for e in events if e[0] == "evaluated"] == [10, 20, 25]
