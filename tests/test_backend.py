@@ -1,12 +1,14 @@
 """What is chosen by backend, and the memory that a run needs, has and used."""
 
+import os
 import subprocess
 import sys
 
 import jax
 import jax.numpy as jnp
 import pytest
-from tiny import digits, override
+from conftest import ROOT
+from tiny import digits, override, override_flags
 
 from gcl_jax import backend, compilation_cache, experiment, memory
 from gcl_jax.errors import UserError
@@ -61,6 +63,31 @@ def test_cache_folder_is_the_users_choice_or_one_for_this_cpu(monkeypatch, tmp_p
     finally:
         jax.config.update("jax_compilation_cache_dir", old[0])
         jax.config.update("jax_persistent_cache_min_compile_time_secs", old[1])
+
+
+def test_the_second_run_compiles_from_the_cache_and_no_run_imports_tensorflow(tmp_path):
+    """A cache that was empty before the first run has nothing to add in the second."""
+    code = """
+import runpy, sys
+try:
+    runpy.run_module("gcl_jax.main", run_name="__main__")
+finally:
+    print("imported:", [m for m in ("gcl_jax.trainer", "tensorflow", "tensorflow_datasets") if m in sys.modules])
+"""
+    flags = override_flags(stages="('representation',)", representation__epochs=1)
+    entries = []
+    for name in ("first", "second"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--config=configs/digits_lt/gcl.py", *flags,
+             f"--workdir={tmp_path / name}"],
+            cwd=ROOT, env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}, capture_output=True,
+            text=True, timeout=200,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert "imported: ['gcl_jax.trainer']" in done.stdout
+        entries.append(sorted(p.name for p in (tmp_path / "cache").glob("*-cache")))
+    assert any("train_step" in name for name in entries[0])
+    assert entries[1] == entries[0]
 
 
 def test_needed_memory_counts_arguments_results_and_donation():
