@@ -25,16 +25,16 @@ def compiler_options() -> dict[str, str]:
     return {"xla_disable_hlo_passes": "cse_barrier_expander"} if is_cpu() else {}
 
 
-def steps_per_call(wanted: int, most: int) -> int:
+def steps_per_call(wanted: int, most: int, *, resident: bool = True) -> int:
     """Train steps per dispatch: ``wanted``, or for 0 what suits the backend; never above ``most``.
 
     A loop around convolutions runs many times slower than single steps on CPU; an accelerator
-    would wait for the host between them.
+    would wait for the host between them, unless the data come from there (not ``resident``) anyway.
 
     >>> steps_per_call(8, most=5)
     5
     """
-    return min(wanted or (1 if is_cpu() else most), most)
+    return min(wanted or (1 if is_cpu() or not resident else most), most)
 
 
 def keep_freed_memory() -> bool:

@@ -63,7 +63,7 @@ TOP = {
     "seed": 0,
     "num_seeds": 1,  # seeds seed, seed + 1, ...
     "seeds_at_once": 0,  # side by side in one program; 0 = as many as have devices to themselves
-    "steps_per_call": 0,  # train steps per dispatch; 0 = 1 on CPU, elsewhere all up to the next log line
+    "steps_per_call": 0,  # train steps per dispatch; 0 = by backend: 1 on CPU
     "precision": "float32",  # float32 | tf32 | bf16
     "eval": {"every_epochs": 1, "batch_size": 1024},
     "posthoc": {"logit_adjustment": 0.0},  # tau of z - tau * log(prior); 0 = off

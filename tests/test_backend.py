@@ -20,6 +20,7 @@ def test_one_step_a_dispatch_on_cpu_unless_told_otherwise(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert backend.steps_per_call(0, most=50) == 50
     assert backend.steps_per_call(100, most=50) == 50
+    assert backend.steps_per_call(0, most=50, resident=False) == 1
     assert backend.compiler_options() == {}
 
 

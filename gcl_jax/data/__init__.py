@@ -1,7 +1,8 @@
 """Data: sources that read, the long-tailed cut, and two loaders with one contract.
 
-A loader has ``arrays(split)``, ``rows(split, plan)`` (on the host) and ``fetch(arrays, row)`` (pure,
-inside the step); both deliver the same uint8 images for the same plan.
+A loader has ``resident`` (whether batches are gathered on the device), ``arrays(split)``,
+``rows(split, plan)`` on the host and ``fetch(arrays, row)``, which is pure and inside the step;
+both deliver the same uint8 images for the same plan.
 """
 
 import importlib

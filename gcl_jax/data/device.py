@@ -13,6 +13,8 @@ from gcl_jax.data.dataset import Dataset
 class DeviceLoader:
     """Batches by index: uint8 images and labels live on every device, a step receives int32 indices."""
 
+    resident = True
+
     def __init__(self, dataset: Dataset, mesh: Mesh):
         place = mesh_lib.replicated(mesh)
         self._arrays = {

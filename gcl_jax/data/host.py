@@ -19,6 +19,8 @@ PREFETCH = 4  # batches; the pipeline only has to hide one gather
 class HostLoader:
     """Batches by value: tf.data gathers uint8 images on the host ahead of the step."""
 
+    resident = False
+
     def __init__(self, dataset: Dataset, mesh: Mesh):
         try:
             import tensorflow as tf
