@@ -48,7 +48,7 @@ class Stage:
             learning_rates=tuple(optim.epoch_learning_rates(**config_lib.schedule_fields(block))),
         )
         self.steps_per_call = backend.steps_per_call(
-            config.steps_per_call, most=min(steps_per_epoch, config.log.every_steps)
+            config.steps_per_call, most=min(steps_per_epoch, config.log.every_steps), resident=loader.resident
         )
         self.network = models.build(config.model.name, self.method.head, dataset.num_classes, DTYPES[config.precision])
         self.image_shape = dataset.splits["train"].images.shape[1:]
