@@ -1,0 +1,90 @@
+"""Measure: python -m gcl_jax.benchmark {step,epoch,eval,input,startup} [--against=torch] [--json=FILE].
+
+step     a train step on resident data, beside what the machine can do at most
+epoch    an epoch through the host loop
+eval     predictions of the test set
+input    the loaders
+startup  whole commands
+
+Run it on an idle machine: contenders share its cores.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+from gcl_jax import logs
+from gcl_jax.benchmark import measure, report, startup
+from gcl_jax.benchmark.subjects import SUBJECTS
+from gcl_jax.errors import UserError, require_one_of
+
+STARTUP = "startup"
+NAMES = (*SUBJECTS, STARTUP)
+PRECISIONS = ("float32", "tf32", "bf16")
+
+_AGAINST = flags.DEFINE_string("against", "", "'torch': PyTorch does the same work, in turns.")
+_JSON = flags.DEFINE_string("json", "", "Write the report to this file, too.")
+_PRECISION = flags.DEFINE_string("precision", "float32", "float32, tf32 or bf16, of both sides.")
+_STEPS = flags.DEFINE_integer("steps", 0, "epoch: stop it after so many steps; 0: whole on an accelerator, 20 on CPU.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "How often the contenders take turns.", lower_bound=1)
+
+
+def main(argv: list[str]) -> None:
+    """Measure the subject named; a UserError becomes one line and exit status 1."""
+    name = argv[1]
+    try:
+        if name == STARTUP:
+            own = startup.measure(_ROUNDS.value, _say)
+        else:
+            subject = SUBJECTS[name][0](_PRECISION.value, _STEPS.value)
+            own = measure.measure(subject if _AGAINST.value else subject.alone(), _ROUNDS.value, _say)
+        found = report.complete(name, _ROUNDS.value, own)
+        print(report.table(found))
+        if _JSON.value:
+            logs.write_json(Path(_JSON.value), found)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def check(arguments: list[str], values: flags.FlagValues) -> None:
+    """Raise UserError for whatever is wrong with the command line, before anything is measured."""
+    if len(arguments) != 1:
+        raise UserError(f"name one subject, not {len(arguments)}: {', '.join(NAMES)}")
+    name = arguments[0]
+    require_one_of("the subject", name, NAMES)
+    meant = ("json", "rounds", *(SUBJECTS[name][1] if name in SUBJECTS else ()))
+    for flag in ("against", "precision", "steps"):
+        if values[flag].present and flag not in meant:
+            raise UserError(f"--{flag} means nothing to {name}: leave it out")
+    if values["against"].value:
+        require_one_of("--against", values["against"].value, ("torch",))
+        for module in ("torch", "PIL"):
+            if importlib.util.find_spec(module) is None:
+                raise UserError(f"--against=torch needs {module}: pip install 'gcl_jax[bench]'")
+    require_one_of("--precision", values["precision"].value, PRECISIONS)
+    if values["steps"].value < 0:
+        raise UserError(f"--steps is {values['steps'].value}; it must be 0 (what suits the machine) or positive")
+    file = values["json"].value
+    if file and not Path(file).absolute().parent.is_dir():
+        raise UserError(f"--json={file}: there is no folder {Path(file).parent}")
+
+
+def _say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        rest = flags.FLAGS(argv)
+        check(rest[1:], flags.FLAGS)
+    except flags.Error as error:
+        sys.exit(f"error: {str(error).splitlines()[0]}")
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    return rest
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=_parse)

@@ -1,0 +1,195 @@
+"""Our contenders: stage 1 of configs/cifar10_lt/gcl.py on random data, through the package's own rooms.
+
+Everything that the benchmark knows of stages, steps and loaders is here. One device, as PyTorch has.
+"""
+
+import dataclasses
+import tempfile
+
+import jax
+import numpy as np
+from etils import epath
+
+from gcl_jax import backend, config, data, experiment, loop, memory
+from gcl_jax import mesh as mesh_lib
+from gcl_jax.benchmark import cifar, machine
+from gcl_jax.seed_run import SeedRun
+from gcl_jax.stage import Stage
+
+STAGE, SEED = "representation", 0
+CPU_EPOCH_STEPS = 20  # a whole epoch takes a minute there
+
+
+def make_config(precision: str = "float32", loader: str = "device"):
+    """The published recipe's first stage, as configs/cifar10_lt/gcl.py has it."""
+    stage = config.stage(
+        config.method("gcl", scale=30.0, margin=0.0, noise_multiplier=0.5, mixup_alpha=1.0),
+        config.sampler("instance"),
+        epochs=200,
+        batch_size=cifar.BATCH,
+        optimizer=config.gcl_step_schedule(),
+    )
+    return config.experiment(
+        stages={STAGE: stage},
+        data=dict(
+            source="arrays",
+            name="random",
+            loader=loader,
+            imbalance_ratio=cifar.IMBALANCE_RATIO,
+            crop_padding=cifar.PADDING,
+            mean=cifar.MEAN,
+            std=cifar.STD,
+        ),
+        model=dict(name="resnet32"),
+        precision=precision,
+        log=dict(every_steps=cifar.LOG_EVERY),
+    )
+
+
+class _Ours:
+    """The stage, on the first device."""
+
+    def __init__(self, precision: str = "float32", loader: str = "device"):
+        backend.keep_freed_memory()
+        jax.config.update("jax_default_matmul_precision", experiment.MATMUL[precision])
+        made = make_config(precision, loader)
+        splits = {name: data.Split(*cifar.split(name)) for name in ("train", "test")}
+        classes = tuple(map(str, range(cifar.NUM_CLASSES)))
+        dataset = data.Dataset("random", splits, classes, np.arange(len(splits["train"])))
+        mesh = mesh_lib.make_mesh(jax.devices()[:1])
+        self.stage = Stage(made, STAGE, dataset, data.make_loader(loader, dataset, mesh), mesh)
+
+    def facts(self) -> dict:
+        """Memory, sizes, and where it runs, which is where the others then have to."""
+        device = jax.devices()[0]
+        return {
+            "host_peak_bytes": machine.host_peak_bytes(),
+            "device_peak_bytes": memory.peaks()["device_peak_bytes"],
+            "images_per_unit": self.images_per_unit,
+            "platform": device.platform,
+            "kind": device.device_kind,
+        }
+
+    def epoch_blocks(self, epoch: int):
+        """An epoch's blocks as the host loop asks for them, and how many steps each holds."""
+        lengths = loop.lengths(
+            0,
+            self.stage.settings.steps_per_epoch,
+            log_every=cifar.LOG_EVERY,
+            save_every=self.stage.config.checkpoint.every_steps,
+            most=self.stage.steps_per_call,
+        )
+        return zip(self.stage.blocks([SEED], epoch, 0, lengths), lengths, strict=True)
+
+
+class Step(_Ours):
+    """A unit is one train step; as many in one dispatch as a run on this backend would take."""
+
+    images_per_unit = cifar.BATCH
+
+    def __init__(self, precision: str):
+        super().__init__(precision)
+        self.state, self.constants, _ = self.stage.start(SEED, None, "")
+        self.program = self.stage.compile(self.state, self.constants)
+        self.blocks = [block for block, length in self.epoch_blocks(0) if length == self.stage.steps_per_call]
+        self.dispatched = 0
+        self.run(2 * self.stage.steps_per_call)
+
+    def run(self, units: int) -> None:
+        """Take ``units`` steps."""
+        while units:
+            size = min(units, self.stage.steps_per_call)
+            block = self.blocks[self.dispatched % len(self.blocks)]
+            self.state, _ = self.program(self.state, self.constants, block, np.int32(size))
+            self.dispatched += 1
+            units -= size
+        jax.block_until_ready(self.state)
+
+    def facts(self) -> dict:
+        """Also what the compiler says of the program; a loop's body counts once there, which is one step."""
+        cost = {key: value for key, value in (self.program.cost_analysis() or {}).items() if value > 0}
+        return super().facts() | {
+            "steps_per_call": self.stage.steps_per_call,
+            "flops_per_unit": cost.get("flops"),
+            "bytes_per_unit": cost.get("bytes accessed"),
+            "temp_bytes": self.program.memory_analysis().temp_size_in_bytes,
+        }
+
+
+class Epoch(_Ours):
+    """A unit is ``steps`` steps (0: a whole epoch, fewer on CPU) of the real host loop with a run's own logging."""
+
+    def __init__(self, precision: str, steps: int):
+        super().__init__(precision)
+        whole = self.stage.settings.steps_per_epoch
+        self.steps = min(steps or (CPU_EPOCH_STEPS if backend.is_cpu() else whole), whole)
+        self.images_per_unit = self.steps * cifar.BATCH
+        self.folder = tempfile.TemporaryDirectory()
+        self.seed_run = SeedRun(self.stage, SEED, epath.Path(self.folder.name), None)
+        self.state, self.constants = self.seed_run.state, self.seed_run.constants
+        self.program = self.stage.compile(self.state, self.constants)
+        self.epochs = 0
+        self._train(min(self.steps, 2 * self.stage.steps_per_call))
+
+    def run(self, units: int) -> None:
+        """Train ``units`` epochs."""
+        for _ in range(units):
+            self._train(self.steps)
+
+    def _train(self, steps):
+        self.state = loop.train(
+            self.state,
+            stage=STAGE,
+            first=0,
+            step=self.program,
+            constants=self.constants,
+            blocks=lambda _, row, lengths: self.stage.blocks([SEED], self.epochs, row, lengths),
+            settings=dataclasses.replace(self.stage.settings, epochs=1, steps_per_epoch=steps),
+            steps_per_call=self.stage.steps_per_call,
+            eval_every_epochs=1,
+            save_every_steps=self.stage.config.checkpoint.every_steps,
+            on_log=self.seed_run.log,
+            on_eval=lambda step, state: lambda: None,
+            on_save=lambda step, state: None,
+        )
+        self.epochs += 1
+        jax.block_until_ready(self.state)
+
+    def facts(self) -> dict:
+        """Also how many steps a unit has, which the others then take too."""
+        return super().facts() | {"steps": self.steps, "steps_per_call": self.stage.steps_per_call}
+
+
+class Evaluation(_Ours):
+    """A unit is the evaluation of 10,000 images, predictions fetched."""
+
+    images_per_unit = cifar.NUM_TEST
+
+    def __init__(self, precision: str):
+        super().__init__(precision)
+        state, constants, _ = self.stage.start(SEED, None, "")
+        self.variables, self.stats = self.stage.variables(state, constants), constants.stats
+        self.run(1)
+
+    def run(self, units: int) -> None:
+        """Evaluate ``units`` times."""
+        for _ in range(units):
+            self.stage.evaluate(self.variables, self.stats)()
+
+
+class Input(_Ours):
+    """A unit is an epoch of blocks from a ``loader``: "host" delivers images, "device" indices of resident ones."""
+
+    images_per_unit = cifar.STEPS_PER_EPOCH * cifar.BATCH
+
+    def __init__(self, loader: str):
+        super().__init__(loader=loader)
+        self.epochs = 0
+        self.run(1)
+
+    def run(self, units: int) -> None:
+        """Deliver ``units`` epochs."""
+        for _ in range(units):
+            for block, _ in self.epoch_blocks(self.epochs):
+                jax.block_until_ready(block)
+            self.epochs += 1
