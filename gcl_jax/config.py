@@ -210,7 +210,7 @@ def validate(config: ConfigDict) -> None:
 def _validate_stage(block, where):
     from gcl_jax.optim import epoch_learning_rates
 
-    _at_least(block.epochs, 1, f"{where}.epochs")
+    _at_least(block.epochs, 0, f"{where}.epochs")  # 0: the method's init_params is all of it
     _at_least(block.batch_size, 1, f"{where}.batch_size")
     require_one_of(f"{where}.bn", block.bn, ("train", "frozen", "stats_only"))
     build_method(block.method.to_dict(), f"{where}.method")

@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from gcl_jax import mesh as mesh_lib
+from gcl_jax import posthoc
 from gcl_jax.data.augment import Augment
 from gcl_jax.methods.base import Apply, ClassStats, Method
 from gcl_jax.metrics import Predictions
@@ -25,8 +26,8 @@ def make_eval_step(
 ) -> Callable:
     """Build the jitted ``step(variables, stats, arrays, item) -> Predictions fields, [B] each``.
 
-    ``variables`` is (params, batch_stats, method_state). Post-hoc logit adjustment subtracts
-    tau * log(prior) (Menon et al. 2021, eq. 9); tau = 0 is off.
+    ``variables`` is (params, batch_stats, method_state). ``logit_adjustment`` is the tau of
+    `posthoc.logit_adjust`; 0 is off.
     """
 
     def eval_step(variables: tuple, stats: ClassStats, arrays: Tree, item: Tree) -> dict[str, jax.Array]:
@@ -35,7 +36,7 @@ def make_eval_step(
         out, _, _ = method.forward(apply, *variables, batch, train=False)
         logits = method.logits(out)
         if logit_adjustment:
-            logits = logits - logit_adjustment * jnp.log(stats.counts / jnp.sum(stats.counts))
+            logits = posthoc.logit_adjust(logits, stats.counts, logit_adjustment)
         log_p = jax.nn.log_softmax(logits)
         of_label = jnp.take_along_axis(logits, labels[:, None], axis=1)
         return {
@@ -75,8 +76,11 @@ def run(step: Callable, loader: Any, mesh: Mesh, split: str, num: int, batch_siz
     Calling the result fetches: numpy arrays of length ``num``. The device has other work meanwhile.
     """
     arrays, place = loader.arrays(split), mesh_lib.over_batch(mesh)
-    rows = loader.rows(split, {"eval": whole_split(num, batch_size)})
-    batches = [step(arrays, jax.device_put(row["eval"], place)) for row in rows]
+    batches = []
+    for row in loader.rows(split, {"eval": whole_split(num, batch_size)}):
+        if len(batches) >= 2:
+            jax.block_until_ready(batches[-2])  # two in flight keep a device busy; more only take memory
+        batches.append(step(arrays, jax.device_put(row["eval"], place)))
     return lambda: jax.tree.map(lambda *parts: np.concatenate(parts)[:num], *jax.device_get(batches))
 
 
@@ -88,20 +92,19 @@ def predict(
     return lambda: Predictions(**fetch())
 
 
-def class_means(
-    step: Callable,
-    params: Tree,
-    batch_stats: Tree,
-    loader: Any,
-    mesh: Mesh,
-    labels: np.ndarray,
-    num_classes: int,
-    batch_size: int,
-) -> np.ndarray:
-    """Mean feature of each class over the training set in eval mode, float64[C, D]."""
-    features, seen = run(
-        lambda arrays, item: step(params, batch_stats, arrays, item), loader, mesh, "train", len(labels), batch_size
-    )()
+def train_features(
+    step: Callable, params: Tree, batch_stats: Tree, loader: Any, mesh: Mesh, num: int, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features float32[N, D] and labels int32[N] of the training set in eval mode, without augmentation."""
+    return run(lambda arrays, item: step(params, batch_stats, arrays, item), loader, mesh, "train", num, batch_size)()
+
+
+def class_means(features: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Mean feature of each class, float64[C, D].
+
+    >>> class_means(np.array([[1.0], [3.0], [5.0]]), np.array([0, 0, 1]), 2).tolist()
+    [[2.0], [5.0]]
+    """
     sums = np.zeros((num_classes, features.shape[1]))
-    np.add.at(sums, seen, features.astype(np.float64))
-    return sums / np.bincount(seen, minlength=num_classes)[:, None]
+    np.add.at(sums, labels, features.astype(np.float64))
+    return sums / np.bincount(labels, minlength=num_classes)[:, None]

@@ -25,7 +25,8 @@ def focal(cross_entropy: jax.Array, gamma: float, *, detach: bool = False) -> ja
     """Focal factor on a per-example cross-entropy, [B]: (1 - p)^gamma * CE with p = exp(-CE).
 
     Lin et al. 2017. ``detach=True`` stops the gradient through the factor, as GCL's
-    published stage 2 does; LDAM's code does not.
+    published stage 2 does; LDAM's code does not. LDAM's class weights stand inside p: give w_y * CE and take the
+    plain mean.
 
     >>> round(focal(jnp.array([0.6931472]), 1.0).item(), 4)
     0.3466
@@ -55,6 +56,33 @@ def ldam(cosine: jax.Array, labels: jax.Array, margins: jax.Array, *, scale: flo
     """
     target = jax.nn.one_hot(labels, cosine.shape[1], dtype=cosine.dtype)
     return cross_entropy(scale * (cosine - target * jnp.asarray(margins, cosine.dtype)[None]), labels)
+
+
+def logit_adjusted(logits: jax.Array, labels: jax.Array, log_prior: jax.Array, *, tau: float = 1.0) -> jax.Array:
+    """Logit-adjusted cross-entropy, [B]: CE(f + tau * log pi) (Menon et al. 2021, eq. 10); plain f at test.
+
+    tau = 1 is Balanced Softmax (Ren et al. 2020, theorem 1). ``log_prior`` [C] is `class_weights.log_priors`; adding
+    one number to all of it, as with raw counts for pi, changes nothing.
+
+    >>> round(logit_adjusted(jnp.zeros((1, 2)), jnp.array([1]), jnp.log(jnp.array([0.75, 0.25]))).item(), 4)
+    1.3863
+    """
+    return cross_entropy(logits + tau * jnp.asarray(log_prior, logits.dtype)[None], labels)
+
+
+def label_aware_smoothing(logits: jax.Array, labels: jax.Array, eps: jax.Array) -> jax.Array:
+    """Label-aware smoothing, [B]: (1 - eps_y) * (-log p_y) + eps_y * mean_c(-log p_c) (Zhong et al. 2021, MiSLAS).
+
+    ``eps`` [C] is `class_weights.smoothing_sizes`. The mean is over all C classes, the target included, as in the
+    published code; the paper spreads eps_y over the C - 1 others. One eps for all is torch's label smoothing.
+
+    >>> round(label_aware_smoothing(jnp.array([[0.0, 1.0]]), jnp.array([1]), jnp.array([0.0, 0.4])).item(), 4)
+    0.5133
+    """
+    log_p = jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
+    nll = -jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
+    eps = jnp.asarray(eps, log_p.dtype)[labels]
+    return (1 - eps) * nll - eps * jnp.mean(log_p, axis=1)
 
 
 def gcl_noise(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -1,5 +1,6 @@
 """One stage of training: built once from config, run once per seed, or for several seeds side by side."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -93,16 +94,19 @@ class Stage:
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
     def stats(self, variables: dict | None = None) -> ClassStats:
-        """Class statistics as arguments of the steps; class means where the method needs them and variables exist."""
+        """Class statistics as arguments of the steps; features where the method needs them and variables exist."""
         counts = self.dataset.counts
-        means = None
-        if variables and "class_means" in self.method.needs:
-            means = evaluate.class_means(
-                self.feature_step, variables["params"], variables["batch_stats"], self.loader, self.mesh, self.labels,
-                self.dataset.num_classes, self.config.eval.batch_size,
-            ).astype(np.float32)  # fmt: skip
+        needed = {}
+        if variables and self.method.needs:
+            features, labels = evaluate.train_features(
+                self.feature_step, variables["params"], variables["batch_stats"], self.loader, self.mesh,
+                len(self.labels), self.config.eval.batch_size,
+            )  # fmt: skip
+            means = evaluate.class_means(features, labels, self.dataset.num_classes)
+            found = {"class_means": means.astype(np.float32), "train_features": (features, labels)}
+            needed = {name: found[name] for name in self.method.needs}
         constants = {k: np.asarray(v, np.float32) for k, v in self.method.constants(counts).items()}
-        return self._replicate(ClassStats(counts.astype(np.float32), constants, means))
+        return self._replicate(ClassStats(counts.astype(np.float32), constants, **needed))
 
     def _replicate(self, tree):
         return jax.device_put(tree, mesh_lib.replicated(self.mesh))
@@ -122,6 +126,7 @@ class Stage:
         trainable, frozen, _ = split(params, self.group)
         if not trainable:
             raise UserError(f"config.{self.name}.method trains no parameter: leave the stage out of config.stages")
+        stats = stats.replace(train_features=None)  # of use to init_params only, and large
         constants = train_step.Constants(key, frozen, stats, self.loader.arrays("train"))
         state = TrainState(
             step=jnp.int32(0),
@@ -178,7 +183,7 @@ class Stage:
         return {
             stream: sampling.epoch_plan(
                 sampler,
-                rng.numpy_generator(seed, self.name, "plan", stream, epoch),
+                functools.partial(rng.numpy_generator, seed, self.name, "plan", stream),
                 self.labels,
                 block.batch_size,
                 epoch=epoch,

@@ -21,7 +21,7 @@ def run_stage(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before: st
         for seed, folder in workdirs.items():
             runs.append(stack.enter_context(SeedRun(stage, seed, folder, stage_before)))
             # Once, after the first seed: too much for the memory is refused before the others take any.
-            compiled = stage.compile(runs[0].state, runs[0].constants)
+            compiled = stage.compile(runs[0].state, runs[0].constants) if stage.settings.epochs else None
         saved = [set(run.saved_steps()) for run in runs]
         common = set.intersection(*saved)
         if any(saved) and not common:

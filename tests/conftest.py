@@ -79,3 +79,44 @@ def losses_contrastive():
     """Values of the compared methods' and torch's own losses, optimisers, batch norm and calibration."""
     with np.load(_shared("reference/methods/losses_contrastive.npz")) as npz:
         return {name: npz[name] for name in npz.files}
+
+
+@pytest.fixture(scope="session")
+def mislas_disalign():
+    """Values of MiSLAS and DisAlign."""
+    with np.load(_shared("reference/methods/mislas_disalign.npz")) as npz:
+        return {name: npz[name] for name in npz.files}
+
+
+@pytest.fixture(scope="session")
+def oltr_decoupling():
+    """Values of OLTR and Decoupling."""
+    with np.load(_shared("reference/methods/oltr_decoupling.npz")) as npz:
+        return {name: npz[name] for name in npz.files}
+
+
+@pytest.fixture(scope="session")
+def bbn_tde():
+    """Values of BBN and De-confound-TDE."""
+    with np.load(_shared("reference/methods/bbn_tde.npz")) as npz:
+        return {name: npz[name] for name in npz.files}
+
+
+class Family:
+    """The reference values under ``prefix``, which knows those that a test has not read.
+
+    >>> family = Family({"a/x": 1, "a/y": 2, "b": 3}, "a/")
+    >>> family["x"], family.unread()
+    (1, {'y'})
+    """
+
+    def __init__(self, values: dict, prefix: str):
+        self.values = {name.removeprefix(prefix): v for name, v in values.items() if name.startswith(prefix)}
+        self.read = set()
+
+    def __getitem__(self, name: str):
+        self.read.add(name)
+        return self.values[name]
+
+    def unread(self) -> set[str]:
+        return set(self.values) - self.read

@@ -45,7 +45,8 @@ def found_by(stage):
 
 
 CASES = [
-    *((name, "all", "train") for name in methods.METHODS if name != "toy"),
+    # DisAlign alone can't train everything.
+    *((name, "all", "train") for name in methods.METHODS if name not in ("toy", "disalign")),
     *((name, "classifier", bn) for name in methods.METHODS if name != "toy" for bn in ("frozen", "stats_only")),
     ("toy", "all", "train"),
 ]

@@ -4,6 +4,7 @@ Draws are tested by chi-square at ERROR = 1e-6 each. With fewer than 100 such te
 family-wise error rate is below 1e-4, and seeds are fixed, so that a pass stays a pass.
 """
 
+import functools
 import json
 
 import numpy as np
@@ -20,6 +21,7 @@ C100 = longtail.exponential_counts(500, 100, 100)
 SMALL = np.array([40, 4, 25, 1, 12])  # unsorted, with a class of one image
 
 OFFICIAL_CBEN = sampling.CBEN(a=0.9999, b=1e-5)
+IN_CYCLES = {"class_aware": sampling.ClassAware(), "progressive": sampling.Progressive()}  # see test_cycle_samplers
 WITH_REPLACEMENT = {
     "square_root": sampling.SquareRoot(),
     "class_balanced": sampling.ClassBalanced(),
@@ -28,6 +30,7 @@ WITH_REPLACEMENT = {
     "cben": sampling.CBEN(),
     "official_cben": OFFICIAL_CBEN,
 }
+ALL = {"instance": sampling.Instance(), **WITH_REPLACEMENT, **IN_CYCLES}
 
 
 def effective_number_mass(n, beta):
@@ -51,6 +54,8 @@ MASSES = {
     "effective_number": lambda counts: [effective_number_mass(int(n), 0.9999) for n in counts],
     "cben": lambda counts: cben_mass(counts, 0.999, 0.0009),
     "official_cben": lambda counts: cben_mass(counts, 0.9999, 1e-5),
+    "class_aware": lambda counts: [1.0 for _ in counts],
+    "progressive": lambda counts: [float(n) for n in counts],  # in its first epoch
 }
 
 
@@ -86,20 +91,18 @@ def p_within_classes(indices, labels):
 
 
 def draw(sampler, labels, num, *names):
-    return sampler.indices(rng.numpy_generator(0, "test", *names), labels, num)
+    return sampler.indices(functools.partial(rng.numpy_generator, 0, "test", *names), labels, num)
 
 
 @pytest.mark.parametrize("name", MASSES)
 @pytest.mark.parametrize("counts", [C10, C100, SMALL], ids=["cifar10", "cifar100", "small"])
 def test_class_probabilities_equal_the_formula(name, counts):
-    sampler = {"instance": sampling.Instance(), **WITH_REPLACEMENT}[name]
     mass = np.array(MASSES[name](counts))
-    np.testing.assert_allclose(sampler.class_probabilities(counts), mass / mass.sum(), rtol=1e-8)
+    np.testing.assert_allclose(ALL[name].class_probabilities(counts), mass / mass.sum(), rtol=1e-8)
 
 
 def test_every_registered_sampler_is_tested():
-    tested = {type(sampler) for sampler in WITH_REPLACEMENT.values()} | {sampling.Instance}
-    assert set(sampling.SAMPLERS.values()) <= tested
+    assert set(sampling.SAMPLERS.values()) <= {type(sampler) for sampler in ALL.values()}
 
 
 def head_to_tail(sampler, counts):
@@ -137,9 +140,9 @@ def test_official_cben_is_the_effective_number_to_three_digits():
     np.testing.assert_allclose(official.class_probabilities(C10), plain.class_probabilities(C10), rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", WITH_REPLACEMENT)
+@pytest.mark.parametrize("name", ALL)
 def test_balanced_counts_are_drawn_uniformly(name):
-    np.testing.assert_allclose(WITH_REPLACEMENT[name].class_probabilities(np.full(7, 30)), 1 / 7, rtol=1e-12)
+    np.testing.assert_allclose(ALL[name].class_probabilities(np.full(7, 30)), 1 / 7, rtol=1e-12)
 
 
 @pytest.mark.parametrize("beta", [-0.1, 1.0, float("nan")])
@@ -226,14 +229,14 @@ def test_instance_beyond_one_round_shows_every_image_once_more():
     assert (seen.min(), seen.max(), seen.sum()) == (2, 3, 200)
 
 
-ALL = {"instance": sampling.Instance(), **WITH_REPLACEMENT}
 BASE = {"seed": 0, "stage": "representation", "stream": "main", "epoch": 0}
+MAKE = functools.partial(rng.numpy_generator, 0, "test")
 
 
 def plan(sampler, **where):
     at = BASE | where
-    generator = rng.numpy_generator(at["seed"], at["stage"], "plan", at["stream"], at["epoch"])
-    return sampling.epoch_plan(sampler, generator, shuffled_labels(SMALL), 8, epoch=at["epoch"], epochs=3)
+    make = functools.partial(rng.numpy_generator, at["seed"], at["stage"], "plan", at["stream"])
+    return sampling.epoch_plan(sampler, make, shuffled_labels(SMALL), 8, epoch=at["epoch"], epochs=3)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -252,7 +255,7 @@ def test_plans_differ_by_every_name(name, change):
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(("batch_size", "steps"), [(8, 10), (82, 1), (41, 2), (42, 1), (1, 82)])
 def test_plan_has_whole_batches_and_drops_the_rest(name, batch_size, steps):
-    drawn = sampling.epoch_plan(ALL[name], np.random.default_rng(0), shuffled_labels(SMALL), batch_size)
+    drawn = sampling.epoch_plan(ALL[name], MAKE, shuffled_labels(SMALL), batch_size)
     assert (drawn.shape, drawn.dtype) == ((steps, batch_size), np.int32)
     assert drawn.min() >= 0
     assert drawn.max() < 82
@@ -261,4 +264,4 @@ def test_plan_has_whole_batches_and_drops_the_rest(name, batch_size, steps):
 @pytest.mark.parametrize("batch_size", [83, 0, -1])
 def test_impossible_batch_is_refused_with_both_numbers(batch_size):
     with pytest.raises(UserError, match=rf"batch_size is {batch_size} but there are 82 training images"):
-        sampling.epoch_plan(sampling.Instance(), np.random.default_rng(0), shuffled_labels(SMALL), batch_size)
+        sampling.epoch_plan(sampling.Instance(), MAKE, shuffled_labels(SMALL), batch_size)

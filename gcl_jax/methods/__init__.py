@@ -3,12 +3,23 @@
 from gcl_jax.errors import UserError
 from gcl_jax.methods.base import ClassStats, Group, LossOut, Method, Stream, Time
 from gcl_jax.methods.cross_entropy import CrossEntropy
+from gcl_jax.methods.decoupling import NearestClassMean, TauNorm
+from gcl_jax.methods.disalign import DisAlign
 from gcl_jax.methods.gcl import GCL, AngularGCL
+from gcl_jax.methods.ldam import LDAM
+from gcl_jax.methods.logit_adjustment import LogitAdjustment
+from gcl_jax.methods.mislas import MiSLAS
 
 METHODS: dict[str, type[Method]] = {
     "cross_entropy": CrossEntropy,
     "gcl": GCL,
     "gcl_angular": AngularGCL,
+    "ldam": LDAM,
+    "logit_adjustment": LogitAdjustment,
+    "tau_norm": TauNorm,
+    "nearest_class_mean": NearestClassMean,
+    "mislas": MiSLAS,
+    "disalign": DisAlign,
 }
 
 
@@ -21,4 +32,7 @@ def register(name: str, method: type[Method]) -> None:
         raise UserError(f"a method called {name!r} is registered already: choose another name")
 
 
-__all__ = ["METHODS", "ClassStats", "Group", "LossOut", "Method", "Stream", "Time", "register"]
+__all__ = [
+    "GCL", "LDAM", "METHODS", "AngularGCL", "ClassStats", "CrossEntropy", "DisAlign", "Group", "LogitAdjustment",
+    "LossOut", "Method", "MiSLAS", "NearestClassMean", "Stream", "TauNorm", "Time", "register",
+]  # fmt: skip

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from flax import struct
 
-from gcl_jax.errors import require_one_of
+from gcl_jax.errors import require, require_one_of
 from gcl_jax.sampling import Sampler
 
 Tree = Any
@@ -45,12 +45,14 @@ class ClassStats:
     """What is known of the classes, an argument of the step and never a constant of the program.
 
     ``counts`` float32[C]; ``constants`` is what `Method.constants` made of them; ``class_means``
-    float32[C, D] is there for methods that need it.
+    float32[C, D] and ``train_features`` (float32[N, D], int32[N] labels), in eval mode and without
+    augmentation, are there for the `init_params` of methods that need them.
     """
 
     counts: jax.Array
     constants: dict[str, jax.Array]
     class_means: jax.Array | None = None
+    train_features: tuple[jax.Array, jax.Array] | None = None
 
 
 @struct.dataclass
@@ -80,18 +82,24 @@ class LossOut(NamedTuple):
 class Method:
     """Base of all methods; see README, "Adding a method".
 
-    ``trains`` = "all" trains the network, "classifier" the head alone; the backbone then
-    costs no backward pass and no momentum, and not one of its bits moves.
+    ``trains`` = "all" trains the network, "classifier" the head alone (cRT), "scale" only the
+    factors of an LWS head; what is left costs no backward pass and no momentum, and not one of its
+    bits moves. ``fresh_head`` starts the classifier anew instead of from the stage before.
     """
 
     head: str = "linear"
     trains: str = "all"
+    fresh_head: bool = False
 
-    needs: ClassVar[frozenset[str]] = frozenset()  # {"class_means"}: one deterministic pass over the training set
+    # {"class_means", "train_features"}: what to take from one deterministic pass over the training set
+    needs: ClassVar[frozenset[str]] = frozenset()
     logged: ClassVar[tuple[str, ...]] = ()  # names of the scalars that `loss` returns in LossOut.metrics
 
     def __post_init__(self):
-        require_one_of("trains", self.trains, ("all", "classifier"))
+        require_one_of("trains", self.trains, ("all", "classifier", "scale"))
+        lws = self.head.endswith("_lws")
+        require(self.trains != "scale" or lws, "head", self.head, "'linear_lws' or 'cosine_lws' where trains = 'scale'")
+        require(self.trains != "scale" or not self.fresh_head, "fresh_head", True, "False where trains = 'scale'")
 
     def streams(self) -> dict[str, Stream]:
         """Named batch streams; each has N // batch_size batches an epoch."""
@@ -99,7 +107,9 @@ class Method:
 
     def group(self, path: tuple[str, ...]) -> str | None:
         """The group of the parameter at ``path`` (a key of `groups`), or None to freeze it."""
-        return "head" if path[0] == "head" else ("backbone" if self.trains == "all" else None)
+        if path[0] != "head":
+            return "backbone" if self.trains == "all" else None
+        return "head" if self.trains != "scale" or path == ("head", "scale") else None
 
     def groups(self) -> dict[str, Group]:
         """Learning-rate factor and weight decay of each group that `group` can name."""
@@ -111,9 +121,11 @@ class Method:
         return {}
 
     def inherits(self, path: tuple[str, ...]) -> bool:
-        """Whether the parameter or statistic at ``path`` comes from the stage before; if not, it starts fresh."""
-        del path
-        return True
+        """Whether the parameter or statistic at ``path`` comes from the stage before; if not, it starts fresh.
+
+        By default all but a ``fresh_head`` and what a head has around its classifier.
+        """
+        return path[0] != "head" or (not self.fresh_head and path[-1] in ("kernel", "bias"))
 
     def init_params(self, key: jax.Array, params: Tree, stats: ClassStats) -> Tree:
         """Change parameters at the start of the stage: re-initialise, copy. Same structure as the network's."""

@@ -1,4 +1,4 @@
-"""Cross-entropy, plain, with mixup or focal: the baseline of every table."""
+"""Cross-entropy, plain, with mixup, focal or re-weighted: the baselines of every table."""
 
 import dataclasses
 
@@ -6,15 +6,18 @@ import jax
 
 from gcl_jax import losses
 from gcl_jax.errors import require
-from gcl_jax.methods.base import LossOut, Method
+from gcl_jax.methods.base import LossOut
+from gcl_jax.methods.reweighting import Reweighted
 from gcl_jax.mixup import mix, mixed_loss
 
 
 @dataclasses.dataclass(frozen=True)
-class CrossEntropy(Method):
+class CrossEntropy(Reweighted):
     """Softmax cross-entropy on ``scale`` * scores; scale is 1 for a linear head, 16 to 30 for a cosine one.
 
-    ``mixup_alpha`` = 0 is off; ``focal_gamma`` > 0 is the focal loss (Lin et al. 2017).
+    ``mixup_alpha`` = 0 is off; ``focal_gamma`` > 0 is the focal loss (Lin et al. 2017), whose class
+    weights stand inside p and whose mean is plain, as in LDAM's published code; otherwise the mean
+    divides by the sum of the weights, for each of mixup's two terms by its own.
     """
 
     scale: float = 1.0
@@ -31,9 +34,17 @@ class CrossEntropy(Method):
         return mix(key, streams["main"], self.mixup_alpha)
 
     def loss(self, key, out, batch, t, stats):
+        weight = self.class_weight(t, stats)
+
         def term(key: jax.Array, labels: jax.Array) -> jax.Array:
             del key  # nothing random in it
-            return losses.focal(losses.cross_entropy(self.logits(out), labels), self.focal_gamma)
+            per_example = losses.cross_entropy(self.logits(out), labels)
+            if weight is None:
+                return losses.focal(per_example, self.focal_gamma)
+            if self.focal_gamma:
+                return losses.focal(weight[labels] * per_example, self.focal_gamma)
+            # Divided by its own mean weight, so that the plain mean of it is the weighted mean.
+            return per_example * weight[labels] / weight[labels].mean()
 
         return LossOut(mixed_loss(key, batch, term))
 

@@ -31,7 +31,7 @@ class GCL(Method):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.head == "cosine", "head", self.head, "'cosine': a cloud is measured in cosines")
+        require_one_of("head", self.head, ("cosine", "cosine_lws"))  # a cloud is measured in cosines
         require(self.scale > 0, "scale", self.scale, "positive")
         require(self.noise_multiplier >= 0, "noise_multiplier", self.noise_multiplier, "0 or positive")
         require_one_of("cloud_size", self.cloud_size, longtail.CLOUD_SIZES)

@@ -7,17 +7,33 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax.errors import require_one_of
-from gcl_jax.models.heads import HEADS
+from gcl_jax.models import calibrated_heads
+from gcl_jax.models.heads import CosineHead, LinearHead
 from gcl_jax.models.resnet_cifar import ResNetCifar
 
 # Small-image ResNets of depth 6 n + 2; ResNet-8 is meant for 8 x 8 digits.
 BACKBONES = {f"resnet{6 * n + 2}": partial(ResNetCifar, blocks=n) for n in (1, 3, 5, 7, 9, 18)}
 
+HEADS = {
+    "linear": LinearHead,
+    "cosine": CosineHead,
+    "linear_lws": calibrated_heads.LinearLWS,
+    "cosine_lws": calibrated_heads.CosineLWS,
+    "linear_disalign": calibrated_heads.LinearDisAlign,
+    "cosine_disalign": calibrated_heads.CosineDisAlign,
+    "half_cosine": calibrated_heads.HalfCosine,
+    **{
+        f"nearest_mean_{variant}": partial(calibrated_heads.NearestMean, variant=variant)
+        for variant in ("un", "l2n", "cl2n")
+    },
+}
+
 
 class Network(nn.Module):
-    """Backbone and head: images [B, H, W, c] -> {"features": [B, D], "scores": [B, C]}.
+    """Backbone and head: images [B, H, W, c] -> {"features": [B, D], "scores": [B, C], ...}.
 
-    Parameters live under ``backbone`` and ``head``, which is how methods tell them apart.
+    A head returns scores, or a dict with them and more for its method. Parameters live under
+    ``backbone`` and ``head``, which is how methods tell them apart.
     """
 
     backbone: nn.Module
@@ -25,7 +41,8 @@ class Network(nn.Module):
 
     def __call__(self, images: jax.Array, *, train: bool) -> dict[str, jax.Array]:
         features = self.backbone(images, train=train)
-        return {"features": features, "scores": self.head(features)}
+        found = self.head(features)
+        return {"features": features, **(found if isinstance(found, dict) else {"scores": found})}
 
 
 def build(name: str, head: str, num_classes: int, dtype: jnp.dtype = jnp.float32) -> Network:

@@ -24,33 +24,36 @@ def _unit_columns(key, shape, dtype):
     return normalize(jax.random.uniform(key, shape, dtype, -1.0, 1.0), axis=0)
 
 
+def linear_scores(module: nn.Module, features: jax.Array) -> jax.Array:
+    """f W + b with the parameters of ``module``; W Kaiming-normal, b ~ U(+-1/sqrt(D)) (LDAM's ``ResNet_s``)."""
+    features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+    dim = features.shape[-1]
+    kernel = module.param("kernel", nn.initializers.kaiming_normal(), (dim, module.num_classes), jnp.float32)
+    return features @ kernel + module.param("bias", _torch_bias(dim), (module.num_classes,), jnp.float32)
+
+
+def cosine_scores(module: nn.Module, features: jax.Array) -> jax.Array:
+    """cos(f, w_j) with the parameters of ``module``; W ~ U(-1, 1) with columns of unit length."""
+    features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+    kernel = module.param("kernel", _unit_columns, (features.shape[-1], module.num_classes), jnp.float32)
+    return normalize(features, axis=1) @ normalize(kernel, axis=0)
+
+
 class LinearHead(nn.Module):
-    """Linear classifier: z = f W + b; W Kaiming-normal, b ~ U(+-1/sqrt(D)) (LDAM's ``ResNet_s``)."""
+    """Linear classifier: z = f W + b."""
 
     num_classes: int
 
     @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
-        features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
-        dim = features.shape[-1]
-        kernel = self.param("kernel", nn.initializers.kaiming_normal(), (dim, self.num_classes), jnp.float32)
-        bias = self.param("bias", _torch_bias(dim), (self.num_classes,), jnp.float32)
-        return features @ kernel + bias
+        return linear_scores(self, features)
 
 
 class CosineHead(nn.Module):
-    """Cosine classifier: z_j = f . w_j / (||f|| ||w_j||), no scale inside (LDAM's ``NormedLinear``).
-
-    W ~ U(-1, 1) with each column scaled to unit length.
-    """
+    """Cosine classifier: z_j = f . w_j / (||f|| ||w_j||), no scale inside (LDAM's ``NormedLinear``)."""
 
     num_classes: int
 
     @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
-        features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
-        kernel = self.param("kernel", _unit_columns, (features.shape[-1], self.num_classes), jnp.float32)
-        return normalize(features, axis=1) @ normalize(kernel, axis=0)
-
-
-HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "cosine": CosineHead}
+        return cosine_scores(self, features)

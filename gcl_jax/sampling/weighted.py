@@ -1,10 +1,4 @@
-"""Samplers: class distributions of long-tailed training and the index plans drawn from them.
-
-A sampler is a frozen dataclass of hyper-parameters with two pure functions: the class
-probabilities it promises, and the indices of one epoch. Plans are numpy (Philox), made
-on the host once per epoch and never saved: they are a function of (seed, stage, stream,
-epoch), which is what makes resuming exact without iterator state.
-"""
+"""Drawing images with replacement, each with the weight of its class."""
 
 import dataclasses
 
@@ -12,10 +6,11 @@ import numpy as np
 
 from gcl_jax import longtail
 from gcl_jax.errors import UserError
+from gcl_jax.sampling.base import Sampler
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampler:
+class WithReplacement(Sampler):
     """Base: subclasses say how much one *sample* of each class weighs; drawing is with replacement.
 
     Class j is drawn with probability p_j = n_j w_j / sum_i n_i w_i and its image uniformly,
@@ -26,14 +21,12 @@ class Sampler:
         """Un-normalised weight of one sample of each class, float64[C]."""
         raise NotImplementedError
 
-    def class_probabilities(self, counts: np.ndarray, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
-        """Probability of drawing each class, float64[C], summing to 1."""
-        del epoch, epochs  # only a progressive sampler depends on them
+    def class_probabilities(self, counts, *, epoch=0, epochs=1):
         mass = np.asarray(counts, np.float64) * self.sample_weights(counts)
         return mass / mass.sum()
 
-    def indices(self, generator: np.random.Generator, labels: np.ndarray, num: int, *, epoch: int = 0, epochs: int = 1):
-        """The ``num`` training indices of one epoch, int32[num]."""
+    def indices(self, make, labels, num, *, epoch=0, epochs=1):
+        generator = make(epoch)
         counts = np.bincount(labels)
         p = self.class_probabilities(counts, epoch=epoch, epochs=epochs)
         classes = np.minimum(np.searchsorted(np.cumsum(p), generator.random(num), side="right"), len(counts) - 1)
@@ -45,23 +38,7 @@ class Sampler:
 
 
 @dataclasses.dataclass(frozen=True)
-class Instance(Sampler):
-    """Instance-balanced: every image once per epoch, shuffled; p_j = n_j / N.
-
-    >>> Instance().class_probabilities(np.array([3, 1])).tolist()
-    [0.75, 0.25]
-    """
-
-    def sample_weights(self, counts):
-        return np.ones(len(counts))
-
-    def indices(self, generator, labels, num, *, epoch=0, epochs=1):
-        rounds = -(-num // len(labels))
-        return np.concatenate([generator.permutation(len(labels)) for _ in range(rounds)])[:num].astype(np.int32)
-
-
-@dataclasses.dataclass(frozen=True)
-class SquareRoot(Sampler):
+class SquareRoot(WithReplacement):
     """Square-root sampling: p_j ~ n_j^(1/2) (Decoupling, eq. 1 with q = 1/2).
 
     >>> SquareRoot().class_probabilities(np.array([9, 1])).tolist()
@@ -73,7 +50,7 @@ class SquareRoot(Sampler):
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassBalanced(Sampler):
+class ClassBalanced(WithReplacement):
     """Class-balanced: p_j = 1 / C, each sample weighs 1 / n_j (GCL's published default in stage 2).
 
     >>> ClassBalanced().class_probabilities(np.array([9, 1])).tolist()
@@ -85,7 +62,7 @@ class ClassBalanced(Sampler):
 
 
 @dataclasses.dataclass(frozen=True)
-class Reversed(Sampler):
+class Reversed(WithReplacement):
     """Reversed: p_j ~ n_max / n_j, the mirror of the long tail (BBN).
 
     >>> Reversed().class_probabilities(np.array([3, 1])).tolist()
@@ -98,7 +75,7 @@ class Reversed(Sampler):
 
 
 @dataclasses.dataclass(frozen=True)
-class EffectiveNumber(Sampler):
+class EffectiveNumber(WithReplacement):
     """Effective number: one sample of class j weighs (1 - beta) / (1 - beta^n_j) (Cui et al. 2019).
 
     >>> EffectiveNumber(beta=0.0).class_probabilities(np.array([3, 1])).tolist()
@@ -117,7 +94,7 @@ class EffectiveNumber(Sampler):
 
 
 @dataclasses.dataclass(frozen=True)
-class CBEN(Sampler):
+class CBEN(WithReplacement):
     """Class-based effective number: rho_j = (1 - beta_j) / (1 - beta_j^n_j) (GCL eq. 11-13).
 
     beta_j = b * (delta_j - delta_min) / (delta_max - delta_min) + a, delta_j = log n_max - log n_j.
@@ -139,47 +116,3 @@ class CBEN(Sampler):
         # cloud_sizes is (delta_j - delta_min) / (delta_max - delta_min): delta_min = 0 at the largest class.
         beta = self.b * longtail.cloud_sizes(counts, "log") + self.a
         return (1 - beta) / (1 - beta ** np.asarray(counts, np.float64))
-
-
-SAMPLERS: dict[str, type[Sampler]] = {
-    "instance": Instance,
-    "square_root": SquareRoot,
-    "class_balanced": ClassBalanced,
-    "effective_number": EffectiveNumber,
-    "cben": CBEN,
-    "reversed": Reversed,
-}
-
-
-def epoch_plan(
-    sampler: Sampler,
-    generator: np.random.Generator,
-    labels: np.ndarray,
-    batch_size: int,
-    *,
-    epoch: int = 0,
-    epochs: int = 1,
-) -> np.ndarray:
-    """The index plan of one epoch, int32[steps, batch_size] with steps = N // batch_size (remainder dropped).
-
-    Raises UserError when the training set is smaller than one batch.
-
-    >>> epoch_plan(Instance(), np.random.default_rng(0), np.zeros(5, int), 2).shape
-    (2, 2)
-    """
-    steps = steps_per_epoch(len(labels), batch_size)
-    flat = sampler.indices(generator, labels, steps * batch_size, epoch=epoch, epochs=epochs)
-    return flat.reshape(steps, batch_size)
-
-
-def steps_per_epoch(num_train: int, batch_size: int) -> int:
-    """N // batch_size, at least one.
-
-    >>> steps_per_epoch(12406, 64)
-    193
-    """
-    if not 1 <= batch_size <= num_train:
-        raise UserError(
-            f"batch_size is {batch_size} but there are {num_train} training images: choose 1 to {num_train}"
-        )
-    return num_train // batch_size

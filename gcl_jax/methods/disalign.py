@@ -1,0 +1,48 @@
+"""Distribution alignment (DisAlign, Zhang et al. 2021): a frozen classifier's logits, adaptively calibrated."""
+
+import dataclasses
+
+from gcl_jax import class_weights, losses
+from gcl_jax.errors import require, require_one_of
+from gcl_jax.methods.base import LossOut, Method
+
+
+@dataclasses.dataclass(frozen=True)
+class DisAlign(Method):
+    """Calibrates z = scale * scores with confidence sigma(x), magnitude a and margin b, the only things that train.
+
+    ``form`` = "paper": sigma (a z + b) + (1 - sigma) z (eq. 4-6), a = 1 and b = 0 at first: the identity;
+    "published": (1 + sigma a) z + sigma b, as the classification code runs it. The loss is CE
+    weighted by (1 / pi_j)^rho (eq. 9), a weighted mean; rho = 1.2 on ImageNet-LT.
+    """
+
+    head: str = "linear_disalign"
+    trains: str = "classifier"
+    scale: float = 1.0
+    form: str = "paper"
+    rho: float = 1.2
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.head.endswith("_disalign"), "head", self.head, "'linear_disalign' or 'cosine_disalign'")
+        require(self.trains == "classifier", "trains", self.trains, "'classifier': the rest is frozen by definition")
+        require(not self.fresh_head, "fresh_head", self.fresh_head, "False: it calibrates a trained classifier")
+        require(self.scale > 0, "scale", self.scale, "positive")
+        require_one_of("form", self.form, ("paper", "published"))
+        require(self.rho >= 0, "rho", self.rho, "0 or positive")
+
+    def group(self, path):
+        return "head" if path[0] == "head" and path[-1] not in ("kernel", "bias") else None
+
+    def constants(self, counts):
+        return {"class_weight": class_weights.generalized_weights(counts, self.rho)}
+
+    def loss(self, key, out, batch, t, stats):
+        per_example = losses.cross_entropy(self.logits(out), batch["label"])
+        return LossOut(per_example, stats.constants["class_weight"][batch["label"]])
+
+    def logits(self, out):
+        z, sigma = self.scale * out["scores"], out["confidence"][:, None]
+        if self.form == "paper":
+            return sigma * (out["magnitude"] * z + out["margin"]) + (1 - sigma) * z
+        return (1 + sigma * out["magnitude"]) * z + sigma * out["margin"]

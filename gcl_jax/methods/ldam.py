@@ -1,0 +1,38 @@
+"""Label-distribution-aware margins (Cao et al. 2019), with deferred re-weighting: LDAM-DRW."""
+
+import dataclasses
+
+from gcl_jax import losses
+from gcl_jax.errors import require
+from gcl_jax.methods.base import LossOut
+from gcl_jax.methods.reweighting import Reweighted
+
+
+@dataclasses.dataclass(frozen=True)
+class LDAM(Reweighted):
+    """CE on s * (cos_j - m_y [j = y]), m_j ~ n_j^(-1/4) with the rarest class at ``max_margin`` (LDAM, eq. 12-13).
+
+    The mean divides by the sum of the weights. The default is LDAM-DRW; ``reweighting`` = "none" is LDAM alone.
+    """
+
+    head: str = "cosine"
+    reweighting: str = "deferred"
+    scale: float = 30.0
+    max_margin: float = 0.5
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.head == "cosine", "head", self.head, "'cosine': a margin is measured in cosines")
+        require(self.scale > 0, "scale", self.scale, "positive")
+        require(self.max_margin >= 0, "max_margin", self.max_margin, "0 or positive")
+
+    def constants(self, counts):
+        return super().constants(counts) | {"margin": losses.ldam_margins(counts, self.max_margin)}
+
+    def loss(self, key, out, batch, t, stats):
+        per_example = losses.ldam(out["scores"], batch["label"], stats.constants["margin"], scale=self.scale)
+        weight = self.class_weight(t, stats)
+        return LossOut(per_example, None if weight is None else weight[batch["label"]])
+
+    def logits(self, out):
+        return self.scale * out["scores"]
