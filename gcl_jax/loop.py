@@ -59,9 +59,6 @@ def train(
     per_epoch = settings.steps_per_epoch
     total = settings.epochs * per_epoch
     done, late = first, []
-    if total == 0:  # a stage whose start is all of it
-        on_eval(0, state)()
-        on_save(0, state)
 
     with logs.progress(stage, done, total) as bar:
 

@@ -23,29 +23,6 @@ def tau_normalize(kernel: jax.Array, tau: jax.Array | float) -> jax.Array:
     return kernel * squared ** (-0.5 * tau)
 
 
-def tau_normalized_logits(features: jax.Array, kernel: jax.Array, tau: jax.Array | float) -> jax.Array:
-    """Logits of a linear head after `tau_normalize`, [B, C]: f . w_j / ||w_j||^tau, the bias dropped.
-
-    >>> tau_normalized_logits(jnp.array([[1.0, 1.0]]), jnp.array([[3.0, 0.0], [4.0, 2.0]]), 0.0).tolist()
-    [[7.0, 2.0]]
-    """
-    return features @ tau_normalize(kernel, tau)
-
-
-def tau_normalized_cosines(
-    features: jax.Array, kernel: jax.Array, tau: jax.Array | float, *, scale: float = 1.0
-) -> jax.Array:
-    """Logits of a cosine head after `tau_normalize`, [B, C]: s * (w_j / ||w_j||^tau) . f / ||f||.
-
-    Our reading: a cosine head ignores the norm of its stored kernel, which the rule is about, so the norm is put
-    back. tau = 1 is the head as trained; Decoupling defines the rule for linear heads only.
-
-    >>> tau_normalized_cosines(jnp.array([[0.0, 5.0]]), jnp.array([[3.0], [4.0]]), 1.0, scale=10.0).round(3).tolist()
-    [[8.0]]
-    """
-    return scale * (normalize(features, axis=1) @ tau_normalize(kernel, tau))
-
-
 def logit_adjust(logits: jax.Array, counts: jax.Array, tau: jax.Array | float = 1.0) -> jax.Array:
     """Post-hoc logit adjustment, [B, C]: z_j - tau * log(n_j / N) (Menon et al. 2021, eq. 9).
 

@@ -74,7 +74,7 @@ class SeedRun:
             self.state, self.constants = from_saved(self.stage, tree, self.constants)
             self._began -= note["seconds"]
             logs.say(f"{self._name}: resuming after step {step}")
-        self._log.cut_back(self.stage.name, step or 0)
+        self._log.cut_back(self.stage.name, -1 if step is None else step)
 
     @property
     def _name(self) -> str:

@@ -48,6 +48,9 @@ def run_stage(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before: st
             for run, own in each(state):
                 run.save(step, own)
 
+        if not stage.settings.epochs and first is None:  # a stage whose start is all of it
+            on_eval(0, state)()
+            on_save(0, state)
         state = train(
             state,
             stage=stage.name,

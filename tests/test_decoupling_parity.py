@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import Family, relative_error
+from tau_norm import tau_norm
 
 from gcl_jax import metrics, optim, posthoc, sampling
 
@@ -31,14 +32,14 @@ def test_tau_normalization(oltr_decoupling):
     kernel, features, counts = jnp.asarray(family["weight"].T), jnp.asarray(family["feat"]), family["train_counts"]
     for i, tau in enumerate(family["tau"].tolist()):
         close(posthoc.tau_normalize(kernel, tau).T, family["weights_normed"][i])
-        close(posthoc.tau_normalized_logits(features, kernel, tau), family["logits"][i])
+        close(tau_norm(features, kernel, tau, bias=family["bias"]), family["logits"][i])
     # The bias is dropped even at tau = 0, where nothing else changes.
     with_bias = features @ kernel + family["bias"]
     assert relative_error(with_bias, family["logits"][0]) > 1e-2
 
     table = family["script_table_many_medium_few_all_percent"]
     for tau, row in zip(np.linspace(0, 2, 21), table, strict=True):
-        predicted = np.asarray(posthoc.tau_normalized_logits(features, kernel, tau).argmax(1))
+        predicted = np.asarray(tau_norm(features, kernel, tau, bias=family["bias"]).argmax(1))
         summary = metrics.summarize(of_labels(family["label"], predicted), counts)
         np.testing.assert_allclose(
             100 * np.array(shots(summary, "macro_recall")), row, atol=0.0051

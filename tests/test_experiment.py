@@ -238,6 +238,47 @@ def test_seeds_are_their_own_single_runs(tmp_path):
     assert not np.array_equal(first["params/head/kernel"], second["params/head/kernel"])
 
 
+def test_seeds_whose_checkpoints_share_no_step_go_on_one_by_one(tmp_path):
+    short = {"stages": ("representation",), "num_seeds": 2, "seeds_at_once": 2}
+    whole = run(tmp_path, override(digits(), short), "both")
+    for name in ("result.json", "seed_0/result.json", "seed_1/result.json", "seed_0/representation/DONE.json",
+                 "seed_1/representation/DONE.json"):  # fmt: skip
+        (tmp_path / "both" / name).unlink()
+    shutil.rmtree(tmp_path / "both" / "seed_1" / "representation")
+    again = run(tmp_path, override(digits(), short), "both")
+    assert again["seeds"]["seed_0"]["final"] == whole["seeds"]["seed_0"]["final"]
+    ours, theirs = (r["seeds"]["seed_1"]["final"]["test"] for r in (again, whole))
+    assert ours["accuracy"] == pytest.approx(theirs["accuracy"], abs=5)  # the same but for rounding
+    steps = [json.loads(x)["step"] for x in (tmp_path / "both/seed_1/metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [config_lib.method("tau_norm", head="half_cosine", tau=0.5), config_lib.method("nearest_class_mean")],
+    ids=lambda method: method["name"],
+)
+def test_a_stage_of_no_epochs_is_made_evaluated_and_saved(finished, tmp_path, method):
+    """What init_params makes of the stage before is all of it; a kill before DONE.json repeats no line."""
+    workdir, _ = finished
+    config = digits(classifier__epochs=0, classifier__init_from=str(workdir))
+    config.classifier.method = config_lib.ConfigDict(method)
+    result = run(tmp_path, config)
+    stage = result["stages"]["classifier"]
+    assert stage["steps"] == 0
+    assert stage["best"]["on_test"]["test_accuracy"] == stage["final"]["test"]["accuracy"] > 20
+    lines = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    made, trained = params(tmp_path / "run", "classifier"), params(workdir, "representation")
+    assert not np.array_equal(made["params/head/kernel"], trained["params/head/kernel"])
+    for name in made:
+        if name.startswith(("params/backbone", "batch_stats")):
+            np.testing.assert_array_equal(made[name], trained[name], err_msg=name)
+    for name in ("result.json", "classifier/DONE.json"):
+        (tmp_path / "run" / name).unlink()
+    assert run(tmp_path, config)["final"] == result["final"]
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == lines
+
+
 def test_host_loader_trains_bit_identically(finished, tmp_path):
     pytest.importorskip("tensorflow")
     workdir, result = finished

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import relative_error
+from tau_norm import tau_norm
 
 from gcl_jax import posthoc
 from gcl_jax.errors import UserError
@@ -28,9 +29,9 @@ def test_tau_normalization(tau):
     columns = [w / norm(w) ** tau for w in KERNEL.T]
     assert relative_error(posthoc.tau_normalize(W, tau), np.stack(columns, axis=1)) <= 1e-5
     expected = [[float(f @ w) for w in columns] for f in FEATURES]
-    assert relative_error(posthoc.tau_normalized_logits(F, W, tau), expected) <= 1e-5
+    assert relative_error(tau_norm(F, W, tau, bias=jnp.ones(CLASSES)), expected) <= 1e-5
     cosines = [[7.0 * float(f @ w) / norm(f) for w in columns] for f in FEATURES]
-    assert relative_error(posthoc.tau_normalized_cosines(F, W, tau, scale=7.0), cosines) <= 1e-5
+    assert relative_error(tau_norm(F, W, tau, scale=7.0), cosines) <= 1e-5
 
 
 def test_tau_zero_is_the_kernel_itself():
@@ -40,7 +41,7 @@ def test_tau_zero_is_the_kernel_itself():
 def test_tau_one_makes_unit_columns_and_the_cosine_head_as_trained():
     np.testing.assert_allclose(jnp.linalg.norm(posthoc.tau_normalize(W, 1.0), axis=0), 1, rtol=1e-6)
     as_trained = normalize(F, axis=1) @ normalize(W, axis=0)
-    assert relative_error(posthoc.tau_normalized_cosines(F, W, 1.0), as_trained) <= 1e-6
+    assert relative_error(tau_norm(F, W, 1.0), as_trained) <= 1e-6
 
 
 def test_column_of_zeros_stays_zero():
@@ -55,10 +56,10 @@ def test_a_grid_of_tau_compiles_once():
     @jax.jit
     def logits(tau):
         traces.append(tau)
-        return posthoc.tau_normalized_logits(F, W, tau)
+        return F @ posthoc.tau_normalize(W, tau)
 
     for tau in np.linspace(0, 2, 21):
-        assert relative_error(logits(tau), posthoc.tau_normalized_logits(F, W, float(tau))) <= 1e-5
+        assert relative_error(logits(tau), F @ posthoc.tau_normalize(W, float(tau))) <= 1e-5
     assert len(traces) == 1
 
 
