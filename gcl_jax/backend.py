@@ -37,6 +37,18 @@ def steps_per_call(wanted: int, most: int, *, resident: bool = True) -> int:
     return min(wanted or (1 if is_cpu() or not resident else most), most)
 
 
+def eval_batch_size(wanted: int) -> int:
+    """Images per evaluation batch: ``wanted``, or for 0 what suits the backend.
+
+    On CPU large batches are no faster and their temporaries, of a size that training never
+    asks for, leave holes in the memory that `keep_freed_memory` keeps: 4.6 GB at 1024, 1.1 at 256.
+
+    >>> eval_batch_size(64)
+    64
+    """
+    return wanted or (256 if is_cpu() else 1024)
+
+
 def keep_freed_memory() -> bool:
     """Let malloc keep what a CPU step frees, and use it again for the next one; call before JAX starts.
 

@@ -65,7 +65,7 @@ TOP = {
     "seeds_at_once": 0,  # side by side in one program; 0 = as many as have devices to themselves
     "steps_per_call": 0,  # train steps per dispatch; 0 = by backend: 1 on CPU
     "precision": "float32",  # float32 | tf32 | bf16
-    "eval": {"every_epochs": 1, "batch_size": 1024},
+    "eval": {"every_epochs": 1, "batch_size": 0},  # 0 = by backend: 256 on CPU, 1024 elsewhere
     "posthoc": {"logit_adjustment": 0.0},  # tau of z - tau * log(prior); 0 = off
     "log": {"every_steps": 50, "tensorboard": False},
     "checkpoint": {"every_steps": 1000, "keep": 2},
@@ -202,7 +202,8 @@ def validate(config: ConfigDict) -> None:
         raise UserError(f"config.data.validation_fraction is {config.data.validation_fraction}; it must lie in [0, 1)")
     if len(config.data.mean) != len(config.data.std) or not all(s > 0 for s in config.data.std):
         raise UserError("config.data.mean and config.data.std need one entry per channel, std positive")
-    for key in ("eval.every_epochs", "eval.batch_size", "log.every_steps", "checkpoint.every_steps", "checkpoint.keep"):
+    _at_least(config.eval.batch_size, 0, "config.eval.batch_size")
+    for key in ("eval.every_epochs", "log.every_steps", "checkpoint.every_steps", "checkpoint.keep"):
         block, field = key.split(".")
         _at_least(config[block][field], 1, f"config.{key}")
 

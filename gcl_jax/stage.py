@@ -37,7 +37,8 @@ class Stage:
         self.streams = self.method.streams()
         self.samplers = {stream: spec.sampler or sampler for stream, spec in self.streams.items()}
         mesh_lib.check_batch(block.batch_size, mesh, f"config.{name}.batch_size", seeds=seeds > 1)
-        mesh_lib.check_batch(config.eval.batch_size, mesh, "config.eval.batch_size")
+        self.eval_batch_size = backend.eval_batch_size(config.eval.batch_size)
+        mesh_lib.check_batch(self.eval_batch_size, mesh, "config.eval.batch_size")
         self.labels = dataset.splits["train"].labels
         with config_lib.naming(f"config.{name}."):
             steps_per_epoch = sampling.steps_per_epoch(len(self.labels), block.batch_size)
@@ -100,7 +101,7 @@ class Stage:
         if variables and self.method.needs:
             features, labels = evaluate.train_features(
                 self.feature_step, variables["params"], variables["batch_stats"], self.loader, self.mesh,
-                len(self.labels), self.config.eval.batch_size,
+                len(self.labels), self.eval_batch_size,
             )  # fmt: skip
             means = evaluate.class_means(features, labels, self.dataset.num_classes)
             found = {"class_means": means.astype(np.float32), "train_features": (features, labels)}
@@ -218,7 +219,7 @@ class Stage:
         """Dispatch the evaluation of every split but the training one; the result fetches their predictions."""
         found = {
             name: evaluate.predict(
-                self.eval_step, variables, stats, self.loader, self.mesh, name, len(split), self.config.eval.batch_size
+                self.eval_step, variables, stats, self.loader, self.mesh, name, len(split), self.eval_batch_size
             )
             for name, split in self.dataset.splits.items()
             if name != "train"

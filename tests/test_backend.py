@@ -22,6 +22,7 @@ def test_one_step_a_dispatch_on_cpu_unless_told_otherwise(monkeypatch):
     assert backend.steps_per_call(100, most=50) == 50
     assert backend.steps_per_call(0, most=50, resident=False) == 1
     assert backend.compiler_options() == {}
+    assert backend.eval_batch_size(0) == 1024
 
 
 def test_barriers_outlive_fusion_on_cpu():
