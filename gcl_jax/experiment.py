@@ -72,8 +72,8 @@ class _Lazy:
     def __init__(self, config: ConfigDict):
         self._config, self._stages = config, {}
         self._dataset = self._loader = None
-        # By default each seed has devices to itself, where there are enough; on one device they take turns: measured
-        # on CPU, where side by side is no faster.
+        # By default each seed has devices to itself, where there are enough; on one device seeds take turns: on CPU two
+        # ResNet-32 side by side take 2.8 x as long, for their convolutions become grouped ones.
         self.seeds_at_once = config.seeds_at_once or math.gcd(config.num_seeds, jax.device_count())
 
     @property
