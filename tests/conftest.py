@@ -21,7 +21,8 @@ import pytest  # noqa: E402
 
 jax.config.update("jax_default_matmul_precision", "highest")
 
-collect_ignore_glob = ["fixtures/*", "run_and_kill.py", "equivalence.py"]  # scripts; the first needs torch
+# Scripts, two of them for PyTorch; test_benchmark.py runs with_torch.py by name in a process of its own.
+collect_ignore_glob = ["fixtures/*", "run_and_kill.py", "equivalence.py", "with_torch.py"]
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
