@@ -1,4 +1,4 @@
-"""Building blocks of config files, their validation, and the identity of a stage.
+"""Building blocks of config files, and the identity of a stage.
 
 A config file builds a ``ConfigDict`` from the functions here, so that every key exists, has a
 type and can be overridden. Nothing below `experiment` reads config.
@@ -13,11 +13,8 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
-from gcl_jax.data import LOADERS, SOURCES
 from gcl_jax.errors import UserError, did_you_mean, require_one_of
-from gcl_jax.longtail import PROFILES
 from gcl_jax.methods import METHODS
-from gcl_jax.models import BACKBONES
 from gcl_jax.sampling import SAMPLERS
 
 # The fields of every block with their defaults. Tuples, never lists or None: those can't be overridden.
@@ -66,6 +63,8 @@ TOP = {
     "steps_per_call": 0,  # train steps per dispatch; 0 = by backend: 1 on CPU
     "precision": "float32",  # float32 | tf32 | bf16
     "eval": {"every_epochs": 1, "batch_size": 0},  # 0 = by backend: 256 on CPU, 1024 elsewhere
+    # A key of a stage of 0 epochs, chosen from a grid on training images held out ("" = off): see tuning.py.
+    "tuning": {"key": "", "grid": (), "validation_fraction": 0.1},
     "posthoc": {"logit_adjustment": 0.0},  # tau of z - tau * log(prior); 0 = off
     "log": {"every_steps": 50, "tensorboard": False},
     "checkpoint": {"every_steps": 1000, "keep": 2},
@@ -74,7 +73,8 @@ TOP = {
 # Keys that do not change what is trained; a stage's identity leaves them out. Both loaders train
 # bit-identically, and the data's fingerprint stands for their path.
 NOT_TRAINING = (
-    "eval", "posthoc", "log", "checkpoint", "debug_nans", "num_seeds", "seeds_at_once", "steps_per_call", "stages",
+    "eval", "tuning", "posthoc", "log", "checkpoint", "debug_nans", "num_seeds", "seeds_at_once", "steps_per_call",
+    "stages",
 )  # fmt: skip
 NOT_TRAINING_DATA = ("path", "loader")
 PRECISIONS = ("float32", "tf32", "bf16")
@@ -168,66 +168,6 @@ def unknown_key(config: ConfigDict, path: str) -> str | None:
     return None
 
 
-def validate(config: ConfigDict) -> None:
-    """Raise UserError naming the first wrong key, type or value; touches no data and no device."""
-    extra = {k: config[k].to_dict() for k in config if k not in TOP and isinstance(config[k], ConfigDict)}
-    _check_block(config, {**TOP, **{k: STAGE for k in extra}}, "config")
-    if not config.stages:
-        raise UserError(f"config.stages is empty; name at least one of {', '.join(extra) or 'your stage blocks'}")
-    for name in config.stages:
-        require_one_of("a name in config.stages", name, extra)
-    if len(set(config.stages)) != len(config.stages):
-        raise UserError(f"config.stages is {config.stages}; each stage can stand in it once")
-    for name in config.stages:
-        _validate_stage(config[name], f"config.{name}")
-    require_one_of("config.precision", config.precision, PRECISIONS)
-    _at_least(config.num_seeds, 1, "config.num_seeds")
-    _at_least(config.seed, 0, "config.seed")
-    _at_least(config.steps_per_call, 0, "config.steps_per_call")
-    if not 0 <= config.seeds_at_once <= config.num_seeds:
-        raise UserError(
-            f"config.seeds_at_once is {config.seeds_at_once}; it must lie in 0..{config.num_seeds}, config.num_seeds"
-        )
-    if not 0 <= config.data.subset_seed < 2**32:
-        raise UserError(f"config.data.subset_seed is {config.data.subset_seed}; it must lie in 0..{2**32 - 1}")
-    require_one_of("config.model.name", config.model.name, BACKBONES)
-    require_one_of("config.data.source", config.data.source, SOURCES)
-    require_one_of("config.data.loader", config.data.loader, LOADERS)
-    require_one_of("config.data.profile", config.data.profile, (*PROFILES, "none"))
-    if not 0 <= config.posthoc.logit_adjustment <= 100:
-        raise UserError(f"config.posthoc.logit_adjustment is {config.posthoc.logit_adjustment}; it must lie in 0..100")
-    _at_least(config.data.crop_padding, 0, "config.data.crop_padding")
-    _at_least(config.data.imbalance_ratio, 1, "config.data.imbalance_ratio")
-    if not 0 <= config.data.validation_fraction < 1:
-        raise UserError(f"config.data.validation_fraction is {config.data.validation_fraction}; it must lie in [0, 1)")
-    if len(config.data.mean) != len(config.data.std) or not all(s > 0 for s in config.data.std):
-        raise UserError("config.data.mean and config.data.std need one entry per channel, std positive")
-    _at_least(config.eval.batch_size, 0, "config.eval.batch_size")
-    for key in ("eval.every_epochs", "log.every_steps", "checkpoint.every_steps", "checkpoint.keep"):
-        block, field = key.split(".")
-        _at_least(config[block][field], 1, f"config.{key}")
-
-
-def _validate_stage(block, where):
-    from gcl_jax.optim import epoch_learning_rates
-
-    _at_least(block.epochs, 0, f"{where}.epochs")  # 0: the method's init_params is all of it
-    _at_least(block.batch_size, 1, f"{where}.batch_size")
-    require_one_of(f"{where}.bn", block.bn, ("train", "frozen", "stats_only"))
-    build_method(block.method.to_dict(), f"{where}.method")
-    build_sampler(block.sampler.to_dict(), f"{where}.sampler")
-    opt = block.optimizer
-    if not opt.learning_rate > 0:
-        raise UserError(f"{where}.optimizer.learning_rate is {opt.learning_rate}; it must be positive")
-    if not 0 <= opt.momentum < 1:
-        raise UserError(f"{where}.optimizer.momentum is {opt.momentum}; it must lie in [0, 1)")
-    _at_least(opt.weight_decay, 0, f"{where}.optimizer.weight_decay")
-    _at_least(opt.clip_norm, 0, f"{where}.optimizer.clip_norm")
-    _at_least(opt.reference_batch_size, 0, f"{where}.optimizer.reference_batch_size")
-    with naming(f"{where}.optimizer."):
-        epoch_learning_rates(**schedule_fields(block))
-
-
 def schedule_fields(stage: Mapping) -> dict:
     """What `optim.epoch_learning_rates` takes, from a stage's block; linear scaling (Goyal et al. 2017) is applied."""
     keys = ("learning_rate", "schedule", "warmup_percent", "boundaries_percent", "decay_factors")
@@ -252,7 +192,7 @@ def _build(registry, block, where):
     require_one_of(f"{where}.name", name, registry)
     fields = {f.name: f.default for f in dataclasses.fields(registry[name])}
     try:
-        _check_block(block, {"name": "", **fields}, where)
+        check_block(block, {"name": "", **fields}, where)
     except UserError as error:
         raise UserError(
             f"{error} (the keys of {name!r} are laid down where the config file names it: edit it there)"
@@ -275,7 +215,8 @@ class naming:
             raise UserError(f"{self.prefix}{error}") from None
 
 
-def _check_block(block, defaults, where):
+def check_block(block: Mapping, defaults: Mapping, where: str) -> None:
+    """Raise UserError naming the first key that is missing, unknown or of another type than its default."""
     for key in block:
         if key not in defaults:
             raise UserError(f"{where} has no key {key!r}{did_you_mean(key, defaults)}")
@@ -287,7 +228,7 @@ def _check_block(block, defaults, where):
             if not isinstance(value, Mapping | ConfigDict):
                 raise UserError(f"{where}.{key} is {value!r}; it must be a block of keys")
             if default:
-                _check_block(value, default, f"{where}.{key}")
+                check_block(value, default, f"{where}.{key}")
         else:
             _check_type(value, default, f"{where}.{key}")
 
@@ -301,11 +242,6 @@ def _check_type(value, default, where):
     if isinstance(default, tuple) and where != "config.stages":  # the only tuple of names
         for element in value:
             _check_type(element, 0.0, f"an entry of {where}")
-
-
-def _at_least(value, least, where):
-    if not value >= least:
-        raise UserError(f"{where} is {value}; it must be at least {least}")
 
 
 def training_keys(config: ConfigDict, upto: str) -> dict:

@@ -13,6 +13,19 @@ from gcl_jax.errors import UserError
 from gcl_jax.models import torch_names
 
 
+def seed_folder(init_from: str | epath.Path, seed: int) -> str:
+    """Where ``seed`` starts from: its own folder in a run of several seeds, else ``init_from`` itself.
+
+    Raises UserError if that run has other seeds only.
+    """
+    path = epath.Path(init_from).expanduser()
+    if path.suffix == ".npz" or not any(path.glob("seed_*")):
+        return str(init_from)
+    if not (path / f"seed_{seed}").exists():
+        raise UserError(f"init_from: {path} is a run of several seeds, but not of seed {seed}")
+    return str(path / f"seed_{seed}")
+
+
 def load(init_from: str, stage_before: str | None) -> dict:
     """Variables {"params", "batch_stats", ...} of numpy arrays from ``init_from``.
 

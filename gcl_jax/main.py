@@ -5,7 +5,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from gcl_jax import backend, command_line, config
+from gcl_jax import backend, command_line, config_validation
 from gcl_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/cifar10_lt/gcl.py:100.")
@@ -35,7 +35,7 @@ def _parse(argv: list[str]) -> list[str]:
         command_line.parse(argv)
         if not _WORKDIR.value:
             raise UserError("--workdir is missing; name a folder for the run's checkpoints and results")
-        config.validate(_CONFIG.value)
+        config_validation.validate(_CONFIG.value)
     except UserError as error:
         sys.exit(f"error: {error}")
     return argv

@@ -41,7 +41,9 @@ class SeedRun:
                 f"{stage.name} starts from {workdir / stage_before}, which is marked done but has no checkpoints any "
                 "more: remove its DONE.json to train it again"
             )
-        origin = stage.block.init_from or (str(workdir / stage_before) if stage_before else "")
+        origin = str(workdir / stage_before) if stage_before else ""
+        if stage.block.init_from:
+            origin = handover.seed_folder(stage.block.init_from, seed)
         found = handover.load(origin, stage_before) if origin else None
         self.state, self.constants, self._started_from = stage.start(seed, found, origin)
         keys = config_lib.training_keys(stage.config, stage.name) | {"seed": seed}

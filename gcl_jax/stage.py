@@ -215,13 +215,15 @@ class Stage:
         variables = handover.inherit(fresh, found, lambda path: True, f"config.{self.name}")
         return self._replicate((variables["params"], variables["batch_stats"], found.get("method_state", {})))
 
-    def evaluate(self, variables: tuple, stats: ClassStats) -> Callable[[], dict[str, metrics.Predictions]]:
-        """Dispatch the evaluation of every split but the training one; the result fetches their predictions."""
+    def evaluate(
+        self, variables: tuple, stats: ClassStats, splits: Sequence[str] = ("test", "validation")
+    ) -> Callable[[], dict[str, metrics.Predictions]]:
+        """Dispatch the evaluation of those ``splits`` that there are; the result fetches their predictions."""
         found = {
             name: evaluate.predict(
                 self.eval_step, variables, stats, self.loader, self.mesh, name, len(split), self.eval_batch_size
             )
             for name, split in self.dataset.splits.items()
-            if name != "train"
+            if name in splits
         }
         return lambda: {name: fetch() for name, fetch in found.items()}

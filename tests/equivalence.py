@@ -19,8 +19,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from tiny import digits  # noqa: E402
 
-from gcl_jax import config as config_lib  # noqa: E402
-from gcl_jax import data, mesh, stage  # noqa: E402
+from gcl_jax import config_validation, data, mesh, stage  # noqa: E402
 from gcl_jax.data.augment import Augment  # noqa: E402
 
 STEPS = 20
@@ -51,7 +50,7 @@ def build(name, layout):
     config.steps_per_call, config.log.every_steps = steps_per_call, 100
     config[name].optimizer.learning_rate, config[name].optimizer.schedule = 0.01, "constant"
     config[name].optimizer.warmup_percent = 0.0
-    config_lib.validate(config)
+    config_validation.validate(config)
     keys = ("source", "name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction")
     dataset = data.load(**{key: config.data[key] for key in keys})
     grid = mesh.make_mesh(jax.devices()[:devices], seeds=at_once)

@@ -5,7 +5,7 @@ from absl import flags
 from conftest import ROOT
 from ml_collections import config_flags
 
-from gcl_jax import command_line, config
+from gcl_jax import command_line, config, config_validation
 from gcl_jax.errors import UserError
 
 DIGITS = f"--config={ROOT}/configs/digits_lt/gcl.py"
@@ -18,7 +18,7 @@ def parse(monkeypatch, *arguments):
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     flags.DEFINE_string("workdir", None, "", flag_values=values)
     command_line.parse(argv, values)
-    config.validate(values.config)
+    config_validation.validate(values.config)
     return values
 
 
@@ -113,7 +113,7 @@ def test_a_key_that_a_config_file_adds_by_hand_is_refused():
     with pytest.raises(
         UserError, match=r"config\.s\.optimizer has no key 'learning_rte' \(did you mean 'learning_rate'"
     ):
-        config.validate(made)
+        config_validation.validate(made)
 
 
 def test_missing_config_and_missing_file(monkeypatch):

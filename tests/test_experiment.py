@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny import digits, load_config, override
 
-from gcl_jax import checkpoint, data, experiment, mesh, train_step
+from gcl_jax import checkpoint, config_validation, data, experiment, mesh, train_step
 from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError
 from gcl_jax.stage import Stage
@@ -346,7 +346,7 @@ def test_published_weights_give_their_accuracy(stage1_weights, cifar_tool, tmp_p
 def test_every_config_builds_and_shapes_its_step(dataset, method):
     """All but training: stages, states and the step's output shapes, on a blank data set of the right form."""
     config = load_config(f"{dataset}/{method}.py")
-    config_lib.validate(config)
+    config_validation.validate(config)
     classes = 100 if "100" in dataset else 10
     labels = np.repeat(np.arange(classes, dtype=np.int32), 2)
     blank_split = data.Split(np.zeros((len(labels), 32, 32, 3), np.uint8), labels)

@@ -8,7 +8,7 @@ from tiny import digits, override
 from toy_method import Toy
 
 from gcl_jax import config as config_lib
-from gcl_jax import data, mesh, methods, seed_run
+from gcl_jax import config_validation, data, mesh, methods, seed_run
 from gcl_jax.checkpoint import Checkpoints, flatten
 from gcl_jax.errors import UserError
 from gcl_jax.stage import Stage
@@ -27,7 +27,7 @@ def make_stage(dataset, method, *, bn="train", devices=2, name="representation",
     config = digits()
     config[name].method = config_lib.ConfigDict(method)
     override(config, {f"{name}.bn": bn, f"{name}.optimizer.clip_norm": 1.0} | overrides)
-    config_lib.validate(config)
+    config_validation.validate(config)
     grid = mesh.make_mesh(jax.devices()[:devices])
     return Stage(config, name, dataset, data.make_loader("device", dataset, grid), grid)
 

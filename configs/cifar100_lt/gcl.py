@@ -1,6 +1,8 @@
-"""GCL on CIFAR-100-LT, ResNet-32: the published recipe, with the slides' CBEN (a = 0.999, b = 0.0009) in stage 2.
+"""GCL as the paper has it: clouded logits, then the classifier on CBEN batches, a = 0.999 and b = 0.0009.
 
-    python -m gcl_jax.main --config=configs/cifar100_lt/gcl.py:100 --workdir=runs/cifar100_gcl
+On CIFAR-100-LT, ResNet-32:
+
+    python -m gcl_jax.main --config=configs/cifar100_lt/gcl.py:100 --workdir=runs/gcl
 
 The argument after the colon is the imbalance ratio.
 Published top-1 (best on test, single run), ratio 200 / 100 / 50: 44.88 / 48.71 / 53.55.
@@ -9,37 +11,8 @@ Everything but the sampler equals gcl_published.py. The paper names CBEN; its co
 class-balanced, and its CBEN (a = 0.9999, b = 1e-5) is nearly so.
 """
 
-from gcl_jax import config as c
+from gcl_jax.recipes import cifar_lt, gcl
 
 
 def get_config(imbalance_ratio="100"):
-    return c.experiment(
-        stages=dict(
-            representation=c.stage(
-                c.method("gcl", scale=30.0, margin=0.0, noise_multiplier=0.5, mixup_alpha=1.0),
-                c.sampler("instance"),
-                epochs=200,
-                batch_size=64,
-                optimizer=c.gcl_step_schedule(),
-            ),
-            classifier=c.stage(
-                c.method(
-                    "gcl",
-                    trains="classifier",
-                    scale=20.0,
-                    margin=0.1,
-                    noise_multiplier=0.5,
-                    focal_gamma=1.0,
-                    mixup_alpha=1.0,
-                ),
-                c.sampler("cben", a=0.999, b=0.0009),
-                epochs=30,
-                batch_size=64,
-                bn="frozen",
-                optimizer=c.optimizer(learning_rate=0.002, schedule="cosine"),
-            ),
-        ),
-        data=dict(source="tfds", name="cifar100", imbalance_ratio=float(imbalance_ratio)),
-        model=dict(name="resnet32"),
-        log=dict(tensorboard=True),
-    )
+    return gcl(cifar_lt("cifar100", imbalance_ratio))

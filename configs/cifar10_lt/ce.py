@@ -1,26 +1,15 @@
-"""Cross-entropy on CIFAR-10-LT, ResNet-32 (GCL's script; recipe A1).
+"""Cross-entropy.
 
-    python -m gcl_jax.main --config=configs/cifar10_lt/ce.py:100 --workdir=runs/cifar10_ce
+On CIFAR-10-LT, ResNet-32:
+
+    python -m gcl_jax.main --config=configs/cifar10_lt/ce.py:100 --workdir=runs/ce
 
 The argument after the colon is the imbalance ratio.
-Published top-1 (best on test, single run), ratio 200 / 100 / 50: 65.68 / 70.70 / 74.81.
+Published top-1 (best on test, single run), ratio 200 / 100 / 50: 65.68 / 70.7 / 74.81.
 """
 
-from gcl_jax import config as c
+from gcl_jax.recipes import ce, cifar_lt
 
 
 def get_config(imbalance_ratio="100"):
-    return c.experiment(
-        stages=dict(
-            representation=c.stage(
-                c.method("cross_entropy"),
-                c.sampler("instance"),
-                epochs=200,
-                batch_size=64,
-                optimizer=c.gcl_step_schedule(),
-            ),
-        ),
-        data=dict(source="tfds", name="cifar10", imbalance_ratio=float(imbalance_ratio)),
-        model=dict(name="resnet32"),
-        log=dict(tensorboard=True),
-    )
+    return ce(cifar_lt("cifar10", imbalance_ratio))

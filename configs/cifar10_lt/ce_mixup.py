@@ -1,26 +1,15 @@
-"""Cross-entropy with mixup on CIFAR-10-LT, ResNet-32 (recipe A2, alpha 1).
+"""Cross-entropy with mixup, alpha 1 (Zhang et al. 2018).
 
-    python -m gcl_jax.main --config=configs/cifar10_lt/ce_mixup.py:100 --workdir=runs/cifar10_ce_mixup
+On CIFAR-10-LT, ResNet-32:
+
+    python -m gcl_jax.main --config=configs/cifar10_lt/ce_mixup.py:100 --workdir=runs/ce_mixup
 
 The argument after the colon is the imbalance ratio.
 Published top-1 (best on test, single run), ratio 200 / 100 / 50: 65.84 / 72.96 / 79.48.
 """
 
-from gcl_jax import config as c
+from gcl_jax.recipes import ce_mixup, cifar_lt
 
 
 def get_config(imbalance_ratio="100"):
-    return c.experiment(
-        stages=dict(
-            representation=c.stage(
-                c.method("cross_entropy", mixup_alpha=1.0),
-                c.sampler("instance"),
-                epochs=200,
-                batch_size=64,
-                optimizer=c.gcl_step_schedule(),
-            ),
-        ),
-        data=dict(source="tfds", name="cifar10", imbalance_ratio=float(imbalance_ratio)),
-        model=dict(name="resnet32"),
-        log=dict(tensorboard=True),
-    )
+    return ce_mixup(cifar_lt("cifar10", imbalance_ratio))

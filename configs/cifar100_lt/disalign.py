@@ -1,0 +1,15 @@
+"""CE, then DisAlign in the paper's form (Zhang et al. 2021): 10 epochs, rho 1.2; statistics move.
+
+On CIFAR-100-LT, ResNet-32:
+
+    python -m gcl_jax.main --config=configs/cifar100_lt/disalign.py:100 --workdir=runs/disalign
+
+The argument after the colon is the imbalance ratio.
+Nothing is published for these data under this protocol.
+"""
+
+from gcl_jax.recipes import cifar_lt, disalign
+
+
+def get_config(imbalance_ratio="100"):
+    return disalign(cifar_lt("cifar100", imbalance_ratio))

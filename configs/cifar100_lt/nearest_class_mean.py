@@ -1,0 +1,15 @@
+"""CE, then the nearest class mean of centred, normalised features (Kang et al. 2020).
+
+On CIFAR-100-LT, ResNet-32:
+
+    python -m gcl_jax.main --config=configs/cifar100_lt/nearest_class_mean.py:100 --workdir=runs/mean
+
+The argument after the colon is the imbalance ratio.
+Nothing is published for these data under this protocol.
+"""
+
+from gcl_jax.recipes import cifar_lt, nearest_class_mean
+
+
+def get_config(imbalance_ratio="100"):
+    return nearest_class_mean(cifar_lt("cifar100", imbalance_ratio))

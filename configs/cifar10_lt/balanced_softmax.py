@@ -1,0 +1,15 @@
+"""Balanced Softmax (Ren et al. 2020): logit adjustment as a loss at tau = 1 (Menon et al. 2021).
+
+On CIFAR-10-LT, ResNet-32:
+
+    python -m gcl_jax.main --config=configs/cifar10_lt/balanced_softmax.py:100 --workdir=runs/softmax
+
+The argument after the colon is the imbalance ratio.
+Nothing is published for these data under this protocol.
+"""
+
+from gcl_jax.recipes import balanced_softmax, cifar_lt
+
+
+def get_config(imbalance_ratio="100"):
+    return balanced_softmax(cifar_lt("cifar10", imbalance_ratio))

@@ -1,0 +1,15 @@
+"""Angular GCL (TAI 2024), on CIFAR with the two stages of GCL: it has no recipe there.
+
+On long-tailed 8 x 8 digits, ResNet-8:
+
+    python -m gcl_jax.main --config=configs/digits_lt/gcl_angular.py:100 --workdir=runs/gcl_angular
+
+The argument after the colon is the imbalance ratio.
+Seconds to a minute on a CPU. Nothing is published for these data; README has measured tables.
+"""
+
+from gcl_jax.recipes import digits_lt, gcl_angular
+
+
+def get_config(imbalance_ratio="100"):
+    return gcl_angular(digits_lt(imbalance_ratio))

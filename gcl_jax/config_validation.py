@@ -1,0 +1,91 @@
+"""Every check of a config that needs neither data nor a device, so that a wrong one costs no time."""
+
+from ml_collections import ConfigDict
+
+from gcl_jax import config as config_lib
+from gcl_jax.data import LOADERS, SOURCES
+from gcl_jax.errors import UserError, require_one_of
+from gcl_jax.longtail import PROFILES
+from gcl_jax.models import BACKBONES
+from gcl_jax.optim import epoch_learning_rates
+
+
+def validate(config: ConfigDict) -> None:
+    """Raise UserError naming the first wrong key, type or value; touches no data and no device."""
+    extra = {k: config[k].to_dict() for k in config if k not in config_lib.TOP and isinstance(config[k], ConfigDict)}
+    config_lib.check_block(config, {**config_lib.TOP, **{k: config_lib.STAGE for k in extra}}, "config")
+    if not config.stages:
+        raise UserError(f"config.stages is empty; name at least one of {', '.join(extra) or 'your stage blocks'}")
+    for name in config.stages:
+        require_one_of("a name in config.stages", name, extra)
+    if len(set(config.stages)) != len(config.stages):
+        raise UserError(f"config.stages is {config.stages}; each stage can stand in it once")
+    for name in config.stages:
+        _validate_stage(config[name], f"config.{name}")
+    _validate_tuning(config)
+    require_one_of("config.precision", config.precision, config_lib.PRECISIONS)
+    _at_least(config.num_seeds, 1, "config.num_seeds")
+    _at_least(config.seed, 0, "config.seed")
+    _at_least(config.steps_per_call, 0, "config.steps_per_call")
+    if not 0 <= config.seeds_at_once <= config.num_seeds:
+        raise UserError(
+            f"config.seeds_at_once is {config.seeds_at_once}; it must lie in 0..{config.num_seeds}, config.num_seeds"
+        )
+    if not 0 <= config.data.subset_seed < 2**32:
+        raise UserError(f"config.data.subset_seed is {config.data.subset_seed}; it must lie in 0..{2**32 - 1}")
+    require_one_of("config.model.name", config.model.name, BACKBONES)
+    require_one_of("config.data.source", config.data.source, SOURCES)
+    require_one_of("config.data.loader", config.data.loader, LOADERS)
+    require_one_of("config.data.profile", config.data.profile, (*PROFILES, "none"))
+    if not 0 <= config.posthoc.logit_adjustment <= 100:
+        raise UserError(f"config.posthoc.logit_adjustment is {config.posthoc.logit_adjustment}; it must lie in 0..100")
+    _at_least(config.data.crop_padding, 0, "config.data.crop_padding")
+    _at_least(config.data.imbalance_ratio, 1, "config.data.imbalance_ratio")
+    if not 0 <= config.data.validation_fraction < 1:
+        raise UserError(f"config.data.validation_fraction is {config.data.validation_fraction}; it must lie in [0, 1)")
+    if len(config.data.mean) != len(config.data.std) or not all(s > 0 for s in config.data.std):
+        raise UserError("config.data.mean and config.data.std need one entry per channel, std positive")
+    _at_least(config.eval.batch_size, 0, "config.eval.batch_size")
+    for key in ("eval.every_epochs", "log.every_steps", "checkpoint.every_steps", "checkpoint.keep"):
+        block, field = key.split(".")
+        _at_least(config[block][field], 1, f"config.{key}")
+
+
+def _validate_stage(block, where):
+    _at_least(block.epochs, 0, f"{where}.epochs")  # 0: the method's init_params is all of it
+    _at_least(block.batch_size, 1, f"{where}.batch_size")
+    require_one_of(f"{where}.bn", block.bn, ("train", "frozen", "stats_only"))
+    config_lib.build_method(block.method.to_dict(), f"{where}.method")
+    config_lib.build_sampler(block.sampler.to_dict(), f"{where}.sampler")
+    opt = block.optimizer
+    if not opt.learning_rate > 0:
+        raise UserError(f"{where}.optimizer.learning_rate is {opt.learning_rate}; it must be positive")
+    if not 0 <= opt.momentum < 1:
+        raise UserError(f"{where}.optimizer.momentum is {opt.momentum}; it must lie in [0, 1)")
+    _at_least(opt.weight_decay, 0, f"{where}.optimizer.weight_decay")
+    _at_least(opt.clip_norm, 0, f"{where}.optimizer.clip_norm")
+    _at_least(opt.reference_batch_size, 0, f"{where}.optimizer.reference_batch_size")
+    with config_lib.naming(f"{where}.optimizer."):
+        epoch_learning_rates(**config_lib.schedule_fields(block))
+
+
+def _validate_tuning(config):
+    block = config.tuning
+    if not block.key:
+        return
+    if complaint := config_lib.unknown_key(config, block.key):
+        raise UserError(f"config.tuning.key: {complaint}")
+    name = block.key.split(".")[0]
+    if name not in config.stages[1:] or config[name].epochs:
+        raise UserError(
+            f"config.tuning.key is {block.key!r}; it must be a key of a stage of 0 epochs that follows another"
+        )
+    if not block.grid:
+        raise UserError("config.tuning.grid is empty; give at least one value")
+    if not 0 < block.validation_fraction < 1:
+        raise UserError(f"config.tuning.validation_fraction is {block.validation_fraction}; it must lie in (0, 1)")
+
+
+def _at_least(value, least, where):
+    if not value >= least:
+        raise UserError(f"{where} is {value}; it must be at least {least}")

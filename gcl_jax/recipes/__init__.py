@@ -1,0 +1,52 @@
+"""Recipes: the rows of the comparison, each a function from a data set's protocol to a config.
+
+Config files are one of these and a data set; a row then differs from the next in its method and in nothing else.
+"""
+
+from gcl_jax.recipes.clouded import (
+    gcl,
+    gcl_angular,
+    gcl_effective_number,
+    gcl_instance_balanced,
+    gcl_lws,
+    gcl_published,
+    gcl_tau_norm,
+)
+from gcl_jax.recipes.one_stage import (
+    balanced_softmax,
+    ce,
+    ce_mixup,
+    class_balanced_loss,
+    focal,
+    ldam_drw,
+    logit_adjustment_posthoc,
+)
+from gcl_jax.recipes.protocol import Protocol, cifar_lt, digits_lt
+from gcl_jax.recipes.retraining import ce_mixup_crt, crt, disalign, lws, mislas, nearest_class_mean, tau_norm
+
+__all__ = [
+    "Protocol",
+    "balanced_softmax",
+    "ce",
+    "ce_mixup",
+    "ce_mixup_crt",
+    "cifar_lt",
+    "class_balanced_loss",
+    "crt",
+    "digits_lt",
+    "disalign",
+    "focal",
+    "gcl",
+    "gcl_angular",
+    "gcl_effective_number",
+    "gcl_instance_balanced",
+    "gcl_lws",
+    "gcl_published",
+    "gcl_tau_norm",
+    "ldam_drw",
+    "logit_adjustment_posthoc",
+    "lws",
+    "mislas",
+    "nearest_class_mean",
+    "tau_norm",
+]

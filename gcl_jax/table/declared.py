@@ -1,0 +1,129 @@
+"""The paper's tables, declared: rows are configs, columns are data sets and imbalance ratios."""
+
+import dataclasses
+from collections.abc import Mapping
+
+Published = Mapping[str, Mapping[int, float]]  # {data set: {imbalance ratio: top-1 in %}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row: ``config`` is a file's name in every configs/DATASET folder, ``overrides`` are --config.KEY=VALUE.
+
+    ``name`` is what --only takes.
+    """
+
+    name: str
+    label: str
+    config: str
+    overrides: tuple[str, ...] = ()
+    published: Published = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """One table: its rows, its columns {data set: ratios}, and the row that the others are compared with."""
+
+    title: str
+    rows: tuple[Row, ...]
+    columns: Mapping[str, tuple[int, ...]]
+    reference: str = "gcl"
+
+
+RATIOS = (200, 100, 50)
+SMALL_RATIO = 100  # of data sets that no table of the paper has
+
+
+def _cifar(ten, hundred) -> Published:
+    return {
+        "cifar10_lt": dict(zip(RATIOS, ten, strict=True)),
+        "cifar100_lt": dict(zip(RATIOS, hundred, strict=True)),
+    }
+
+
+def _at_100(accuracy) -> Published:
+    return {"cifar10_lt": {100: accuracy}}
+
+
+CIFAR = {"cifar10_lt": RATIOS, "cifar100_lt": RATIOS}
+CIFAR_10 = {"cifar10_lt": (100,)}
+
+GCL = _cifar((79.03, 82.68, 85.46), (44.88, 48.71, 53.55))
+
+
+def _clouds(strategy, exponent=None):
+    stages = ("representation", "classifier")
+    chosen = [f"--config.{stage}.method.cloud_size={strategy}" for stage in stages]
+    if exponent is not None:
+        chosen += [f"--config.{stage}.method.cloud_exponent={exponent}" for stage in stages]
+    return tuple(chosen)
+
+
+TABLES = {
+    "table1": Table(
+        "Table 1: methods on CIFAR-LT, ResNet-32",
+        (
+            Row("ce", "CE", "ce", published=_cifar((65.68, 70.70, 74.81), (34.84, 38.43, 43.9))),
+            Row("ce_mixup", "CE + mixup", "ce_mixup", published=_cifar((65.84, 72.96, 79.48), (35.84, 40.01, 45.16))),
+            Row("ldam_drw", "LDAM-DRW", "ldam_drw", published=_cifar((73.52, 77.03, 81.03), (38.91, 42.04, 47.62))),
+            Row(
+                "ce_mixup_crt",
+                "CE + mixup + cRT",
+                "ce_mixup_crt",
+                published=_cifar((73.06, 79.15, 84.21), (41.73, 45.12, 50.86)),
+            ),
+            Row("mislas", "MiSLAS", "mislas", published=_cifar((77.31, 82.06, 85.16), (42.33, 47.50, 52.62))),
+            Row("gcl", "GCL", "gcl", published=GCL),
+            Row("gcl_published", "GCL, as its code runs", "gcl_published", published=GCL),
+        ),
+        CIFAR,
+    ),
+    "table3": Table(
+        "Table 3: GCL's cloud size",
+        (
+            Row("cosine", "cos(n_j / n_max * pi / 2)", "gcl", _clouds("cosine"), _at_100(79.21)),
+            Row("power_1_3", "n_max^(1/3) - n_j^(1/3)", "gcl", _clouds("power", 1 / 3), _at_100(80.80)),
+            Row("power_1_4", "n_max^(1/4) - n_j^(1/4)", "gcl", _clouds("power", 1 / 4), _at_100(82.31)),
+            Row("gcl", "log n_max - log n_j", "gcl", (), _at_100(82.68)),
+        ),
+        CIFAR_10,
+    ),
+    "table4": Table(
+        "Table 4: the sampler of GCL's second stage (cRT)",
+        (
+            Row("instance", "instance-balanced", "gcl_instance_balanced", (), _at_100(80.41)),
+            Row("class_balanced", "class-balanced", "gcl_published", (), _at_100(82.43)),
+            Row("effective_number", "effective number", "gcl_effective_number", (), _at_100(82.47)),
+            Row("gcl", "CBEN", "gcl", (), _at_100(82.68)),
+        ),
+        CIFAR_10,
+    ),
+    "table5": Table(
+        "Table 5: GCL's re-training",
+        (
+            Row("none", "none", "gcl", ("--config.stages=('representation',)",), _at_100(80.52)),
+            Row("lws", "CBEN + LWS", "gcl_lws", (), _at_100(82.25)),
+            Row("tau_norm", "CBEN + tau-norm", "gcl_tau_norm", (), _at_100(82.16)),
+            Row("gcl", "CBEN + cRT", "gcl", (), _at_100(82.68)),
+        ),
+        CIFAR_10,
+    ),
+    "baselines": Table(
+        "Methods of the paper's other tables and of its references, under Table 1's protocol",
+        (
+            Row("ce", "CE", "ce", published=_cifar((65.68, 70.70, 74.81), (34.84, 38.43, 43.9))),
+            Row("focal", "focal", "focal"),
+            Row("class_balanced_loss", "class-balanced loss", "class_balanced_loss"),
+            Row("balanced_softmax", "Balanced Softmax = logit adjustment, loss", "balanced_softmax"),
+            Row("logit_adjustment_posthoc", "logit adjustment, post hoc", "logit_adjustment_posthoc"),
+            Row("crt", "cRT", "crt"),
+            Row("lws", "LWS", "lws"),
+            Row("tau_norm", "tau-norm", "tau_norm"),
+            Row("nearest_class_mean", "nearest class mean", "nearest_class_mean"),
+            Row("disalign", "DisAlign", "disalign"),
+            Row("gcl_angular", "angular GCL", "gcl_angular"),
+            Row("gcl", "GCL", "gcl", published=GCL),
+        ),
+        CIFAR,
+    ),
+}
