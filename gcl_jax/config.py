@@ -244,6 +244,17 @@ def _check_type(value, default, where):
             _check_type(element, 0.0, f"an entry of {where}")
 
 
+def seeds(config: ConfigDict) -> range:
+    """The seeds of a run: ``num_seeds`` from ``seed`` on."""
+    return range(config.seed, config.seed + config.num_seeds)
+
+
+def stages_to_run(config: ConfigDict) -> tuple[str, ...]:
+    """The stages from the last one on that starts from somewhere else: what comes before it is not needed."""
+    first = max((i for i, name in enumerate(config.stages) if config[name].init_from), default=0)
+    return config.stages[first:]
+
+
 def training_keys(config: ConfigDict, upto: str) -> dict:
     """What determines the parameters at the end of stage ``upto``: data, model, seed, precision, stages so far."""
     resolved = config.to_dict()

@@ -7,6 +7,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import checkpoint, config_validation, handover, logs, metrics, results, tuning
+from gcl_jax import config as config_lib
 from gcl_jax import workdir as workdirs
 from gcl_jax.errors import UserError
 from gcl_jax.parts import Parts
@@ -16,11 +17,18 @@ from gcl_jax.trainer import run_stage
 MATMUL = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "default"}
 
 
-def run(config: ConfigDict, workdir: str, *, overrides: Sequence[str] = (), eval_only: bool = False) -> dict:
+def run(
+    config: ConfigDict,
+    workdir: str,
+    *,
+    overrides: Sequence[str] = (),
+    eval_only: bool = False,
+    folder_per_seed: bool = False,
+) -> dict:
     """Train every stage of ``config`` in ``workdir`` (or go on where it stands) and return result.json.
 
-    With ``num_seeds`` > 1 each seed has a folder of its own, equal to the run of that seed alone,
-    and the result holds all of them with mean and standard deviation. A finished run returns its
+    With ``num_seeds`` > 1, or ``folder_per_seed``, each seed has a folder of its own, equal to the run of that seed
+    alone, and the result holds all of them with mean and standard deviation. A finished run returns its
     result at once. ``eval_only`` evaluates what is there with today's eval and posthoc keys and
     writes eval.json instead.
 
@@ -28,33 +36,34 @@ def run(config: ConfigDict, workdir: str, *, overrides: Sequence[str] = (), eval
     """
     config_validation.validate(config)
     root = epath.Path(workdir).expanduser().absolute()
-    config = tuning.settled(config, root, run, decide=not eval_only)
-    names = stages_to_run(config)
+    per_seed = folder_per_seed or config.num_seeds > 1
+    if config.tuning.key:
+        folder = root / "tuning"
+
+        def before(held_out: ConfigDict) -> dict[int, str]:
+            run(held_out, str(folder / "held_out"), folder_per_seed=True)
+            return {s: str(folder / "held_out" / f"seed_{s}") for s in config_lib.seeds(config)}
+
+        config = tuning.settled(config, folder / "choice.json", None if eval_only else before)
+    names = config_lib.stages_to_run(config)
     with jax.default_matmul_precision(MATMUL[config.precision]), jax.debug_nans(config.debug_nans):
         parts = Parts(config)
-        seeds = range(config.seed, config.seed + config.num_seeds)
-        folders = {s: root if config.num_seeds == 1 else root / f"seed_{s}" for s in seeds}
+        folders = {s: root / f"seed_{s}" if per_seed else root for s in config_lib.seeds(config)}
         if eval_only:
-            workdirs.check(root, config, names, lambda: parts.dataset.fingerprint)
+            workdirs.check(root, config, names, per_seed, lambda: parts.dataset.fingerprint)
         else:
             finished = all((folder / "result.json").exists() for folder in folders.values())
-            workdirs.claim(root, config, names, lambda: parts.build(names).fingerprint, finished=finished)
+            workdirs.claim(root, config, names, per_seed, lambda: parts.build(names).fingerprint, finished=finished)
         if eval_only:
             found = {s: _evaluate_one(parts, config, names, s, folder, overrides) for s, folder in folders.items()}
         else:
             found = _train(parts, config, names, folders, overrides)
-    each = {f"seed_{s}": found[s] for s in seeds}
-    if config.num_seeds == 1:
-        return each[f"seed_{config.seed}"]
+    if not per_seed:
+        return found[config.seed]
+    each = {f"seed_{s}": result for s, result in found.items()}
     whole = {"across_seeds": results.across_seeds(each), "seeds": each}
     logs.write_json(root / ("eval.json" if eval_only else "result.json"), whole)
     return whole
-
-
-def stages_to_run(config: ConfigDict) -> tuple[str, ...]:
-    """The stages from the last one on that starts from somewhere else: what comes before it is not needed."""
-    first = max((i for i, name in enumerate(config.stages) if config[name].init_from), default=0)
-    return config.stages[first:]
 
 
 def stage_before(config: ConfigDict, name: str) -> str | None:

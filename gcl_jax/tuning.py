@@ -6,8 +6,8 @@ Classes too small to give up an image (`longtail.hold_out` rounds) have no say i
 """
 
 import copy
+import json
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from etils import epath
@@ -18,25 +18,20 @@ from gcl_jax.errors import UserError
 from gcl_jax.parts import Parts
 
 
-def settled(config: ConfigDict, root: epath.Path, run: Callable[[ConfigDict, str], Any], *, decide: bool) -> ConfigDict:
-    """``config`` with the chosen value, from ROOT/tuning/choice.json if it is there; as it is if nothing is to tune.
+def settled(
+    config: ConfigDict, file: epath.Path, train: Callable[[ConfigDict], Mapping[int, str]] | None
+) -> ConfigDict:
+    """``config`` with the chosen value; the choice is kept in ``file``.
 
-    ``run(config, workdir)`` trains the held-out run, in ROOT/tuning/held_out. Raises UserError if there is no choice
-    yet and it is not to be made (``decide`` is False).
+    ``train`` runs what it is given, `held_out`'s config, and returns {seed: folder}. Where it is None, UserError is
+    raised if there is no choice from this grid yet.
     """
-    if not config.tuning.key:
-        return config
-    file = root / "tuning" / "choice.json"
     choice = workdir.read_json(file) if file.exists() else {}
-    asked = config.tuning.to_dict()
-    if {k: choice.get(k) for k in asked} != {k: list(v) if isinstance(v, tuple) else v for k, v in asked.items()}:
-        if not decide:
+    asked = json.loads(json.dumps(config.tuning.to_dict()))
+    if {k: choice.get(k) for k in asked} != asked:
+        if train is None:
             raise UserError(f"{file.parent} holds no choice of {config.tuning.key} from this grid; train first")
-        folder = root / "tuning" / "held_out"
-        before = held_out(config)
-        run(before, str(folder))
-        seeds = range(config.seed, config.seed + config.num_seeds)
-        choice = choose(config, {s: str(handover.seed_folder(folder, s)) for s in seeds})
+        choice = choose(config, train(held_out(config)))
         logs.write_json(file, choice)
     return with_value(config, choice["chosen"])
 

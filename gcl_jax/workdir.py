@@ -23,14 +23,20 @@ def read_json(path: epath.Path) -> dict:
 
 
 def claim(
-    root: epath.Path, config: ConfigDict, names: Sequence[str], fingerprint: Callable[[], str], *, finished: bool
+    root: epath.Path,
+    config: ConfigDict,
+    names: Sequence[str],
+    per_seed: bool,
+    fingerprint: Callable[[], str],
+    *,
+    finished: bool,
 ) -> None:
     """Make ``root`` the folder of this run, or raise UserError with what differs from the run it holds.
 
     ``fingerprint`` reads the data, and is asked only if the run is not ``finished``. A folder in
     which nothing has been saved yet can be claimed anew, so that a corrected command just works.
     """
-    keys = _keys(config, names)
+    keys = _keys(config, names, per_seed)
     compare(root, keys)
     if finished:
         return
@@ -45,10 +51,12 @@ def claim(
         ) from error
 
 
-def check(root: epath.Path, config: ConfigDict, names: Sequence[str], fingerprint: Callable[[], str]) -> None:
+def check(
+    root: epath.Path, config: ConfigDict, names: Sequence[str], per_seed: bool, fingerprint: Callable[[], str]
+) -> None:
     """Like `claim`, for a look that writes nothing: raise UserError if ``root`` holds another run."""
-    compare(root, _keys(config, names))
-    compare(root, _keys(config, names) | {"data_fingerprint": fingerprint()})
+    compare(root, _keys(config, names, per_seed))
+    compare(root, _keys(config, names, per_seed) | {"data_fingerprint": fingerprint()})
 
 
 def compare(root: epath.Path, keys: dict) -> None:
@@ -69,9 +77,9 @@ def compare(root: epath.Path, keys: dict) -> None:
         )
 
 
-def _keys(config, names) -> dict:
+def _keys(config, names, per_seed) -> dict:
     keys = config_lib.training_keys(config, config.stages[-1])
     for skipped in set(config.stages) - set(names):
         del keys[skipped]
-    keys |= {"stages": names, "folder_per_seed": config.num_seeds > 1}
+    keys |= {"stages": names, "folder_per_seed": per_seed}
     return json.loads(json.dumps(keys, default=list))

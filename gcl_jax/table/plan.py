@@ -1,0 +1,127 @@
+"""From a declared table to runs: one folder a trained stage, shared by every row with the same stage key."""
+
+import copy
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+import gcl_jax
+from gcl_jax import command_line, config_validation
+from gcl_jax import config as config_lib
+from gcl_jax.errors import UserError, require_one_of
+from gcl_jax.table.declared import SMALL_RATIO, Row, Table
+
+CONFIGS = Path(gcl_jax.__file__).parents[1] / "configs"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One row on one data set and ratio, with its config resolved."""
+
+    row: Row
+    dataset: str
+    ratio: int
+    config: ConfigDict
+
+    @property
+    def published(self) -> float | None:
+        """The published top-1 in %, if there is one."""
+        return self.row.published.get(self.dataset, {}).get(self.ratio)
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One stage as a run of its own: its config starts from the folder of the stage before."""
+
+    folder: Path
+    config: ConfigDict
+
+
+def columns_of(table: Table, datasets: Sequence[str], ratios: Sequence[int]) -> list[tuple[str, int]]:
+    """The columns (data set, ratio) asked for; all that the table declares where nothing is asked."""
+    known = sorted(path.name for path in CONFIGS.iterdir() if path.is_dir()) if CONFIGS.is_dir() else []
+    if not known:
+        raise UserError(f"there is no folder {CONFIGS}: run tables from a clone of the repository, installed with -e")
+    columns = []
+    for dataset in datasets or table.columns:
+        require_one_of("--dataset", dataset, known)
+        columns += [(dataset, ratio) for ratio in ratios or table.columns.get(dataset, (SMALL_RATIO,))]
+    return columns
+
+
+def cells(table: Table, columns: Sequence[tuple[str, int]], overrides: Sequence[str], seeds: int) -> list[Cell]:
+    """Every cell, column by column, its config resolved and checked.
+
+    An override (--config.KEY=VALUE) applies to each row that has the key. Raises UserError for a key that
+    no row has, and whatever is wrong with a config.
+    """
+    unused, found = set(overrides), []
+    for dataset, ratio in columns:
+        for row in table.rows:
+            file = CONFIGS / dataset / f"{row.config}.py"
+            if not file.is_file():
+                raise UserError(
+                    f"row {row.name!r} has no config for {dataset}: write {file}, or leave it out by --only"
+                )
+            bare = _load(f"{file}:{ratio}", ())
+            keys = {override: override.removeprefix("--config.").split("=")[0] for override in overrides}
+            meant = [o for o, key in keys.items() if config_lib.unknown_key(bare, key) is None]
+            unused -= set(meant)
+            config = _load(f"{file}:{ratio}", (*row.overrides, *meant))
+            config.num_seeds = seeds
+            config_validation.validate(config)
+            found.append(Cell(row, dataset, ratio, config))
+    if unused:
+        override = min(unused)
+        key = override.removeprefix("--config.").split("=")[0]
+        raise UserError(f"no row has the key of {override}; of the last: {config_lib.unknown_key(bare, key)}")
+    return found
+
+
+def chosen(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
+    """The cells of the rows named ``only``, or all of them if it is empty; UserError for a name that is no row."""
+    for name in only:
+        require_one_of("--only", name, list(dict.fromkeys(cell.row.name for cell in cells)))
+    return [cell for cell in cells if not only or cell.row.name in only]
+
+
+def _load(file: str, overrides: Sequence[str]) -> ConfigDict:
+    values, argv = flags.FlagValues(), ["table", f"--config={file}", *overrides]
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    command_line.parse(argv, values)
+    return values.config
+
+
+def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
+    """The stages of ``config`` as runs in WORKDIR/COLUMN, each in a folder named by its method and stage key.
+
+    What is applied after training (posthoc, tuning) is left out: two rows that differ in it share their runs.
+    """
+    config = copy.deepcopy(config)
+    config.tuning.update(config_lib.TOP["tuning"])
+    config.posthoc.update(config_lib.TOP["posthoc"])
+    nodes = []
+    for name in config_lib.stages_to_run(config):
+        own = copy.deepcopy(config)
+        own.stages = config.stages[: config.stages.index(name) + 1]
+        if nodes:
+            own[name].init_from = str(nodes[-1].folder)
+        origin = "" if nodes else own[name].init_from  # a start from outside the table is part of what it is
+        text = json.dumps([config_lib.training_keys(own, name), origin], sort_keys=True, default=list)
+        key = hashlib.sha256(text.encode()).hexdigest()[:10]
+        nodes.append(Node(workdir / column / f"{own[name].method.name}_{key}", own))
+    return nodes
+
+
+def column_name(dataset: str, ratio: int) -> str:
+    """The folder and heading of a column.
+
+    >>> column_name("digits_lt", 100)
+    'digits_lt_100'
+    """
+    return f"{dataset}_{ratio}"

@@ -1,0 +1,98 @@
+"""Train what a cell needs and is not there yet, and read what it measured."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from gcl_jax import config as config_lib
+from gcl_jax import experiment, logs, tuning, workdir
+from gcl_jax.table.plan import Cell, Node, chain, column_name
+
+MEASURED = ("accuracy", "many", "medium", "few", "macro_recall", "nll", "ece")
+
+
+def finished(node: Node, seeds: Iterable[int] | None = None) -> bool:
+    """Whether ``seeds`` of ``node``, by default all of its own, have their results."""
+    asked = config_lib.seeds(node.config) if seeds is None else seeds
+    return all((node.folder / f"seed_{seed}" / "result.json").exists() for seed in asked)
+
+
+def measure(cell: Cell, root: Path) -> dict:
+    """What `found` returns, after training whatever is missing for it in ``root``, in order."""
+    config, column = cell.config, column_name(cell.dataset, cell.ratio)
+    if config.tuning.key:
+        before = chain(tuning.held_out(config), root, column)
+        config = tuning.settled(config, _beside(before[-1], config.tuning), lambda _: _run_all(before))
+    nodes = chain(config, root, column)
+    _run_all(nodes)
+    file = _beside(nodes[-1], config.posthoc)
+    if _adjusts(config) and not file.exists():
+        adjusted = copy.deepcopy(nodes[-1].config)
+        adjusted.posthoc.update(config.posthoc)
+        logs.write_json(
+            file, experiment.run(adjusted, str(nodes[-1].folder), eval_only=True, folder_per_seed=True)["seeds"]
+        )
+    return found(cell, root)
+
+
+def found(cell: Cell, root: Path) -> dict | None:
+    """{"seeds": {seed: {"accuracy", ..., "best", "seconds"}}, "folder", "device", "versions"}, read from ``root``.
+
+    None if not all is there. "seconds" are those of all stages that the row stands on.
+    """
+    config, column = cell.config, column_name(cell.dataset, cell.ratio)
+    if config.tuning.key:
+        file = _beside(chain(tuning.held_out(config), root, column)[-1], config.tuning)
+        if not file.exists():
+            return None
+        config = tuning.settled(config, file, None)
+    nodes = chain(config, root, column)
+    adjusted = _beside(nodes[-1], config.posthoc)
+    if not all(map(finished, nodes)) or (_adjusts(config) and not adjusted.exists()):
+        return None
+    seeds = config_lib.seeds(config)
+    results = {seed: _of_seed(nodes[-1], seed) for seed in seeds}
+    if _adjusts(config):
+        under_rules = workdir.read_json(adjusted)
+        results = {seed: under_rules[f"seed_{seed}"] for seed in seeds}
+    measured = {}
+    for seed, result in results.items():
+        done = result["stages"][config.stages[-1]]
+        spent = [_of_seed(node, seed)["stages"][node.config.stages[-1]]["seconds"] for node in nodes]
+        measured[seed] = {
+            **{name: done["final"]["test"][name] for name in MEASURED},
+            "best": done["best"].get("on_test", {}).get("test_accuracy"),
+            "seconds": round(sum(spent), 1),
+        }
+    first = results[config.seed]
+    return {
+        "seeds": measured, "folder": nodes[-1].folder.name, "device": first["device"], "versions": first["versions"]
+    }  # fmt: skip
+
+
+def _run_all(nodes: list[Node]) -> dict[int, str]:
+    """Run ``nodes`` in order and return {seed: folder} of the last."""
+    for node in nodes:
+        if not finished(node):
+            logs.say(f"== {node.folder.parent.name}/{node.folder.name}")
+            experiment.run(node.config, str(node.folder), folder_per_seed=True)
+    return {seed: str(nodes[-1].folder / f"seed_{seed}") for seed in config_lib.seeds(nodes[-1].config)}
+
+
+def _of_seed(node: Node, seed: int) -> dict:
+    return workdir.read_json(epath.Path(node.folder / f"seed_{seed}" / "result.json"))
+
+
+def _adjusts(config: ConfigDict) -> bool:
+    return config.posthoc.to_dict() != config_lib.TOP["posthoc"]
+
+
+def _beside(node: Node, block: ConfigDict) -> epath.Path:
+    """A file in the folder of ``node`` for what was made of it under ``block``."""
+    text = json.dumps(block.to_dict(), sort_keys=True, default=list)
+    return epath.Path(node.folder / f"after_{hashlib.sha256(text.encode()).hexdigest()[:10]}.json")
