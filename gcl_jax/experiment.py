@@ -60,7 +60,10 @@ def run(
             found = _train(parts, config, names, folders, overrides)
     if not per_seed:
         return found[config.seed]
+    # Seeds of an earlier run with more of them stay in the result.
+    others = {f.parent.name: f for f in root.glob("seed_*/result.json")} if not eval_only else {}
     each = {f"seed_{s}": result for s, result in found.items()}
+    each |= {name: workdirs.read_json(file) for name, file in sorted(others.items()) if name not in each}
     whole = {"across_seeds": results.across_seeds(each), "seeds": each}
     logs.write_json(root / ("eval.json" if eval_only else "result.json"), whole)
     return whole
@@ -81,6 +84,9 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
             found[seed] = workdirs.read_json(folder / "result.json")
             logs.say(results.format_table(found[seed]))
     pending = [seed for seed in folders if seed not in found]
+    for name in names:  # all of them before the first trains: what does not fit the memory is known at once
+        if config[name].epochs and not all(done_file(folders[seed], name).exists() for seed in pending):
+            parts.stage(name, parts.seeds_at_once if len(pending) >= parts.seeds_at_once else 1).compile()
     for start in range(0, len(pending), parts.seeds_at_once):
         group = {seed: folders[seed] for seed in pending[start : start + parts.seeds_at_once]}
         for name in names:

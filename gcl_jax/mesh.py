@@ -42,6 +42,15 @@ def over_batch(mesh: Mesh, *, leading: int = 0, seeds: bool = False) -> NamedSha
     return NamedSharding(mesh, PartitionSpec(*[None] * leading, ("seed", "data")))
 
 
+def padded_batch(batch_size: int, mesh: Mesh) -> int:
+    """``batch_size``, or the next size that divides over all devices: an evaluation batch is padded anyway.
+
+    >>> padded_batch(255, make_mesh(jax.devices()[:1]))
+    255
+    """
+    return -(-batch_size // mesh.size) * mesh.size
+
+
 def check_batch(batch_size: int, mesh: Mesh, name: str, *, seeds: bool = False) -> None:
     """Raise UserError with the nearest sizes that divide, unless ``batch_size`` divides over its devices."""
     n = mesh.shape["data"] if seeds else mesh.size

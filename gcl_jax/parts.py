@@ -34,6 +34,9 @@ class Parts:
     def build(self, names: Sequence[str]) -> Dataset:
         """Build every stage, so that what is wrong with a later one shows before the first has trained."""
         for name in names:
+            # The second for a seed that is left over, or that a kill left behind: it has all devices to itself.
+            for seeds in {self.seeds_at_once, 1}:
+                self.stage(name, seeds).check_batch()
             stage = self.stage(name, self.seeds_at_once)
             if name == names[0] and stage.freezes and not self._config[name].init_from:
                 raise UserError(

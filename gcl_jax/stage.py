@@ -36,9 +36,7 @@ class Stage:
         sampler = config_lib.build_sampler(block.sampler.to_dict(), f"config.{name}.sampler")
         self.streams = self.method.streams()
         self.samplers = {stream: spec.sampler or sampler for stream, spec in self.streams.items()}
-        mesh_lib.check_batch(block.batch_size, mesh, f"config.{name}.batch_size", seeds=seeds > 1)
-        self.eval_batch_size = backend.eval_batch_size(config.eval.batch_size)
-        mesh_lib.check_batch(self.eval_batch_size, mesh, "config.eval.batch_size")
+        self.eval_batch_size = mesh_lib.padded_batch(backend.eval_batch_size(config.eval.batch_size), mesh)
         self.labels = dataset.splits["train"].labels
         with config_lib.naming(f"config.{name}."):
             steps_per_epoch = sampling.steps_per_epoch(len(self.labels), block.batch_size)
@@ -84,6 +82,12 @@ class Stage:
         )
         self.feature_step = evaluate.make_feature_step(self.apply, augment, loader.fetch)
 
+    def check_batch(self) -> None:
+        """Raise UserError if a train batch does not divide over the devices that share it."""
+        mesh_lib.check_batch(
+            self.block.batch_size, self.mesh, f"config.{self.name}.batch_size", seeds=self.seeds > 1
+        )  # fmt: skip
+
     def group(self, path: tuple[str, ...]) -> str | None:
         """The method's group; ``bn`` = "stats_only" freezes the affine parameters of batch norm on top."""
         fixed = self.block.bn == "stats_only" and path[:-1] in self._norms
@@ -122,13 +126,18 @@ class Stage:
             started_from = handover.digest(variables)
         variables = self._replicate(variables)
         stats = self.stats(variables)
+        state, frozen, stats = self._begin(key, variables, stats)
+        constants = train_step.Constants(key, frozen, stats, self.loader.arrays("train"))
+        # A copy, since the step donates its state and frozen leaves may share buffers with it.
+        return self._replicate(jax.tree.map(jnp.copy, state)), self._replicate(constants), started_from
+
+    def _begin(self, key: jax.Array, variables: dict, stats: ClassStats) -> tuple[TrainState, dict, ClassStats]:
+        """A run's state, frozen parameters and class statistics; pure, so that their shapes can be had without data."""
         params = self.method.init_params(rng.fold(key, "parameters"), variables["params"], stats)
         method_state = self.method.init_state(rng.fold(key, "state"), params, stats)
         trainable, frozen, _ = split(params, self.group)
         if not trainable:
             raise UserError(f"config.{self.name}.method trains no parameter: leave the stage out of config.stages")
-        stats = stats.replace(train_features=None)  # of use to init_params only, and large
-        constants = train_step.Constants(key, frozen, stats, self.loader.arrays("train"))
         state = TrainState(
             step=jnp.int32(0),
             params=trainable,
@@ -137,8 +146,25 @@ class Stage:
             method_state=method_state,
             tally=train_step.empty_tally(self.method),
         )
-        # A copy, since the step donates its state and frozen leaves may share buffers with it.
-        return self._replicate(jax.tree.map(jnp.copy, state)), self._replicate(constants), started_from
+        return state, frozen, stats.replace(train_features=None)  # of use to init_params only, and large
+
+    def shapes(self) -> tuple[TrainState, train_step.Constants]:
+        """What `start` would return for any seed, as shapes; only the data set's arrays are there."""
+        key = jax.random.key(0)
+        variables = jax.eval_shape(self._init_network, key)
+        stats, features = self.stats(), self._features(variables)
+        found = {"class_means": (self.dataset.num_classes, *features.shape[1:]), "train_features": features.shape}
+        given = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in found.items()}
+        given["train_features"] = (given["train_features"], jax.ShapeDtypeStruct(features.shape[:1], np.int32))
+        stats = stats.replace(**{name: given[name] for name in self.method.needs})
+        state, frozen, stats = jax.eval_shape(self._begin, key, variables, stats)
+        key = jax.eval_shape(jax.random.key, 0)
+        return state, train_step.Constants(key, frozen, stats, self.loader.arrays("train"))
+
+    def _features(self, variables: dict) -> jax.ShapeDtypeStruct:
+        images = jax.ShapeDtypeStruct((len(self.labels), *self.image_shape), np.float32)
+        out = jax.eval_shape(lambda v, x: self.apply(v["params"], v["batch_stats"], x, False)[0], variables, images)
+        return out["features"]
 
     def stack(self, several: Sequence[Any]) -> Any:
         """States or constants of `seeds` runs as one, with a leading seed axis on all but the data set's arrays."""
@@ -152,8 +178,8 @@ class Stage:
         """The inverse of `stack` for states, each on all devices; whether or not there is a seed axis."""
         return [stacked] if self.seeds == 1 else self._unstack(stacked)
 
-    def compile(self, state: TrainState, constants: train_step.Constants) -> Callable:
-        """The train step compiled ahead of time, once, for ``state`` of *one* seed; says time and memory.
+    def compile(self) -> Callable:
+        """The train step compiled ahead of time, once; says time and memory.
 
         With ``debug_nans`` it is the jitted step, which JAX can run again operation by operation.
         Raises UserError when it needs more memory than there is.
@@ -163,8 +189,9 @@ class Stage:
         if self._compiled is None:
             began = time.monotonic()
             first = next(self.blocks([0] * self.seeds, 0, 0, [1]))
+            state, constants = self.shapes()
             if self.seeds > 1:
-                state, constants = self._shapes(state), self._shapes(constants).replace(arrays=constants.arrays)
+                state, constants = self._stacked(state), self._stacked(constants).replace(arrays=constants.arrays)
             self._compiled = self.step.lower(state, constants, first, np.int32(1)).compile()
             self.bytes_needed = memory.needed(self._compiled)
             logs.say(
@@ -175,7 +202,7 @@ class Stage:
             memory.require(self.bytes_needed, f"config.{self.name}", cure, memory.available())
         return self._compiled
 
-    def _shapes(self, tree: Any) -> Any:
+    def _stacked(self, tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.seeds, *leaf.shape), leaf.dtype), tree)
 
     def plan(self, seed: int, epoch: int) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from etils import epath
 
+from gcl_jax import logs
 from gcl_jax.loop import train
 from gcl_jax.seed_run import SeedRun
 from gcl_jax.stage import Stage
@@ -13,19 +14,20 @@ from gcl_jax.stage import Stage
 def run_stage(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before: str | None) -> bool:
     """Train ``stage`` to its end, or on from the newest checkpoints, for each seed in ``workdirs`` {seed: folder}.
 
-    There are as many seeds as ``stage.seeds``. False, with nothing changed, if their checkpoints
-    have no step in common: they then have to go on one by one.
+    There are as many seeds as ``stage.seeds``. False, with nothing changed and a line that says so, if their
+    checkpoints have no step in common: they then have to go on one by one.
     """
     with contextlib.ExitStack() as stack:
         runs = []
         for seed, folder in workdirs.items():
             runs.append(stack.enter_context(SeedRun(stage, seed, folder, stage_before)))
-            # Once, after the first seed: too much for the memory is refused before the others take any.
-            compiled = stage.compile(runs[0].state, runs[0].constants) if stage.settings.epochs else None
         saved = [set(run.saved_steps()) for run in runs]
         common = set.intersection(*saved)
-        if any(saved) and not common:
-            return False
+        if max(map(max, filter(None, saved)), default=0) > stage.config.checkpoint.every_steps and not common:
+            logs.say(
+                f"{stage.name}: the seeds' checkpoints share no step; they go on one by one, equal but for rounding"
+            )
+            return False  # a kill between their first saves only costs the steps up to there, and they start anew
         first = max(common, default=None)
         for run in runs:
             run.resume(first)
@@ -55,7 +57,7 @@ def run_stage(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before: st
             state,
             stage=stage.name,
             first=first or 0,
-            step=compiled,
+            step=stage.compile() if stage.settings.epochs else None,
             constants=constants,
             blocks=lambda epoch, row, lengths: stage.blocks(list(workdirs), epoch, row, lengths),
             settings=stage.settings,

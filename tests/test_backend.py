@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from tiny import digits, override, override_flags
 
-from gcl_jax import backend, compilation_cache, experiment, memory
+from gcl_jax import backend, compilation_cache, experiment, memory, models
 from gcl_jax.errors import UserError
 
 
@@ -116,3 +116,23 @@ def test_too_little_memory_is_refused_before_anything_is_trained(monkeypatch, tm
         experiment.run(config, tmp_path)
     assert not list(tmp_path.rglob("metrics.jsonl"))
     assert not list(tmp_path.rglob("DONE.json"))
+
+
+def test_a_later_stage_that_does_not_fit_is_refused_before_the_first_has_trained(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "available", lambda: 3 * 2**19)
+    config = override(digits(), {"representation.batch_size": 8, "classifier.batch_size": 256})
+    with pytest.raises(UserError, match=r"^config\.classifier needs \d\.\d MiB a device, which has 1\.5 MiB: "):
+        experiment.run(config, tmp_path)
+    assert not list(tmp_path.rglob("metrics.jsonl"))
+
+
+@pytest.mark.parametrize("head", ["linear", "cosine", "linear_disalign", "half_cosine", "nearest_mean_l2n"])
+def test_heads_multiply_in_float32_whatever_the_precision(head):
+    network = models.build("resnet8", head, 10, jnp.bfloat16)
+    images = jnp.zeros((2, 8, 8, 1))
+    variables = jax.eval_shape(lambda key: network.init(key, images, train=False), jax.random.key(0))
+    with jax.default_matmul_precision("default"):
+        lowered = jax.jit(lambda v, x: network.apply(v, x, train=False)).lower(variables, images).as_text()
+    dots = [line for line in lowered.splitlines() if "stablehlo.dot_general" in line]
+    assert dots
+    assert all("HIGHEST" in line and "bf16" not in line for line in dots)

@@ -194,6 +194,7 @@ def check(*arguments):
         (["step", "--against=troch"], r"^--against is 'troch' \(did you mean 'torch'\?\)"),
         (["step", "--precision=fp16"], r"^--precision is 'fp16'"),
         (["epoch", "--steps=-1"], "^--steps is -1"),
+        (["step", "--json=tests"], "--json=tests is a folder; name a file$"),
         (["step", "--json=no/such/folder/x.json"], "there is no folder no/such/folder$"),
     ],
 )

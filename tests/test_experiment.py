@@ -199,6 +199,30 @@ def test_seeds_can_be_added(tmp_path):
         run(tmp_path, override(digits(), short))
 
 
+def test_fewer_seeds_keep_the_result_of_all(tmp_path):
+    short = {"representation.epochs": 1, "stages": ("representation",)}
+    three = run(tmp_path, override(digits(), short | {"num_seeds": 3}))
+    two = run(tmp_path, override(digits(), short | {"num_seeds": 2}))
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == json.loads(json.dumps(three, default=list))
+    assert two["across_seeds"] == three["across_seeds"]
+
+
+def test_seeds_start_from_the_same_seed_of_another_run(tmp_path):
+    """A stage 2 over a folder of several seeds equals the whole runs; a seed that is not there is named."""
+    short = {"representation.epochs": 1, "classifier.epochs": 1, "num_seeds": 2}
+    whole = run(tmp_path, override(digits(), short), "whole")
+    first = run(tmp_path, override(digits(), short | {"stages": ("representation",)}), "first")
+    start = {"classifier.init_from": str(tmp_path / "first")}
+    second = run(tmp_path, override(digits(), short | start), "second")
+    for seed in ("seed_0", "seed_1"):
+        assert first["seeds"][seed]["final"] == whole["seeds"][seed]["stages"]["representation"]["final"]
+        assert second["seeds"][seed]["final"] == whole["seeds"][seed]["final"]
+    evaluated = run(tmp_path, override(digits(), short | start), "third", eval_only=True)
+    assert evaluated["seeds"]["seed_1"]["final"] == first["seeds"]["seed_1"]["final"]
+    with pytest.raises(UserError, match=r"is a run of several seeds, but not of seed 2"):
+        run(tmp_path, override(digits(), short | start | {"seed": 2}), "fourth")
+
+
 def test_stage_two_alone_from_another_run(finished, tmp_path):
     """From a workdir and from a stage's folder: the same classifier as in the whole run, and no first stage."""
     workdir, result = finished
@@ -316,6 +340,21 @@ def test_every_error_of_a_later_stage_shows_before_the_first_trains(tmp_path):
 def test_a_batch_that_does_not_divide_over_the_devices_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"config\.representation\.batch_size is 33, .* choose 32 or 34"):
         run(tmp_path, override(digits(), {"representation.batch_size": 33}))
+
+
+def test_a_batch_for_seeds_side_by_side_has_to_suit_a_seed_that_is_left_behind(tmp_path):
+    """33 images on one device each would train, but a kill can leave one seed for both devices."""
+    config = override(digits(), {"representation.batch_size": 33, "num_seeds": 2, "seeds_at_once": 2})
+    with pytest.raises(UserError, match=r"config\.representation\.batch_size is 33, .* choose 32 or 34"):
+        run(tmp_path, config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_evaluation_batch_need_not_divide(finished, tmp_path):
+    """It is padded to the devices, and looks at the train batch of no stage."""
+    workdir, result = finished
+    found = experiment.run(override(digits(), {"eval.batch_size": 77}), workdir, eval_only=True)
+    assert found["final"]["test"]["correct"] == result["final"]["test"]["correct"]
 
 
 def test_bf16_keeps_parameters_and_statistics_in_float32(tmp_path):

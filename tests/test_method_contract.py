@@ -145,7 +145,7 @@ def test_stage_two_computes_no_backbone_gradient(dataset):
     def flops(trains, bn):
         stage = make_stage(dataset, config_lib.method("gcl", trains=trains, mixup_alpha=1.0), bn=bn, devices=1)
         state, constants, _ = stage.start(0, None, "")
-        step = stage.compile(state, constants).cost_analysis()["flops"]
+        step = stage.compile().cost_analysis()["flops"]
         images = np.zeros((32, 8, 8, 1), np.float32)
         variables = stage.variables(state, constants)
         forward = jax.jit(lambda p, b, x: stage.apply(p, b, x, False)[0]["scores"])

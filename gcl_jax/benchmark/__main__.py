@@ -67,6 +67,8 @@ def check(arguments: list[str], values: flags.FlagValues) -> None:
     if values["steps"].value < 0:
         raise UserError(f"--steps is {values['steps'].value}; it must be 0 (what suits the machine) or positive")
     file = values["json"].value
+    if file and Path(file).is_dir():
+        raise UserError(f"--json={file} is a folder; name a file")
     if file and not Path(file).absolute().parent.is_dir():
         raise UserError(f"--json={file}: there is no folder {Path(file).parent}")
 

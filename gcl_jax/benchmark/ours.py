@@ -90,7 +90,7 @@ class Step(_Ours):
     def __init__(self, precision: str):
         super().__init__(precision)
         self.state, self.constants, _ = self.stage.start(SEED, None, "")
-        self.program = self.stage.compile(self.state, self.constants)
+        self.program = self.stage.compile()
         self.blocks = [block for block, length in self.epoch_blocks(0) if length == self.stage.steps_per_call]
         self.dispatched = 0
         self.run(2 * self.stage.steps_per_call)
@@ -127,7 +127,7 @@ class Epoch(_Ours):
         self.folder = tempfile.TemporaryDirectory()
         self.seed_run = SeedRun(self.stage, SEED, epath.Path(self.folder.name), None)
         self.state, self.constants = self.seed_run.state, self.seed_run.constants
-        self.program = self.stage.compile(self.state, self.constants)
+        self.program = self.stage.compile()
         self.epochs = 0
         self._train(min(self.steps, 2 * self.stage.steps_per_call))
 

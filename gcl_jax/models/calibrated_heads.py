@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax import posthoc
-from gcl_jax.models.heads import cosine_scores, linear_scores, normalize
+from gcl_jax.models.heads import cosine_scores, dot, linear_scores, normalize
 
 
 def _scaled(module, scores):
@@ -39,7 +39,7 @@ def _uniform(bound):
 def _aligned(module, scores, seen):
     dim, classes = seen.shape[-1], module.num_classes
     kernel = module.param("confidence_kernel", nn.initializers.constant(0.1), (dim,), jnp.float32)
-    confidence = seen @ kernel + module.param("confidence_bias", _uniform(dim**-0.5), (), jnp.float32)
+    confidence = dot(seen, kernel) + module.param("confidence_bias", _uniform(dim**-0.5), (), jnp.float32)
     return {
         "scores": scores,
         "confidence": jax.nn.sigmoid(confidence),  # [B]
@@ -79,7 +79,8 @@ class HalfCosine(nn.Module):
     def __call__(self, features: jax.Array) -> jax.Array:
         features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
         shape = (features.shape[-1], self.num_classes)
-        return normalize(features, axis=1) @ self.param("kernel", nn.initializers.kaiming_normal(), shape, jnp.float32)
+        kernel = self.param("kernel", nn.initializers.kaiming_normal(), shape, jnp.float32)
+        return dot(normalize(features, axis=1), kernel)
 
 
 class NearestMean(nn.Module):

@@ -15,6 +15,15 @@ def normalize(x: jax.Array, axis: int) -> jax.Array:
     return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis, keepdims=True), 1e-24))
 
 
+def dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    """a b in float32, whatever ``config.precision`` lets convolutions do.
+
+    >>> dot(jnp.ones((1, 2)), jnp.ones((2, 1))).tolist()
+    [[2.0]]
+    """
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
 def _torch_bias(fan_in: int):
     bound = fan_in**-0.5
     return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
@@ -29,14 +38,14 @@ def linear_scores(module: nn.Module, features: jax.Array) -> jax.Array:
     features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
     dim = features.shape[-1]
     kernel = module.param("kernel", nn.initializers.kaiming_normal(), (dim, module.num_classes), jnp.float32)
-    return features @ kernel + module.param("bias", _torch_bias(dim), (module.num_classes,), jnp.float32)
+    return dot(features, kernel) + module.param("bias", _torch_bias(dim), (module.num_classes,), jnp.float32)
 
 
 def cosine_scores(module: nn.Module, features: jax.Array) -> jax.Array:
     """cos(f, w_j) with the parameters of ``module``; W ~ U(-1, 1) with columns of unit length."""
     features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
     kernel = module.param("kernel", _unit_columns, (features.shape[-1], module.num_classes), jnp.float32)
-    return normalize(features, axis=1) @ normalize(kernel, axis=0)
+    return dot(normalize(features, axis=1), normalize(kernel, axis=0))
 
 
 class LinearHead(nn.Module):
