@@ -6,16 +6,13 @@ import subprocess
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny import digits, load_config, override
 
-from gcl_jax import checkpoint, config_validation, data, experiment, mesh, train_step
+from gcl_jax import checkpoint, data, experiment
 from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError
-from gcl_jax.stage import Stage
-from gcl_jax.train_state import TrainState, split
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +259,7 @@ def test_seeds_are_their_own_single_runs(tmp_path):
     assert not np.array_equal(first["params/head/kernel"], second["params/head/kernel"])
 
 
-def test_seeds_whose_checkpoints_share_no_step_go_on_one_by_one(tmp_path):
+def test_seeds_whose_checkpoints_share_no_step_go_on_one_by_one(tmp_path, capsys):
     short = {"stages": ("representation",), "num_seeds": 2, "seeds_at_once": 2}
     whole = run(tmp_path, override(digits(), short), "both")
     for name in ("result.json", "seed_0/result.json", "seed_1/result.json", "seed_0/representation/DONE.json",
@@ -275,6 +272,28 @@ def test_seeds_whose_checkpoints_share_no_step_go_on_one_by_one(tmp_path):
     assert ours["accuracy"] == pytest.approx(theirs["accuracy"], abs=5)  # the same but for rounding
     steps = [json.loads(x)["step"] for x in (tmp_path / "both/seed_1/metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
+    assert "share no step" in capsys.readouterr().out
+
+
+def test_a_kill_between_the_first_saves_of_two_seeds_changes_no_bit(tmp_path):
+    """One seed has its first checkpoint, the other none: both start anew."""
+    short = {"stages": ("representation",), "num_seeds": 2, "seeds_at_once": 2}
+    whole = run(tmp_path, override(digits(), short | {"checkpoint.keep": 10}), "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    for path in [*(tmp_path / "killed").rglob("result.json"), *(tmp_path / "killed").rglob("DONE.json")]:
+        path.unlink()
+    shutil.rmtree(tmp_path / "killed" / "seed_1" / "representation")
+    for saved in (tmp_path / "killed" / "seed_0" / "representation" / "checkpoints").glob("[0-9]*"):
+        if saved.name != "5":
+            shutil.rmtree(saved)
+    again = run(tmp_path, override(digits(), short | {"checkpoint.keep": 10}), "killed")
+    for seed in ("seed_0", "seed_1"):
+        assert again["seeds"][seed]["final"] == whole["seeds"][seed]["final"]
+        ours, theirs = (params(tmp_path / name / seed, "representation") for name in ("killed", "whole"))
+        for key in theirs:
+            np.testing.assert_array_equal(ours[key], theirs[key], err_msg=key)
+        lines = [(tmp_path / name / seed / "metrics.jsonl").read_text() for name in ("killed", "whole")]
+        assert lines[0] == lines[1]
 
 
 @pytest.mark.parametrize(
@@ -378,35 +397,3 @@ def test_published_weights_give_their_accuracy(stage1_weights, cifar_tool, tmp_p
     assert abs(found["correct"] - 8002) <= 2
     per_class = [94, 99, 86, 78, 79, 74, 83, 79, 67, 61]  # as published beside them, in whole percents
     np.testing.assert_allclose(found["per_class"], per_class, atol=0.5 + 1e-9)
-
-
-@pytest.mark.parametrize("dataset", ["cifar10_lt", "cifar100_lt"])
-@pytest.mark.parametrize("method", ["ce", "ce_mixup", "gcl", "gcl_published"])
-def test_every_config_builds_and_shapes_its_step(dataset, method):
-    """All but training: stages, states and the step's output shapes, on a blank data set of the right form."""
-    config = load_config(f"{dataset}/{method}.py")
-    config_validation.validate(config)
-    classes = 100 if "100" in dataset else 10
-    labels = np.repeat(np.arange(classes, dtype=np.int32), 2)
-    blank_split = data.Split(np.zeros((len(labels), 32, 32, 3), np.uint8), labels)
-    blank = data.Dataset(
-        "blank", {"train": blank_split, "test": blank_split}, tuple(map(str, range(classes))), np.arange(len(labels))
-    )
-    grid = mesh.make_mesh(jax.devices()[:1])
-    for name in config.stages:
-        config[name].batch_size = 10
-        stage = Stage(config, name, blank, data.make_loader("device", blank, grid), grid)
-        variables = jax.eval_shape(stage._init_network, jax.random.key(0))
-        trainable, frozen, _ = split(variables["params"], stage.group)
-        state = TrainState(
-            step=jnp.int32(0),
-            params=trainable,
-            batch_stats=variables["batch_stats"],
-            opt_state=jax.eval_shape(stage.optimizer.init, trainable),
-            method_state={},
-            tally=train_step.empty_tally(stage.method),
-        )
-        constants = train_step.Constants(jax.random.key(0), frozen, stage.stats(), stage.loader.arrays("train"))
-        block = next(stage.blocks([0], 0, 0, [1]))
-        after, _ = jax.eval_shape(stage.step, state, constants, block, np.int32(1))
-        assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)

@@ -1,0 +1,158 @@
+"""Every config file: it validates, says what was published, and each of its stages takes a step."""
+
+import inspect
+import json
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import ROOT
+from tiny import load_config, override
+
+from gcl_jax import backend, config_validation, data, mesh, recipes
+from gcl_jax.models import BACKBONES
+from gcl_jax.models.norm import BatchNorm
+from gcl_jax.stage import Stage
+from gcl_jax.table.declared import RATIOS, TABLES
+
+FILES = sorted(str(path.relative_to(ROOT / "configs")) for path in (ROOT / "configs").glob("*/*.py"))
+ROWS = {}  # {(data set, config, overrides): what each table quotes for it}
+for table in TABLES.values():
+    for row in table.rows:
+        for dataset in (*table.columns, "digits_lt"):
+            ROWS.setdefault((dataset, row.config, row.overrides), []).append(row.published.get(dataset, {}))
+
+
+def test_every_row_of_every_table_has_a_config_file_and_every_file_a_row():
+    assert {f"{dataset}/{config}.py" for dataset, config, _ in ROWS} == set(FILES)
+
+
+def test_every_recipe_has_a_file_for_each_data_set_that_needs_it():
+    made = {n for n, f in vars(recipes).items() if inspect.isfunction(f)} - {"cifar_lt", "digits_lt"}
+    for dataset in ("cifar10_lt", "digits_lt"):
+        assert {file.split("/")[1] for file in FILES if file.startswith(dataset)} == {f"{name}.py" for name in made}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_docstring_says_how_to_run_it_and_what_was_published(file):
+    text = (ROOT / "configs" / file).read_text()
+    assert f"--config=configs/{file}:100 " in text
+    dataset, name = file.removesuffix(".py").split("/")
+    quoted = [published for published in ROWS.get((dataset, name, ()), []) if published]
+    for published in quoted:
+        if set(published) == set(RATIOS):
+            assert "ratio 200 / 100 / 50: " + " / ".join(f"{published[r]:g}" for r in RATIOS) in text
+        else:
+            assert f"atio 100: {published[100]:g}" in text or f" / {published[100]:g} / " in text
+    assert quoted or "Nothing is published for these data" in text
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_ratio_is_a_valid_config_that_differs_in_its_data(file):
+    found = [load_config(file, ratio) for ratio in ("200", "100", "50", "10")]
+    for config, ratio in zip(found, (200.0, 100.0, 50.0, 10.0), strict=True):
+        config_validation.validate(config)
+        assert config.data.imbalance_ratio == ratio
+
+
+def test_mislas_takes_its_settings_by_data_set_and_ratio():
+    """Published: C10 (.3, 0, no shift, .5), (.2, 0, no, .2), (.1, 0, no, .2); C100 (.4, .1, shift, .2), ..."""
+
+    def settings(file, ratio):
+        stage = load_config(file, ratio).classifier
+        method = stage.method
+        return method.smoothing_head, method.smoothing_tail, stage.bn, method.classifier_lr_factor
+
+    assert settings("cifar10_lt/mislas.py", "100") == (0.3, 0.0, "frozen", 0.5)
+    assert settings("cifar10_lt/mislas.py", "50") == (0.2, 0.0, "frozen", 0.2)
+    assert settings("cifar10_lt/mislas.py", "10") == (0.1, 0.0, "frozen", 0.2)
+    assert settings("cifar100_lt/mislas.py", "200") == settings("cifar100_lt/mislas.py", "100")
+    assert settings("cifar100_lt/mislas.py", "100") == (0.4, 0.1, "stats_only", 0.2)
+    assert settings("cifar100_lt/mislas.py", "50") == (0.3, 0.0, "stats_only", 0.1)
+    assert settings("cifar100_lt/mislas.py", "10") == (0.2, 0.0, "stats_only", 0.1)
+
+
+class Tiny(nn.Module):
+    """A backbone that compiles at once: what a config's method does to it is the same."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = nn.Dense(8, name="dense")(images.mean(axis=(1, 2)))
+        return nn.relu(BatchNorm(name="bn")(x, train=train))
+
+
+def noise(dataset):
+    """A small long-tailed data set of the right form."""
+    classes, shape = (100 if dataset == "cifar100_lt" else 10), ((8, 8, 1) if dataset == "digits_lt" else (32, 32, 3))
+    labels = np.concatenate([np.full(3 if j < 5 else 1, j, np.int32) for j in range(classes)])
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), *shape), np.uint8)
+    split = data.Split(images, labels)
+    names = tuple(map(str, range(classes)))
+    return data.Dataset("noise", {"train": split, "test": split}, names, np.arange(len(labels)))
+
+
+def stages(dataset, config):
+    grid = mesh.make_mesh(jax.devices()[:1])
+    images = noise(dataset)
+    loader = data.make_loader("device", images, grid)
+    for name in config.stages:
+        config[name].batch_size = 10
+        yield Stage(config, name, images, loader, grid)
+
+
+def configs(dataset, name, overrides):
+    config = load_config(f"{dataset}/{name}.py")
+    values = dict(text.removeprefix("--config.").split("=") for text in overrides)
+    # As the command line does: numbers and tuples are Python, the rest is text.
+    return override(config, {k: v if v.isalpha() else eval(v) for k, v in values.items()})
+
+
+@pytest.mark.parametrize(("dataset", "name", "overrides"), ROWS, ids=lambda value: str(value)[:60])
+def test_every_listed_config_builds_and_shapes_its_steps(dataset, name, overrides):
+    for stage in stages(dataset, configs(dataset, name, overrides)):
+        if stage.settings.epochs:
+            state, constants = stage.shapes()
+            block = next(stage.blocks([0], 0, 0, [1]))
+            after, _ = jax.eval_shape(stage.step, state, constants, block, np.int32(1))
+            assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+
+
+def distinct_stages():
+    """Every listed config's stages, once for each program: {(data set, head before, stage): (row, stage's name)}."""
+    found = {}
+    for dataset, name, overrides in ROWS:
+        config, head = configs(dataset, name, overrides), ""
+        for stage in config.stages:
+            block = config[stage].to_dict()
+            program = (
+                dataset,
+                head,
+                json.dumps([block["method"], block["bn"], block["epochs"] > 0, block["optimizer"]]),
+            )
+            found.setdefault(program, (dataset, name, overrides, stage))
+            head = block["method"]["head"]
+    return list(found.values())
+
+
+@pytest.mark.parametrize(("dataset", "name", "overrides", "last"), distinct_stages())
+def test_every_stage_of_every_listed_config_takes_a_step(monkeypatch, dataset, name, overrides, last):
+    """A real one, of a tiny network, from what the network of the stage before could have been."""
+    monkeypatch.setitem(BACKBONES, "tiny", Tiny)
+    monkeypatch.setattr(backend, "compiler_options", lambda: {"xla_backend_optimization_level": 0})  # twice as soon
+    config, found = configs(dataset, name, overrides), None
+    config.model.name = "tiny"
+    for stage in stages(dataset, config):
+        if stage.name == last:
+            break
+        found = jax.device_get(stage._init_network(jax.random.key(1)))
+    state, constants, _ = stage.start(0, found, "the stage before")
+    for leaf in jax.tree.leaves((state.params, constants.frozen)):
+        assert np.isfinite(leaf).all()
+    if stage.settings.epochs:
+        state, tally = stage.step(state, constants, next(stage.blocks([0], 0, 0, [1])), np.int32(1))
+        assert np.isfinite(tally["loss"])
+        assert state.step == 1
