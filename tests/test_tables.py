@@ -1,0 +1,275 @@
+"""Tables as commands: what they list, share, skip, train, compare and print."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+from scipy import stats
+from tiny import digits, override
+
+from gcl_jax import checkpoint, experiment, tuning
+from gcl_jax.errors import UserError
+from gcl_jax.table import __main__ as command
+from gcl_jax.table import dry_run, plan, render, runs, significance
+from gcl_jax.table.declared import RATIOS, TABLES
+
+SHORT = [
+    "--config.representation.epochs=2",
+    "--config.classifier.epochs=1",
+    "--config.eval.every_epochs=1",
+    "--config.seeds_at_once=1",  # so that each seed has all devices, as it has alone
+    "--config.tuning.grid=(0.0, 0.5, 2.0)",
+]
+
+
+def cells(name, datasets=(), overrides=(), seeds=1, ratios=()):
+    table = TABLES[name]
+    return plan.cells(table, plan.columns_of(table, datasets, ratios), overrides, seeds)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_dry_run_lists_every_row_in_every_column(name, tmp_path):
+    found = cells(name, seeds=3)
+    text = dry_run.describe(TABLES[name], found, tmp_path, [])
+    columns = {(d, r) for d, ratios in TABLES[name].columns.items() for r in ratios}
+    assert {(c.row.name, c.dataset, c.ratio) for c in found} == {
+        (row.name, *column) for row in TABLES[name].rows for column in columns
+    }
+    for dataset, ratio in columns:
+        part = text.split(f"\n{dataset}_{ratio}\n")[1].split("\n\n")[0]
+        for row in TABLES[name].rows:
+            line = next(line for line in part.splitlines() if line.startswith(f"  {row.name}: "))
+            assert f"configs/{dataset}/{row.config}.py:{ratio}" in line
+            published = row.published.get(dataset, {}).get(ratio)
+            assert (f"published {published:.2f}" in line) if published else ("published" not in line)
+    assert not list(tmp_path.iterdir())
+
+
+def test_table_1_is_the_papers():
+    rows = {row.label: row.published for row in TABLES["table1"].rows}
+    assert TABLES["table1"].columns == {"cifar10_lt": RATIOS, "cifar100_lt": RATIOS}
+    assert list(rows["GCL"]["cifar10_lt"].values()) == [79.03, 82.68, 85.46]
+    assert list(rows["MiSLAS"]["cifar100_lt"].values()) == [42.33, 47.50, 52.62]
+    for name, label, accuracy in (
+        ("table3", "n_max^(1/4) - n_j^(1/4)", 82.31),
+        ("table4", "effective number", 82.47),
+        ("table5", "CBEN + LWS", 82.25),
+    ):
+        row = next(row for row in TABLES[name].rows if row.label == label)
+        assert row.published == {"cifar10_lt": {100: accuracy}}
+
+
+def folders(found, root):
+    return {c.row.name: [n.folder.name for n in plan.chain(c.config, root, "x")] for c in found}
+
+
+def test_rows_share_the_stages_that_have_one_key(tmp_path):
+    """Across tables too; another override, ratio or start is another folder, another seed count is not."""
+    one = folders(cells("table1", ["cifar10_lt"], ratios=[100]), tmp_path)
+    assert one["ce_mixup"][0] == one["ce_mixup_crt"][0] != one["mislas"][0]  # MiSLAS has batches of 128
+    assert one["gcl"][0] == one["gcl_published"][0]
+    assert one["gcl"][1] != one["gcl_published"][1]
+    four, five = (folders(cells(name), tmp_path) for name in ("table4", "table5"))
+    assert four["class_balanced"] == one["gcl_published"]
+    assert five["none"] == one["gcl"][:1]
+    assert five["tau_norm"][:2] == five["gcl"] == one["gcl"]
+    assert folders(cells("table4", seeds=3), tmp_path) == four
+    assert (
+        folders(cells("table4", overrides=["--config.representation.epochs=0"]), tmp_path)["gcl"][0] != four["gcl"][0]
+    )
+    started = folders(cells("table4", overrides=["--config.representation.init_from=a.npz"]), tmp_path)
+    assert started["gcl"][0] != four["gcl"][0]
+    assert folders(cells("table1", ["cifar10_lt"], ratios=[50]), tmp_path)["gcl"][0] != one["gcl"][0]
+
+
+def test_overrides_go_to_every_row_that_has_the_key():
+    found = {c.row.name: c.config for c in cells("table1", ["digits_lt"], SHORT[:2])}
+    assert {config.representation.epochs for config in found.values()} == {2}
+    assert {name for name, config in found.items() if "classifier" in config} == {
+        "ce_mixup_crt", "mislas", "gcl", "gcl_published"
+    }  # fmt: skip
+    assert found["gcl"].classifier.epochs == 1
+    with pytest.raises(UserError, match=r"no row has the key of --config\.clasifier\.epochs=1; .* nearest is"):
+        cells("table1", ["digits_lt"], ["--config.clasifier.epochs=1"])
+    with pytest.raises(UserError, match=r"config\.representation\.epochs is 'x'; it must be of type int"):
+        cells("table1", ["digits_lt"], ["--config.representation.epochs=x"])
+
+
+def test_what_is_not_there_is_named():
+    with pytest.raises(UserError, match=r"--dataset is 'digit_lt' \(did you mean 'digits_lt'\?\)"):
+        plan.columns_of(TABLES["table1"], ["digit_lt"], [])
+    with pytest.raises(UserError, match=r"row 'instance' has no config for cifar100_lt: write .*leave it out"):
+        cells("table4", ["cifar100_lt"])
+    with pytest.raises(UserError, match=r"--only is 'glc' \(did you mean 'gcl'\?\)"):
+        plan.chosen(cells("table4", ["digits_lt"]), ["glc"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name one table: table1, "),
+        (["table2x", "--workdir=x"], r"the table is 'table2x' \(did you mean"),
+        (["table1"], "--workdir is missing"),
+        (["table1", "--workdir=x", "--seeds=0"], "--seeds is 0; it must be at least 1"),
+        (["table1", "--workdir=x", "--ratio=a"], "--ratio is 'a'; it must be a whole number"),
+        (["table1", "--workdir=x", "--config.num_seeds=2"], "given as --seeds"),
+        (["table1", "--workdir=x", "--config.seed"], r"it must be --config\.KEY=VALUE"),
+        (["table1", "--workdr=x"], "Unknown command line flag 'workdr'"),
+    ],
+)
+def test_a_wrong_command_ends_in_one_line(arguments, message):
+    with flagsaver.flagsaver(), pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        command._parse(["table", *arguments])
+
+
+def test_a_difference_is_students_paired_t():
+    a, b = np.array([80.1, 81.0, 79.5, 80.7]), np.array([79.0, 80.2, 79.6, 79.9])
+    found, theirs = significance.paired(a, b), stats.ttest_rel(a, b)
+    interval = theirs.confidence_interval(0.95)
+    assert found.mean == pytest.approx((a - b).mean())
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert significance.paired([1.0], [2.0]) == significance.Difference(-1.0)
+    assert significance.paired([1.0, 2.0], [1.0, 2.0]).p == 1.0
+    assert significance.paired([2.0, 3.0], [1.0, 2.0]).p == 0.0
+    pairs = significance.all_pairs({"x": {0: 1.0, 1: 2.0}, "y": {1: 1.0, 2: 5.0}, "z": {7: 0.0}})
+    assert pairs == {("x", "y"): significance.Difference(1.0)}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Table 5 on digits, two seeds, a short schedule: three kinds of second stage, one of them tuned."""
+    root = tmp_path_factory.mktemp("tables")
+    found = cells("table5", ["digits_lt"], SHORT, seeds=2)
+    command.run("table5", TABLES["table5"], found, found, root, ["header", f"overridden: {' '.join(SHORT)}"])
+    return root, {c.row.name: c for c in found}
+
+
+def test_a_table_equals_its_rows_run_alone(made, tmp_path):
+    """Sharing a first stage and starting the second from its folder changes no bit."""
+    root, found = made
+    own = digits(representation__epochs=2, classifier__epochs=1, seed=1)
+    alone = experiment.run(own, tmp_path / "alone")
+    measured = runs.found(found["gcl"], root)["seeds"][1]
+    assert measured["accuracy"] == alone["final"]["test"]["accuracy"]
+    assert measured["nll"] == alone["final"]["test"]["nll"]
+    assert measured["best"] == alone["stages"]["classifier"]["best"]["on_test"]["test_accuracy"]
+    stage_1 = runs.found(found["none"], root)["seeds"][1]
+    assert stage_1["nll"] == alone["stages"]["representation"]["final"]["test"]["nll"]
+
+
+def test_the_table_holds_what_was_measured_and_under_what(made):
+    root, found = made
+    text = (root / "table5.md").read_text()
+    assert all(override in text for override in SHORT)
+    lines = list(csv.DictReader(io.StringIO((root / "table5.csv").read_text())))
+    assert [(x["row"], x["seed"]) for x in lines] == [(r, s) for r in found for s in ("0", "1")]
+    for name, cell in found.items():
+        values = [float(x["accuracy"]) for x in lines if x["row"] == name]
+        mean = f"{np.mean(values):.2f} +- {np.std(values, ddof=1):.2f}"
+        best = np.mean([float(x["best_on_test"]) for x in lines if x["row"] == name])
+        assert f"| {cell.row.label} | {mean} ({best:.2f}) | - |" in text
+    pairs = list(csv.DictReader(io.StringIO((root / "table5_differences.csv").read_text())))
+    assert {(x["row"], x["minus"]) for x in pairs} >= {("none", "gcl"), ("lws", "gcl"), ("tau_norm", "gcl")}
+    assert len(pairs) == 6
+
+
+def test_what_is_finished_is_not_trained_again(made, monkeypatch):
+    root, found = made
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("DONE.json")}
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(experiment, "run", refuse)
+    for cell in found.values():
+        assert len(runs.measure(cell, root)["seeds"]) == 2
+    assert before == {path: path.stat().st_mtime_ns for path in root.rglob("DONE.json")}
+    text = dry_run.describe(TABLES["table5"], list(found.values()), root, SHORT)
+    assert "2 of 2 seeds finished" in text
+    assert " 0 of 2" not in text
+
+
+def test_seeds_can_be_added_to_a_table(made):
+    root, _ = made
+    more = next(c for c in cells("table5", ["digits_lt"], SHORT, seeds=3) if c.row.name == "none")
+    assert runs.found(more, root) is None
+    text = dry_run.describe(TABLES["table5"], [more], root, SHORT)
+    assert "2 of 3 seeds finished" in text
+
+
+def test_rows_not_measured_say_so(made, tmp_path):
+    _, found = made
+    text = render.markdown(TABLES["table5"], list(found.values()), {}, [])
+    assert text.count("not measured") == 4
+
+
+def test_tau_is_chosen_on_images_held_out(made):
+    """Its scores are the macro recall of an independent tau-normalisation on the held-out run's own checkpoint."""
+    root, found = made
+    cell = found["tau_norm"]
+    held = plan.chain(tuning.held_out(cell.config), root, "digits_lt_100")
+    (file,) = held[-1].folder.glob("after_*.json")
+    choice = json.loads(file.read_text())
+    assert choice["chosen"] == choice["grid"][int(np.argmax(choice["scores"]))]
+    assert runs.found(cell, root)["folder"].startswith("tau_norm_")
+    trained = json.loads((held[0].folder / "seed_0" / "result.json").read_text())["data"]
+    assert (trained["num_train"], trained["num_validation"]) == (275, 29)
+    expected = np.zeros(3)
+    for seed in (0, 1):
+        folder = held[-1].folder / f"seed_{seed}" / "classifier"
+        expected += np.array(list(macro_recalls(cell.config, folder, choice["grid"]))) / 2
+    np.testing.assert_allclose(choice["scores"], expected, atol=1e-9)
+
+
+def macro_recalls(config, folder, grid):
+    from gcl_jax.parts import Parts
+
+    held = tuning.held_out(config)
+    stage = Parts(held).stage("classifier", 1)
+    variables, _, _ = checkpoint.read_variables(folder / "checkpoints")
+    split = stage.dataset.splits["validation"]
+    images = (split.images / np.float32(255) - np.float32(0.3)) / np.float32(0.37)
+    out, _ = stage.apply(variables["params"], variables["batch_stats"], images.astype(np.float32), False)
+    features = np.asarray(out["features"], np.float64)
+    kernel = np.asarray(variables["params"]["head"]["kernel"], np.float64)
+    for tau in grid:
+        scores = features @ (kernel / np.linalg.norm(kernel, axis=0) ** tau)
+        right = scores.argmax(1) == split.labels
+        yield np.mean([100 * right[split.labels == j].mean() for j in np.unique(split.labels)])
+
+
+def test_a_posthoc_row_is_evaluated_without_training(made, tmp_path):
+    """Logit adjustment post hoc stands on the folder of CE and leaves CE's result alone."""
+    found = {
+        c.row.name: c for c in cells("baselines", ["digits_lt"], SHORT) if "posthoc" in c.row.name or c.row.name == "ce"
+    }
+    plain, adjusted = (runs.measure(found[name], tmp_path) for name in ("ce", "logit_adjustment_posthoc"))
+    assert plain["folder"] == adjusted["folder"]
+    assert adjusted["seeds"][0]["nll"] != plain["seeds"][0]["nll"]
+    assert runs.found(found["ce"], tmp_path) == plain
+    assert runs.found(found["logit_adjustment_posthoc"], tmp_path) == adjusted
+    config = override(found["ce"].config, {"posthoc.logit_adjustment": 1.0, "num_seeds": 1})
+    alone = experiment.run(config, str(tmp_path / "alone"))
+    assert adjusted["seeds"][0]["accuracy"] == alone["final"]["test"]["accuracy"]
+
+
+def test_a_tuned_config_alone_chooses_and_keeps_its_choice(made, tmp_path):
+    """main's way: the choice lies in the workdir, --eval_only reads it, another grid needs another choice."""
+    root, found = made
+    config = found["tau_norm"].config
+    result = experiment.run(config, tmp_path / "run")
+    choice = json.loads((tmp_path / "run" / "tuning" / "choice.json").read_text())
+    measured = runs.found(found["tau_norm"], root)["seeds"]
+    assert [r["final"]["test"]["accuracy"] for r in result["seeds"].values()] == [
+        m["accuracy"] for m in measured.values()
+    ]
+    assert result["seeds"]["seed_0"]["config"]["tau_norm"]["method"]["tau"] == choice["chosen"]
+    again = experiment.run(config, tmp_path / "run", eval_only=True)
+    assert again["seeds"]["seed_0"]["final"]["test"]["nll"] == result["seeds"]["seed_0"]["final"]["test"]["nll"]
+    other = override(config.copy_and_resolve_references(), {"tuning.grid": (1.0,)})
+    with pytest.raises(UserError, match=r"holds no choice of tau_norm\.method\.tau from this grid; train first"):
+        experiment.run(other, tmp_path / "run", eval_only=True)
