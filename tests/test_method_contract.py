@@ -7,8 +7,8 @@ from flax import traverse_util
 from tiny import digits, override
 from toy_method import Toy
 
+from gcl_jax import backend, config_validation, data, mesh, methods, seed_run
 from gcl_jax import config as config_lib
-from gcl_jax import config_validation, data, mesh, methods, seed_run
 from gcl_jax.checkpoint import Checkpoints, flatten
 from gcl_jax.errors import UserError
 from gcl_jax.stage import Stage
@@ -21,6 +21,12 @@ DATA = ("source", "name", "path", "profile", "imbalance_ratio", "subset_seed", "
 @pytest.fixture(scope="module")
 def dataset():
     return data.load(**{key: digits().data[key] for key in DATA})
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Compile twice as fast; every comparison is between runs of such programs."""
+    monkeypatch.setattr(backend, "compiler_options", lambda: {"xla_backend_optimization_level": 0})
 
 
 def make_stage(dataset, method, *, bn="train", devices=2, name="representation", **overrides):
@@ -53,8 +59,8 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "trains", "bn"), CASES)
-def test_exactly_the_declared_parameters_move(dataset, name, trains, bn):
-    """With weight decay, momentum and clipping on: two steps, all finite, one compilation."""
+def test_what_moves_what_stays_and_going_on_from_a_checkpoint(dataset, quick, tmp_path, name, trains, bn):
+    """With weight decay, momentum and clipping on: two finite steps, one compilation; a third from what was saved."""
     stage = make_stage(dataset, config_lib.method(name, trains=trains), bn=bn)
     state, constants, _ = stage.start(0, found_by(stage), "a stage before")
     before = jax.device_get(seed_run.to_save(state, constants))
@@ -75,14 +81,23 @@ def test_exactly_the_declared_parameters_move(dataset, name, trains, bn):
     momentum = {k: v for k, v in flatten(after["opt_state"]).items() if "trace" in k}
     trainable = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     assert sum(leaf.size for leaf in momentum.values()) == trainable
+    with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
+        checkpoints.save(2, after, {})
+    straight = jax.device_get(seed_run.to_save(advance(stage, state, constants, 1, first=2), constants))
+    state, constants, _ = stage.start(0, found_by(stage), "a stage before")
+    with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
+        tree, _ = checkpoints.restore(2, seed_run.to_save(state, constants))
+    state, constants = seed_run.from_saved(stage, tree, constants)
+    resumed = jax.device_get(seed_run.to_save(advance(stage, state, constants, 1, first=2), constants))
+    jax.tree.map(np.testing.assert_array_equal, resumed, straight)
 
 
-@pytest.mark.parametrize("name", ["gcl", "toy"])
-def test_two_devices_equal_one(dataset, name):
-    """float32, three steps at the config's rate: rounding only."""
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_two_devices_equal_one(dataset, quick, name):
+    """Each method as it comes (GCL with mixup), float32, three steps at rate 0.01: rounding only."""
     results = []
     for devices in (1, 2):
-        method = config_lib.method(name) if name == "toy" else config_lib.method(name, mixup_alpha=1.0)
+        method = config_lib.method(name, **({"mixup_alpha": 1.0} if name == "gcl" else {}))
         stage = make_stage(dataset, method, devices=devices, **{"representation.optimizer.learning_rate": 0.01})
         state, constants, _ = stage.start(0, found_by(stage), "a stage before")
         state = advance(stage, state, constants, 3)
@@ -155,6 +170,12 @@ def test_stage_two_computes_no_backbone_gradient(dataset):
     classifier, _ = flops("classifier", "frozen")
     assert classifier < 1.15 * forward
     assert everything > 2.5 * forward
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_every_method_refuses_an_unknown_hyperparameter(name):
+    with pytest.raises(UserError, match=f"method '{name}' has no key 'hed' .did you mean 'head'"):
+        config_lib.method(name, hed="linear")
 
 
 def test_unknown_hyperparameters_are_refused():
