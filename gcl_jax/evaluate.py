@@ -92,11 +92,11 @@ def predict(
     return lambda: Predictions(**fetch())
 
 
-def train_features(
-    step: Callable, params: Tree, batch_stats: Tree, loader: Any, mesh: Mesh, num: int, batch_size: int
+def features(
+    step: Callable, params: Tree, batch_stats: Tree, loader: Any, mesh: Mesh, split: str, num: int, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features float32[N, D] and labels int32[N] of the training set in eval mode, without augmentation."""
-    return run(lambda arrays, item: step(params, batch_stats, arrays, item), loader, mesh, "train", num, batch_size)()
+    """Features float32[N, D] and labels int32[N] of a split in eval mode, without augmentation."""
+    return run(lambda arrays, item: step(params, batch_stats, arrays, item), loader, mesh, split, num, batch_size)()
 
 
 def class_means(features: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

@@ -103,15 +103,19 @@ class Stage:
         counts = self.dataset.counts
         needed = {}
         if variables and self.method.needs:
-            features, labels = evaluate.train_features(
-                self.feature_step, variables["params"], variables["batch_stats"], self.loader, self.mesh,
-                len(self.labels), self.eval_batch_size,
-            )  # fmt: skip
+            features, labels = self.features(variables, "train")
             means = evaluate.class_means(features, labels, self.dataset.num_classes)
             found = {"class_means": means.astype(np.float32), "train_features": (features, labels)}
             needed = {name: found[name] for name in self.method.needs}
         constants = {k: np.asarray(v, np.float32) for k, v in self.method.constants(counts).items()}
         return self._replicate(ClassStats(counts.astype(np.float32), constants, **needed))
+
+    def features(self, variables: dict, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Features float32[N, D] and labels int32[N] of a split under ``variables``, in eval mode."""
+        return evaluate.features(
+            self.feature_step, variables["params"], variables["batch_stats"], self.loader, self.mesh,
+            split, len(self.dataset.splits[split]), self.eval_batch_size,
+        )  # fmt: skip
 
     def _replicate(self, tree):
         return jax.device_put(tree, mesh_lib.replicated(self.mesh))

@@ -1,0 +1,111 @@
+"""What an embedding looks like in numbers: how far classes lie from each other, and how tight each is."""
+
+import dataclasses
+
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from gcl_jax import checkpoint, config_validation, workdir
+from gcl_jax.errors import UserError
+from gcl_jax.parts import Parts
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedding:
+    """Test features float64[N, D] of unit length, labels int[N], training images per class, and class names."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    counts: np.ndarray
+    class_names: tuple[str, ...]
+
+
+def read(folder: str, stage: str = "") -> Embedding:
+    """Test features of a run's ``stage`` (by default its first) from its last checkpoint; of several seeds the first.
+
+    Raises UserError if ``folder`` holds no such run.
+    """
+    root = epath.Path(folder).expanduser().absolute()
+    if not (root / "config.json").exists():
+        raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
+    config = ConfigDict(workdir.read_json(root / "config.json")["config"])
+    config_validation.validate(config)
+    own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
+    there = [name for name in config.stages if (own / name / "checkpoints").exists()]
+    name = stage or next(iter(there), "")
+    if name not in there:
+        raise UserError(f"{own} holds no checkpoints of {name or 'any stage'}: train first, or name another --stage")
+    parts = Parts(config)
+    variables, _, _ = checkpoint.read_variables(own / name / "checkpoints")
+    features, labels = parts.stage(name, 1).features(variables, "test")
+    return Embedding(unit(features), labels, parts.dataset.counts, tuple(parts.dataset.class_names))
+
+
+def unit(features: np.ndarray) -> np.ndarray:
+    """Rows of length 1, float64: cosine classifiers see no more, and scales differ from method to method.
+
+    >>> unit(np.array([[3.0, 4.0]])).tolist()
+    [[0.6, 0.8]]
+    """
+    wide = np.asarray(features, np.float64)
+    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+
+
+def describe(found: Embedding) -> dict:
+    """Silhouette in [-1, 1], and distances on the unit sphere (0 to 2), for head and tail halves of the classes.
+
+    "spread" is the mean distance of a class's images to their mean, "nearest" from a class mean to the nearest other
+    one, "between" the mean over pairs of means. ``silhouette`` is Rousseeuw's (1987), over all images.
+    """
+    from sklearn.metrics import silhouette_score
+
+    classes = np.unique(found.labels)
+    means = np.stack([found.features[found.labels == j].mean(0) for j in classes])
+    spread = [
+        float(np.linalg.norm(found.features[found.labels == j] - m, axis=1).mean())
+        for j, m in zip(classes, means, strict=True)
+    ]
+    apart = np.linalg.norm(means[:, None] - means[None], axis=2)
+    nearest = (apart + np.diag(np.full(len(classes), np.inf))).min(1)
+    order = np.argsort(-found.counts[classes], kind="stable")
+    halves = {"head": order[: (len(order) + 1) // 2], "tail": order[(len(order) + 1) // 2 :]}
+    return {
+        "images": len(found.labels),
+        "silhouette": float(silhouette_score(found.features, found.labels)),
+        **{
+            name: {
+                "classes": [found.class_names[classes[i]] for i in half],
+                "between": _mean_of_pairs(apart[np.ix_(half, half)]),
+                "nearest": float(nearest[half].mean()),
+                "spread": float(np.mean(spread, where=np.isin(np.arange(len(classes)), half))),
+            }
+            for name, half in halves.items()
+        },
+        "head_to_tail": float(apart[np.ix_(halves["head"], halves["tail"])].mean()),
+        "per_class": [
+            {
+                "name": found.class_names[j],
+                "training_images": int(found.counts[j]),
+                "spread": spread[i],
+                "nearest": float(nearest[i]),
+            }
+            for i, j in enumerate(classes)
+        ],
+    }
+
+
+def _mean_of_pairs(distances):
+    pairs = distances[np.triu_indices(len(distances), 1)]
+    return float(pairs.mean()) if len(pairs) else None
+
+
+def sample(labels: np.ndarray, number: int) -> np.ndarray:
+    """Positions of about ``number`` images, as many of each class, the first of each: the same for every run.
+
+    >>> sample(np.array([0, 0, 0, 1, 1]), 4).tolist()
+    [0, 1, 3, 4]
+    """
+    classes = np.unique(labels)
+    each = max(number // len(classes), 1)
+    return np.sort(np.concatenate([np.where(labels == j)[0][:each] for j in classes]))

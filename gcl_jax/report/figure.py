@@ -1,0 +1,55 @@
+"""t-SNE pictures of embeddings side by side (the paper's Figures 1 and 3)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gcl_jax.errors import UserError
+from gcl_jax.report.embedding import Embedding, sample
+
+# Okabe and Ito's colours and two more that keep apart under every kind of colour blindness; shapes repeat the message.
+COLOURS = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#882255", "#999999",
+)  # fmt: skip
+MARKERS = "os^vDPX<>*"
+
+
+def draw(embeddings: Sequence[tuple[str, Embedding]], file: Path, images: int = 2000, seed: int = 0) -> None:
+    """Write a picture with one panel for each (label, embedding); ``images`` of each are shown.
+
+    Up to ten classes have a colour and a shape each; more are coloured by their training images, head to tail.
+    Raises UserError where matplotlib is missing.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UserError("pictures need matplotlib: pip install 'gcl_jax[report]'") from error
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from sklearn.manifold import TSNE
+
+    figure, panels = plt.subplots(1, len(embeddings), figsize=(6 * len(embeddings), 6), squeeze=False)
+    for panel, (label, found) in zip(panels[0], embeddings, strict=True):
+        shown = sample(found.labels, images)
+        perplexity = min(30.0, (len(shown) - 1) / 3)
+        points = TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(found.features[shown])
+        _scatter(panel, points, found, found.labels[shown])
+        panel.set(title=label, xticks=[], yticks=[])
+    handles, names = panels[0][0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc="lower center", ncols=5, frameon=False)
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
+def _scatter(panel, points, found, labels):
+    classes = np.unique(labels)
+    if len(classes) > len(COLOURS):
+        panel.scatter(*points.T, c=np.log(found.counts[labels]), cmap="cividis", s=6)
+        return
+    for place, j in enumerate(classes):
+        own = points[labels == j]
+        name = f"{found.class_names[j]} ({found.counts[j]})"
+        panel.scatter(*own.T, c=COLOURS[place], marker=MARKERS[place], s=10, linewidths=0, label=name)

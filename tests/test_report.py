@@ -1,0 +1,104 @@
+"""The embedding report: numbers against closed forms, and a picture of real runs."""
+
+import json
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+from tiny import digits, override
+
+from gcl_jax import experiment
+from gcl_jax.errors import UserError
+from gcl_jax.report import __main__ as command
+from gcl_jax.report import embedding, figure
+
+
+def square():
+    """Four classes at the corners of a square of side 1, two images each at 0.1 on either side of the corner."""
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    aside = np.array([0.1, 0.0])
+    features = np.concatenate([corners + aside, corners - aside])
+    return embedding.Embedding(features, np.tile(np.arange(4), 2), np.array([10, 5, 2, 1]), tuple("abcd"))
+
+
+def test_distances_are_those_of_a_square():
+    found = embedding.describe(square())
+    assert found["images"] == 8
+    for half, classes in (("head", ["a", "b"]), ("tail", ["c", "d"])):
+        assert found[half]["classes"] == classes
+        assert found[half]["between"] == pytest.approx(1.0)
+        assert found[half]["nearest"] == pytest.approx(1.0)
+        assert found[half]["spread"] == pytest.approx(0.1)
+    assert found["head_to_tail"] == pytest.approx((2 * 1 + 2 * 2**0.5) / 4)
+    assert [c["training_images"] for c in found["per_class"]] == [10, 5, 2, 1]
+    # Every image is 0.2 from its twin; those facing the next corner are 0.8 and 1 from its pair, the others 1 and 1.2.
+    near = (np.mean([0.8, 1.0]) - 0.2) / np.mean([0.8, 1.0])
+    far_up = (np.mean([1.0, np.hypot(0.2, 1.0)]) - 0.2) / np.mean([1.0, np.hypot(0.2, 1.0)])
+    assert found["silhouette"] == pytest.approx((near + far_up) / 2)
+
+
+def test_the_sample_has_as_many_of_each_class():
+    labels = np.repeat(np.arange(5), [9, 3, 7, 8, 20])
+    chosen = embedding.sample(labels, 20)
+    assert np.bincount(labels[chosen]).tolist() == [4, 3, 4, 4, 4]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One run of two stages, and one of two seeds."""
+    root = tmp_path_factory.mktemp("runs")
+    short = {"representation.epochs": 1, "classifier.epochs": 1}
+    experiment.run(override(digits(), short), root / "one")
+    experiment.run(override(digits(), short | {"num_seeds": 2, "stages": ("representation",)}), root / "two")
+    return root
+
+
+def test_features_are_the_networks_on_the_test_set(runs):
+    found = embedding.read(str(runs / "one"))
+    assert found.features.shape == (500, 64)
+    np.testing.assert_allclose(np.linalg.norm(found.features, axis=1), 1)
+    assert found.counts.tolist() == [124, 74, 44, 26, 16, 9, 5, 3, 2, 1]
+    again = embedding.read(str(runs / "one"), "classifier")  # stage 2 keeps the representation
+    np.testing.assert_array_equal(found.features, again.features)
+    first_seed = embedding.read(str(runs / "two"))
+    np.testing.assert_allclose(first_seed.features, found.features, atol=1e-5)
+
+
+def test_the_command_writes_picture_and_numbers(runs, tmp_path, capsys):
+    flags = [f"--workdir={runs / 'one'}", f"--workdir={runs / 'two'}", "--label=A", "--label=B", f"--out={tmp_path}"]
+    with flagsaver.flagsaver():
+        command.main(command._parse(["report", "embedding", *flags, "--images=50"]))
+    numbers = json.loads((tmp_path / "embedding.json").read_text())
+    assert list(numbers) == ["A", "B"]
+    assert (tmp_path / "embedding.png").read_bytes().startswith(b"\x89PNG")
+    assert f"{numbers['A']['silhouette']:.3f}" in capsys.readouterr().out
+
+
+def test_many_classes_are_drawn_without_a_legend(tmp_path):
+    rng = np.random.default_rng(0)
+    many = embedding.Embedding(
+        rng.normal(size=(60, 4)), np.arange(60) % 12, np.arange(12, 0, -1), tuple("abcdefghijkl")
+    )
+    figure.draw([("many", many)], tmp_path / "x.png", images=60)
+    assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name one report: embedding"),
+        (["embedding"], "--workdir is missing"),
+        (["embedding", "--workdir=a", "--workdir=a"], "different for each run"),
+        (["embedding", "--workdir=a", "--label=x", "--label=y"], "once for each --workdir"),
+    ],
+)
+def test_a_wrong_command_ends_in_one_line(arguments, message):
+    with flagsaver.flagsaver(), pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        command._parse(["report", *arguments])
+
+
+def test_a_folder_that_is_no_run_is_named(runs, tmp_path):
+    with pytest.raises(UserError, match=r"holds no config\.json: name the folder of a run"):
+        embedding.read(str(tmp_path))
+    with pytest.raises(UserError, match="holds no checkpoints of classifier"):
+        embedding.read(str(runs / "two"), "classifier")
