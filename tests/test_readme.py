@@ -1,10 +1,12 @@
 """The README's code runs, and its table is what results/ holds."""
 
+import csv
 import dataclasses
 import json
 import re
 
 import numpy as np
+import pytest
 from conftest import ROOT
 from tiny import digits
 
@@ -64,3 +66,33 @@ def test_the_table_is_what_was_measured():
     low, high = difference.mean() - half, difference.mean() + half
     assert f"by {difference.mean():.2f} points (paired by seed, 95 % interval {low:.2f} to {high:.2f})" in README
     assert ("beats CE" in README) == (low > 0)
+
+
+def test_the_table_of_methods_is_what_was_measured():
+    measured = {}
+    for name in ("table1", "baselines"):
+        with (ROOT / f"results/digits_lt_tables/{name}.csv").open() as file:
+            for line in csv.DictReader(file):
+                measured.setdefault((line["label"], line["row"]), {})[line["seed"]] = line
+    for (label, row), seeds in measured.items():
+        one = {name: [float(seed[name]) for seed in seeds.values()] for name in ("accuracy", "many", "medium", "few")}
+        cells = [f"{np.mean(one['accuracy']):.2f} +- {np.std(one['accuracy'], ddof=1):.2f}"]
+        cells += [f"{np.mean(one[name]):.2f}" for name in ("many", "medium", "few")]
+        assert f"| {label} | `{row}.py` | {' | '.join(cells)} |" in README
+
+
+@pytest.mark.parametrize("python", ["311", "312"])
+@pytest.mark.parametrize("subject", ["step", "epoch", "eval", "input"])
+def test_the_speed_table_is_the_benchmarks_output(subject, python):
+    report = json.loads((ROOT / f"results/benchmark_{subject}_python{python}.json").read_text())
+
+    def text(number):
+        return f"{number:,.1f}" if number < 1000 else f"{number:,.0f}"
+
+    digits = 2 if report["ratio"] < 5 else 1
+    ratio, low, high = (f"{report[key]:.{digits}f}" for key in ("ratio", "ratio_min", "ratio_max"))
+    sides = [row for row in report["rows"].values() if row["side"] == "ours"]
+    ours = max(row["images_per_second"]["median"] for row in sides)
+    theirs = report["rows"][report["ratio_against"]]["images_per_second"]["median"]
+    told = [f"| {text(ours)} | {text(theirs)} | {bold}{ratio}{bold} ({low} .. {high}) |" for bold in ("", "**")]
+    assert any(line in README for line in told), told
