@@ -91,8 +91,7 @@ def test_the_speed_table_is_the_benchmarks_output(subject, python):
 
     digits = 2 if report["ratio"] < 5 else 1
     ratio, low, high = (f"{report[key]:.{digits}f}" for key in ("ratio", "ratio_min", "ratio_max"))
-    sides = [row for row in report["rows"].values() if row["side"] == "ours"]
-    ours = max(row["images_per_second"]["median"] for row in sides)
+    ours = next(iter(report["rows"].values()))["images_per_second"]["median"]  # the first row is the one compared
     theirs = report["rows"][report["ratio_against"]]["images_per_second"]["median"]
     told = [f"| {text(ours)} | {text(theirs)} | {bold}{ratio}{bold} ({low} .. {high}) |" for bold in ("", "**")]
     assert any(line in README for line in told), told
