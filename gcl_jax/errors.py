@@ -1,15 +1,36 @@
 """The one exception for whatever a user can put right, and the checks that raise it most.
 
-``main`` prints its message as a single line and exits with status 1; everything else is a
-defect of ours and keeps its traceback.
+Commands print its message as a single line and exit with status 1 (`in_one_line`); everything else
+is a defect of ours and keeps its traceback.
 """
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+
+from absl import flags
 
 
 class UserError(ValueError):
     """Bad config, file, array or checkpoint; the message names the culprit and the cure."""
+
+
+@contextlib.contextmanager
+def in_one_line() -> Iterator[None]:
+    """End the process with one line and status 1 on a UserError, or on a flag that is none; also a decorator.
+
+    >>> with in_one_line():
+    ...     raise UserError("there is no such file")
+    Traceback (most recent call last):
+    SystemExit: error: there is no such file
+    """
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except flags.Error as error:
+        sys.exit(f"error: {str(error).splitlines()[0]}")
 
 
 def did_you_mean(value: object, valid: Iterable[str]) -> str:

@@ -1,43 +1,37 @@
 """Train and evaluate: python -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=DIR."""
 
-import sys
-
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from gcl_jax import backend, command_line, config_validation
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, in_one_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/cifar10_lt/gcl.py:100.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; started again, it goes on where it stands.")
 _EVAL_ONLY = flags.DEFINE_bool("eval_only", False, "Evaluate the run in --workdir and write eval.json.")
 
 
+@in_one_line()
 def main(argv: list[str]) -> None:
     """Run the experiment; a UserError becomes one line and exit status 1."""
     logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a save
     backend.keep_freed_memory()
-    try:
-        from gcl_jax import compilation_cache, experiment  # now that the config is good: the heavy half
+    from gcl_jax import compilation_cache, experiment  # now that the config is good: the heavy half
 
-        compilation_cache.use()
-        result = experiment.run(
-            _CONFIG.value, _WORKDIR.value, overrides=command_line.overrides(), eval_only=_EVAL_ONLY.value
-        )
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    compilation_cache.use()
+    result = experiment.run(
+        _CONFIG.value, _WORKDIR.value, overrides=command_line.overrides(), eval_only=_EVAL_ONLY.value
+    )
     if "across_seeds" in result:
         print(experiment.results.format_seeds(result))
 
 
+@in_one_line()
 def _parse(argv: list[str]) -> list[str]:
-    try:
-        command_line.parse(argv)
-        if not _WORKDIR.value:
-            raise UserError("--workdir is missing; name a folder for the run's checkpoints and results")
-        config_validation.validate(_CONFIG.value)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    command_line.parse(argv)
+    if not _WORKDIR.value:
+        raise UserError("--workdir is missing; name a folder for the run's checkpoints and results")
+    config_validation.validate(_CONFIG.value)
     return argv
 
 

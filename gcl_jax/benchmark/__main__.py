@@ -18,7 +18,7 @@ from absl import app, flags
 from gcl_jax import logs
 from gcl_jax.benchmark import measure, report, startup
 from gcl_jax.benchmark.subjects import SUBJECTS
-from gcl_jax.errors import UserError, require_one_of
+from gcl_jax.errors import UserError, in_one_line, require_one_of
 
 STARTUP = "startup"
 NAMES = (*SUBJECTS, STARTUP)
@@ -31,21 +31,19 @@ _STEPS = flags.DEFINE_integer("steps", 0, "epoch: stop it after so many steps; 0
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "How often the contenders take turns.", lower_bound=1)
 
 
+@in_one_line()
 def main(argv: list[str]) -> None:
     """Measure the subject named; a UserError becomes one line and exit status 1."""
     name = argv[1]
-    try:
-        if name == STARTUP:
-            own = startup.measure(_ROUNDS.value, _say)
-        else:
-            subject = SUBJECTS[name][0](_PRECISION.value, _STEPS.value)
-            own = measure.measure(subject if _AGAINST.value else subject.alone(), _ROUNDS.value, _say)
-        found = report.complete(name, _ROUNDS.value, own)
-        print(report.table(found))
-        if _JSON.value:
-            logs.write_json(Path(_JSON.value), found)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    if name == STARTUP:
+        own = startup.measure(_ROUNDS.value, _say)
+    else:
+        subject = SUBJECTS[name][0](_PRECISION.value, _STEPS.value)
+        own = measure.measure(subject if _AGAINST.value else subject.alone(), _ROUNDS.value, _say)
+    found = report.complete(name, _ROUNDS.value, own)
+    print(report.table(found))
+    if _JSON.value:
+        logs.write_json(Path(_JSON.value), found)
 
 
 def check(arguments: list[str], values: flags.FlagValues) -> None:
@@ -77,14 +75,10 @@ def _say(text):
     print(text, file=sys.stderr, flush=True)
 
 
+@in_one_line()
 def _parse(argv: list[str]) -> list[str]:
-    try:
-        rest = flags.FLAGS(argv)
-        check(rest[1:], flags.FLAGS)
-    except flags.Error as error:
-        sys.exit(f"error: {str(error).splitlines()[0]}")
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    rest = flags.FLAGS(argv)
+    check(rest[1:], flags.FLAGS)
     return rest
 
 

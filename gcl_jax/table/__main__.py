@@ -10,13 +10,12 @@ key, and is printed over the table.
 """
 
 import datetime
-import sys
 from pathlib import Path
 
 from absl import app, flags, logging
 
 from gcl_jax import backend
-from gcl_jax.errors import UserError, require, require_one_of
+from gcl_jax.errors import UserError, in_one_line, require, require_one_of
 from gcl_jax.table import plan
 from gcl_jax.table.declared import TABLES, Table
 
@@ -28,26 +27,24 @@ _RATIO = flags.DEFINE_list("ratio", [], "Imbalance ratios instead of the table's
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the runs and their state; train nothing.")
 
 
+@in_one_line()
 def main(argv: list[str]) -> None:
     """Run or show the table named; a UserError becomes one line and exit status 1."""
     logging.set_verbosity(logging.ERROR)
     name, overrides = argv[1], argv[2:]
-    try:
-        table, root = TABLES[name], Path(_WORKDIR.value).expanduser().absolute()
-        columns = plan.columns_of(table, _DATASET.value, [int(ratio) for ratio in _RATIO.value])
-        cells = plan.cells(table, columns, overrides, _SEEDS.value)
-        chosen = plan.chosen(cells, _ONLY.value)
-        backend.keep_freed_memory()
-        from gcl_jax import compilation_cache  # the heavy half, now that the command is good
-        from gcl_jax.table import dry_run
+    table, root = TABLES[name], Path(_WORKDIR.value).expanduser().absolute()
+    columns = plan.columns_of(table, _DATASET.value, [int(ratio) for ratio in _RATIO.value])
+    cells = plan.cells(table, columns, overrides, _SEEDS.value)
+    chosen = plan.chosen(cells, _ONLY.value)
+    backend.keep_freed_memory()
+    from gcl_jax import compilation_cache  # the heavy half, now that the command is good
+    from gcl_jax.table import dry_run
 
-        if _DRY_RUN.value:
-            print(dry_run.describe(table, chosen, root, overrides))
-            return
-        compilation_cache.use()
-        run(name, table, chosen, cells, root, _header(name, overrides))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    if _DRY_RUN.value:
+        print(dry_run.describe(table, chosen, root, overrides))
+        return
+    compilation_cache.use()
+    run(name, table, chosen, cells, root, _header(name, overrides))
 
 
 def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: list[str]) -> None:
@@ -83,26 +80,22 @@ def _header(name, overrides) -> list[str]:
     return [f"    {command}", "", f"{stated} Seeds: {_SEEDS.value}. {datetime.date.today()}."]
 
 
+@in_one_line()
 def _parse(argv: list[str]) -> list[str]:
-    try:
-        overrides = [a for a in argv[1:] if a.startswith(("--config.", "-config.", "--noconfig."))]
-        rest = flags.FLAGS(["--dry_run" if a == "--dry-run" else a for a in argv if a not in overrides])
-        if len(rest) != 2:
-            raise UserError(f"name one table: {', '.join(TABLES)}")
-        require_one_of("the table", rest[1], TABLES)
-        if not _WORKDIR.value:
-            raise UserError("--workdir is missing; name a folder for the runs and tables")
-        require(_SEEDS.value >= 1, "--seeds", _SEEDS.value, "at least 1")
-        for ratio in _RATIO.value:
-            require(ratio.isdigit() and int(ratio) >= 1, "--ratio", ratio, "a whole number, at least 1")
-        for override in overrides:
-            require("=" in override, "the override", override, "--config.KEY=VALUE")
-            key = override.split("=")[0].split(".", 1)[1]
-            require(key != "num_seeds", "the override", override, "given as --seeds")
-    except flags.Error as error:
-        sys.exit(f"error: {str(error).splitlines()[0]}")
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    overrides = [a for a in argv[1:] if a.startswith("--config.")]
+    rest = flags.FLAGS(["--dry_run" if a == "--dry-run" else a for a in argv if a not in overrides])
+    if len(rest) != 2:
+        raise UserError(f"name one table: {', '.join(TABLES)}")
+    require_one_of("the table", rest[1], TABLES)
+    if not _WORKDIR.value:
+        raise UserError("--workdir is missing; name a folder for the runs and tables")
+    require(_SEEDS.value >= 1, "--seeds", _SEEDS.value, "at least 1")
+    for ratio in _RATIO.value:
+        require(ratio.isdigit() and int(ratio) >= 1, "--ratio", ratio, "a whole number, at least 1")
+    for override in overrides:
+        require("=" in override, "the override", override, "--config.KEY=VALUE")
+        key = override.split("=")[0].split(".", 1)[1]
+        require(key != "num_seeds", "the override", override, "given as --seeds")
     return [*rest, *overrides]
 
 
