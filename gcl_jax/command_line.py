@@ -1,5 +1,6 @@
 """From the command line to a config, or to one clear line about what is wrong with it."""
 
+import argparse
 import pathlib
 import re
 from collections.abc import Sequence
@@ -75,3 +76,25 @@ def _bad_value(message: str, config: ConfigDict) -> str:
 def overrides(values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """The overrides that were parsed, as ``--config.KEY=VALUE``, for the record."""
     return [f"--config.{key}={value}" for key, value in config_flags.get_override_values(values["config"]).items()]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse for the commands that take no config file of their own; what is wrong becomes a UserError."""
+
+    def __init__(self, description: str):
+        super().__init__(
+            description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        )  # fmt: skip
+
+    def error(self, message: str) -> None:
+        """Raise what argparse would print with its usage."""
+        raise UserError(message)
+
+
+def comma_separated(text: str) -> list[str]:
+    """The type of an argument that lists names.
+
+    >>> comma_separated("ce,gcl")
+    ['ce', 'gcl']
+    """
+    return [part for part in text.split(",") if part]

@@ -50,6 +50,16 @@ def _shared(name: str) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Train steps compile twice as fast and run slower; for tests that compare such programs with each other only."""
+    from gcl_jax import backend
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend, "compiler_options", lambda: {"xla_backend_optimization_level": 0})
+        yield
+
+
 @pytest.fixture(scope="session")
 def official():
     """Values computed with the authors' published code."""

@@ -11,11 +11,13 @@ import pytest
 from conftest import ROOT
 from tiny import load_config, override
 
-from gcl_jax import backend, config_validation, data, mesh, recipes
+from gcl_jax import config_validation, data, mesh, recipes
 from gcl_jax.models import BACKBONES
 from gcl_jax.models.norm import BatchNorm
 from gcl_jax.stage import Stage
 from gcl_jax.table.declared import RATIOS, TABLES
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 FILES = sorted(str(path.relative_to(ROOT / "configs")) for path in (ROOT / "configs").glob("*/*.py"))
 ROWS = {}  # {(data set, config, overrides): what each table quotes for it}
@@ -142,7 +144,6 @@ def distinct_stages():
 def test_every_stage_of_every_listed_config_takes_a_step(monkeypatch, dataset, name, overrides, last):
     """A real one, of a tiny network, from what the network of the stage before could have been."""
     monkeypatch.setitem(BACKBONES, "tiny", Tiny)
-    monkeypatch.setattr(backend, "compiler_options", lambda: {"xla_backend_optimization_level": 0})  # twice as soon
     config, found = configs(dataset, name, overrides), None
     config.model.name = "tiny"
     for stage in stages(dataset, config):

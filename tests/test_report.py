@@ -4,13 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 from tiny import digits, override
 
 from gcl_jax import experiment
 from gcl_jax.errors import UserError
 from gcl_jax.report import __main__ as command
 from gcl_jax.report import embedding, figure
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def square():
@@ -44,7 +45,7 @@ def test_the_sample_has_as_many_of_each_class():
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, quick_compilation):
     """One run of two stages, and one of two seeds."""
     root = tmp_path_factory.mktemp("runs")
     short = {"representation.epochs": 1, "classifier.epochs": 1}
@@ -66,8 +67,7 @@ def test_features_are_the_networks_on_the_test_set(runs):
 
 def test_the_command_writes_picture_and_numbers(runs, tmp_path, capsys):
     flags = [f"--workdir={runs / 'one'}", f"--workdir={runs / 'two'}", "--label=A", "--label=B", f"--out={tmp_path}"]
-    with flagsaver.flagsaver():
-        command.main(command._parse(["report", "embedding", *flags, "--images=50"]))
+    command.main(["embedding", *flags, "--images=50"])
     numbers = json.loads((tmp_path / "embedding.json").read_text())
     assert list(numbers) == ["A", "B"]
     assert (tmp_path / "embedding.png").read_bytes().startswith(b"\x89PNG")
@@ -86,15 +86,16 @@ def test_many_classes_are_drawn_without_a_legend(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name one report: embedding"),
-        (["embedding"], "--workdir is missing"),
+        ([], "the following arguments are required: REPORT, --workdir"),
+        (["embedding"], "the following arguments are required: --workdir"),
+        (["embeding", "--workdir=a"], r"the report is 'embeding' .did you mean"),
         (["embedding", "--workdir=a", "--workdir=a"], "different for each run"),
         (["embedding", "--workdir=a", "--label=x", "--label=y"], "once for each --workdir"),
     ],
 )
 def test_a_wrong_command_ends_in_one_line(arguments, message):
-    with flagsaver.flagsaver(), pytest.raises(SystemExit, match=f"^error: .*{message}"):
-        command._parse(["report", *arguments])
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        command.main(arguments)
 
 
 def test_a_folder_that_is_no_run_is_named(runs, tmp_path):

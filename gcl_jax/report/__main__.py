@@ -4,36 +4,52 @@ embedding   t-SNE of the test features, one panel a run, with the silhouette and
             classes as numbers (DIR/embedding.png and DIR/embedding.json)
 """
 
+import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import logging
 
-from gcl_jax.errors import UserError, in_one_line, require
-
-_WORKDIR = flags.DEFINE_multi_string("workdir", [], "Folder of a run; repeat it to compare runs.")
-_LABEL = flags.DEFINE_multi_string("label", [], "Title of each run's panel, in the same order; else its folder's name.")
-_STAGE = flags.DEFINE_string("stage", "", "The stage whose network embeds; by default the first that was trained.")
-_OUT = flags.DEFINE_string("out", ".", "Folder to write to.")
-_IMAGES = flags.DEFINE_integer("images", 2000, "Test images in the picture, as many of each class.", lower_bound=10)
+from gcl_jax import command_line
+from gcl_jax.errors import in_one_line, require, require_one_of
 
 
 @in_one_line()
-def main(argv: list[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Write the report; a UserError becomes one line and exit status 1."""
     logging.set_verbosity(logging.ERROR)
+    given = parse(arguments)
     from gcl_jax import compilation_cache, logs  # the heavy half, now that the command is good
     from gcl_jax.report import embedding, figure
 
     compilation_cache.use()
-    labels = _LABEL.value or [Path(folder).absolute().name for folder in _WORKDIR.value]
-    found = [(label, embedding.read(w, _STAGE.value)) for label, w in zip(labels, _WORKDIR.value, strict=True)]
+    found = [(label, embedding.read(w, given.stage)) for label, w in zip(given.label, given.workdir, strict=True)]
     numbers = {label: embedding.describe(one) for label, one in found}
-    out = Path(_OUT.value)
+    out = Path(given.out)
     out.mkdir(parents=True, exist_ok=True)
     logs.write_json(out / "embedding.json", numbers)
     print(table(numbers))
-    figure.draw(found, out / "embedding.png", _IMAGES.value)
+    figure.draw(found, out / "embedding.png", given.images)
     print(f"written: {out / 'embedding.json'}, {out / 'embedding.png'}")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command's arguments, with a label for each run; UserError for whatever is wrong with them."""
+    parser = command_line.Parser(__doc__)
+    parser.add_argument("report", metavar="REPORT", help="embedding")
+    parser.add_argument("--workdir", action="append", required=True, help="folder of a run; repeat it to compare runs")
+    parser.add_argument("--label", action="append", default=[], help="title of each panel; else its folder's name")
+    parser.add_argument("--stage", default="", help="whose network embeds; by default the first that was trained")
+    parser.add_argument("--out", default=".", help="folder to write to")
+    parser.add_argument("--images", type=int, default=2000, help="test images in the picture, as many of each class")
+    given = parser.parse_args(arguments)
+    require_one_of("the report", given.report, ("embedding",))
+    require(given.images >= 10, "--images", given.images, "at least 10")
+    given.label = given.label or [Path(folder).absolute().name for folder in given.workdir]
+    require(len(given.label) == len(given.workdir), "--label", given.label, "given once for each --workdir, or not")
+    require(len(set(given.label)) == len(given.label), "--label", given.label, "different for each run")
+    return given
 
 
 def table(numbers: dict) -> str:
@@ -53,18 +69,5 @@ def table(numbers: dict) -> str:
     return "\n".join(rows)
 
 
-@in_one_line()
-def _parse(argv: list[str]) -> list[str]:
-    rest = flags.FLAGS(argv)
-    if rest[1:] != ["embedding"]:
-        raise UserError("name one report: embedding")
-    if not _WORKDIR.value:
-        raise UserError("--workdir is missing; name the folder of a run")
-    names = _LABEL.value or _WORKDIR.value
-    require(len(names) == len(_WORKDIR.value), "--label", _LABEL.value, "given once for each --workdir, or not")
-    require(len(set(names)) == len(names), "--label or --workdir", names, "different for each run")
-    return rest
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse)
+    main(sys.argv[1:])

@@ -9,42 +9,62 @@ every cell. --dataset=digits_lt --ratio=100 choose columns. Every --config.KEY=V
 key, and is printed over the table.
 """
 
+import argparse
 import datetime
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import logging
 
-from gcl_jax import backend
+from gcl_jax import backend, command_line
 from gcl_jax.errors import UserError, in_one_line, require, require_one_of
 from gcl_jax.table import plan
 from gcl_jax.table.declared import TABLES, Table
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs and of the tables.")
-_SEEDS = flags.DEFINE_integer("seeds", 1, "Seeds a cell: config.seed, config.seed + 1, ...")
-_ONLY = flags.DEFINE_list("only", [], "Rows to run, by name; the table shows the others as far as they are there.")
-_DATASET = flags.DEFINE_list("dataset", [], "Data sets (folders of configs/) instead of the table's own.")
-_RATIO = flags.DEFINE_list("ratio", [], "Imbalance ratios instead of the table's own.")
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the runs and their state; train nothing.")
-
 
 @in_one_line()
-def main(argv: list[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Run or show the table named; a UserError becomes one line and exit status 1."""
     logging.set_verbosity(logging.ERROR)
-    name, overrides = argv[1], argv[2:]
-    table, root = TABLES[name], Path(_WORKDIR.value).expanduser().absolute()
-    columns = plan.columns_of(table, _DATASET.value, [int(ratio) for ratio in _RATIO.value])
-    cells = plan.cells(table, columns, overrides, _SEEDS.value)
-    chosen = plan.chosen(cells, _ONLY.value)
+    given, overrides = parse(arguments)
+    table, root = TABLES[given.table], Path(given.workdir).expanduser().absolute()
+    cells = plan.cells(table, plan.columns_of(table, given.dataset, given.ratio), overrides, given.seeds)
+    chosen = plan.chosen(cells, given.only)
     backend.keep_freed_memory()
     from gcl_jax import compilation_cache  # the heavy half, now that the command is good
     from gcl_jax.table import dry_run
 
-    if _DRY_RUN.value:
+    if given.dry_run:
         print(dry_run.describe(table, chosen, root, overrides))
         return
     compilation_cache.use()
-    run(name, table, chosen, cells, root, _header(name, overrides))
+    run(given.table, table, chosen, cells, root, _header(given, overrides))
+
+
+def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The command's arguments and its overrides; UserError for whatever is wrong with them."""
+    parser = command_line.Parser(__doc__)
+    parser.add_argument("table", metavar="TABLE", help=", ".join(TABLES))
+    parser.add_argument("--workdir", required=True, help="folder of all runs and of the tables")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds a cell: config.seed, config.seed + 1, ...")
+    names = dict(type=command_line.comma_separated, default=[])
+    parser.add_argument("--only", **names, help="rows to run; the table shows the others as far as they are there")
+    parser.add_argument("--dataset", **names, help="data sets (folders of configs/) instead of the table's own")
+    parser.add_argument("--ratio", **names, help="imbalance ratios instead of the table's own")
+    parser.add_argument("--dry-run", action="store_true", help="print the runs and their state; train nothing")
+    given, overrides = parser.parse_known_args(arguments)
+    require_one_of("the table", given.table, TABLES)
+    require(given.seeds >= 1, "--seeds", given.seeds, "at least 1")
+    for ratio in given.ratio:
+        require(ratio.isdigit() and int(ratio) >= 1, "--ratio", ratio, "a whole number, at least 1")
+    given.ratio = [int(ratio) for ratio in given.ratio]
+    for override in overrides:
+        if not override.startswith("--config."):
+            raise UserError(f"{override!r} is no argument of this command: see --help")
+        require("=" in override, "the override", override, "--config.KEY=VALUE")
+        require(override.split("=")[0] != "--config.num_seeds", "the override", override, "given as --seeds")
+    return given, overrides
 
 
 def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: list[str]) -> None:
@@ -70,34 +90,16 @@ def _machine(found) -> str:
     return f"{device['count']} x {device['kind']}, Python {versions['python']}, jax {versions['jax']}"
 
 
-def _header(name, overrides) -> list[str]:
-    given = [f"--seeds={_SEEDS.value}"]
-    given += [f"--{flag}={','.join(v)}" for flag, v in (("dataset", _DATASET.value), ("ratio", _RATIO.value)) if v]
+def _header(given, overrides) -> list[str]:
+    told = [f"--seeds={given.seeds}"]
+    told += [f"--dataset={','.join(given.dataset)}"] if given.dataset else []
+    told += [f"--ratio={','.join(map(str, given.ratio))}"] if given.ratio else []
     stated = "No overrides: every row has its own schedule."
     if overrides:
         stated = f"**Overridden on all rows that have the key: {' '.join(overrides)}.**"
-    command = " ".join(["python -m gcl_jax.table", name, *given, *overrides])
-    return [f"    {command}", "", f"{stated} Seeds: {_SEEDS.value}. {datetime.date.today()}."]
-
-
-@in_one_line()
-def _parse(argv: list[str]) -> list[str]:
-    overrides = [a for a in argv[1:] if a.startswith("--config.")]
-    rest = flags.FLAGS(["--dry_run" if a == "--dry-run" else a for a in argv if a not in overrides])
-    if len(rest) != 2:
-        raise UserError(f"name one table: {', '.join(TABLES)}")
-    require_one_of("the table", rest[1], TABLES)
-    if not _WORKDIR.value:
-        raise UserError("--workdir is missing; name a folder for the runs and tables")
-    require(_SEEDS.value >= 1, "--seeds", _SEEDS.value, "at least 1")
-    for ratio in _RATIO.value:
-        require(ratio.isdigit() and int(ratio) >= 1, "--ratio", ratio, "a whole number, at least 1")
-    for override in overrides:
-        require("=" in override, "the override", override, "--config.KEY=VALUE")
-        key = override.split("=")[0].split(".", 1)[1]
-        require(key != "num_seeds", "the override", override, "given as --seeds")
-    return [*rest, *overrides]
+    command = " ".join(["python -m gcl_jax.table", given.table, *told, *overrides])
+    return [f"    {command}", "", f"{stated} Seeds: {given.seeds}. {datetime.date.today()}."]
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse)
+    main(sys.argv[1:])
