@@ -41,6 +41,7 @@ OPTIMIZER = {
     "clip_norm": 0.0,  # 0 = off
     "schedule": "step",  # step | cosine | constant
     "warmup_percent": 0.0,  # of the stage's epochs
+    "warmup_start": 0.0,  # the factor from which it rises
     "boundaries_percent": (),
     "decay_factors": (),
 }
@@ -65,7 +66,8 @@ TOP = {
     "eval": {"every_epochs": 1, "batch_size": 0},  # 0 = by backend: 256 on CPU, 1024 elsewhere
     # A key of a stage of 0 epochs, chosen from a grid on training images held out ("" = off): see tuning.py.
     "tuning": {"key": "", "grid": (), "validation_fraction": 0.1},
-    "posthoc": {"logit_adjustment": 0.0},  # tau of z - tau * log(prior); 0 = off
+    # After training: tau of z - tau * log(prior), 0 = off; alpha of De-confound-TDE, -1 = its method's.
+    "posthoc": {"logit_adjustment": 0.0, "alpha": -1.0},
     "log": {"every_steps": 50, "tensorboard": False},
     "checkpoint": {"every_steps": 1000, "keep": 2},
     "debug_nans": False,
@@ -170,7 +172,7 @@ def unknown_key(config: ConfigDict, path: str) -> str | None:
 
 def schedule_fields(stage: Mapping) -> dict:
     """What `optim.epoch_learning_rates` takes, from a stage's block; linear scaling (Goyal et al. 2017) is applied."""
-    keys = ("learning_rate", "schedule", "warmup_percent", "boundaries_percent", "decay_factors")
+    keys = ("learning_rate", "schedule", "warmup_percent", "warmup_start", "boundaries_percent", "decay_factors")
     fields = {key: stage["optimizer"][key] for key in keys} | {"epochs": stage["epochs"]}
     if reference := stage["optimizer"]["reference_batch_size"]:
         fields["learning_rate"] *= stage["batch_size"] / reference

@@ -6,6 +6,7 @@ from gcl_jax import config as config_lib
 from gcl_jax.data import LOADERS, SOURCES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.longtail import PROFILES
+from gcl_jax.methods import METHODS
 from gcl_jax.models import BACKBONES
 from gcl_jax.optim import epoch_learning_rates
 
@@ -39,6 +40,8 @@ def validate(config: ConfigDict) -> None:
     require_one_of("config.data.profile", config.data.profile, (*PROFILES, "none"))
     if not 0 <= config.posthoc.logit_adjustment <= 100:
         raise UserError(f"config.posthoc.logit_adjustment is {config.posthoc.logit_adjustment}; it must lie in 0..100")
+    if config.posthoc.alpha >= 0 and not any("alpha" in METHODS[config[n].method.name].posthoc for n in config.stages):
+        raise UserError("config.posthoc.alpha is set, but no stage's method has an alpha to change after training")
     _at_least(config.data.crop_padding, 0, "config.data.crop_padding")
     _at_least(config.data.imbalance_ratio, 1, "config.data.imbalance_ratio")
     if not 0 <= config.data.validation_fraction < 1:

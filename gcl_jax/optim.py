@@ -18,6 +18,7 @@ def epoch_learning_rates(
     schedule: str,
     epochs: int,
     warmup_percent: float = 0.0,
+    warmup_start: float = 0.0,
     boundaries_percent: tuple[float, ...] = (),
     decay_factors: tuple[float, ...] = (),
 ) -> np.ndarray:
@@ -27,7 +28,8 @@ def epoch_learning_rates(
               schedules have no boundaries, so that --config...schedule=cosine is a whole override
     cosine:   lr / 2 * (1 + cos(pi * (e - 1) / epochs)): the first epoch has the full rate
     constant: lr
-    Warm-up (LDAM's): lr * e / W in the first W = ceil(warmup_percent of epochs), 5 of 200.
+    Warm-up: lr * (a + (1 - a) * e / W) in the first W = ceil(warmup_percent of epochs), with a = ``warmup_start``
+    (0 in LDAM's code, with W = 5 of 200).
 
     Raises UserError for an unknown schedule or unpaired boundaries and factors.
 
@@ -46,6 +48,8 @@ def epoch_learning_rates(
         raise UserError(f"boundaries_percent is {tuple(boundaries_percent)}; it must rise and lie in 0..100")
     if not 0 <= warmup_percent <= 100:
         raise UserError(f"warmup_percent is {warmup_percent}; it must lie in 0..100")
+    if not 0 <= warmup_start <= 1:
+        raise UserError(f"warmup_start is {warmup_start}; it must lie in 0..1")
     require_one_of("schedule", schedule, SCHEDULES)
     e = np.arange(1, epochs + 1)
     rates = np.full(epochs, float(learning_rate))
@@ -56,7 +60,7 @@ def epoch_learning_rates(
     elif schedule == "cosine":
         rates = 0.5 * learning_rate * (1 + np.cos(np.pi * (e - 1) / max(epochs, 1)))
     warmup = int(np.ceil(warmup_percent * epochs / 100 - 1e-6))
-    rates[:warmup] = learning_rate * e[:warmup] / max(warmup, 1)
+    rates[:warmup] = learning_rate * (warmup_start + (1 - warmup_start) * e[:warmup] / max(warmup, 1))
     return rates
 
 

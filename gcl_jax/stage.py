@@ -58,7 +58,7 @@ class Stage:
                 f"config.data.mean has {len(data.mean)} entries but the images have {self.image_shape[-1]} channels"
             )
         augment = Augment(data.crop_padding, data.flip, tuple(data.mean), tuple(data.std))
-        self.apply = train_step.network_apply(self.network, block.bn)
+        self.apply = train_step.NetworkApply(self.network, block.bn)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
         self._norms = {path[:-1] for path in traverse_util.flatten_dict(shapes["batch_stats"])}
         _, frozen, groups = split(shapes["params"], self.group)
@@ -78,7 +78,11 @@ class Stage:
             out_shardings=mesh_lib.replicated(mesh),
         )
         self.eval_step = evaluate.make_eval_step(
-            self.apply, self.method, augment, loader.fetch, config.posthoc.logit_adjustment
+            self.apply,
+            self.method.after_training(config.posthoc),
+            augment,
+            loader.fetch,
+            config.posthoc.logit_adjustment,
         )
         self.feature_step = evaluate.make_feature_step(self.apply, augment, loader.fetch)
 

@@ -42,17 +42,28 @@ class StepSettings:
     learning_rates: tuple[float, ...]  # one an epoch
 
 
-def network_apply(network: Network, bn: str) -> Apply:
+@dataclasses.dataclass(frozen=True)
+class NetworkApply(Apply):
     """The network as `Method.forward` receives it; ``bn`` = "frozen" uses running statistics in training too."""
 
-    def apply(params, batch_stats, images, train):
-        variables = {"params": params, "batch_stats": batch_stats}
-        if train and bn != "frozen":
-            out, moved = network.apply(variables, images, train=True, mutable=["batch_stats"])
-            return out, moved.get("batch_stats", {})
-        return network.apply(variables, images, train=False), batch_stats
+    network: Network
+    bn: str
 
-    return apply
+    def __call__(self, params, batch_stats, images, train):
+        features, batch_stats = self.features(params, batch_stats, images, train)
+        return self.scores(params, features), batch_stats
+
+    def features(self, params, batch_stats, images, train, **options):
+        variables, method = {"params": params, "batch_stats": batch_stats}, Network.features
+        if train and self.bn != "frozen":
+            out, moved = self.network.apply(
+                variables, images, train=True, method=method, mutable=["batch_stats"], **options
+            )
+            return out, {**batch_stats, **moved.get("batch_stats", {})}
+        return self.network.apply(variables, images, train=False, method=method, **options), batch_stats
+
+    def scores(self, params, features, **options):
+        return self.network.apply({"params": params}, features, method=Network.scores, **options)
 
 
 def learning_rate_at(settings: StepSettings) -> Callable[[jax.Array], jax.Array]:
@@ -74,7 +85,7 @@ def make_update(
     Gather, augmentation, forward, loss, gradient of the trainable sub-tree and update: a pure
     function, which `make_train_step` compiles.
     """
-    apply = network_apply(network, settings.bn)
+    apply = NetworkApply(network, settings.bn)
     rate = learning_rate_at(settings)
     streams = method.streams()
 
@@ -83,6 +94,7 @@ def make_update(
         t = Time(
             step=state.step,
             epoch=state.step // settings.steps_per_epoch,
+            epochs=jnp.int32(settings.epochs),
             fraction=state.step.astype(jnp.float32) / (settings.epochs * settings.steps_per_epoch),
             learning_rate=rate(state.step),
         )

@@ -8,7 +8,7 @@ from conftest import ROOT, relative_error
 
 from gcl_jax import longtail, losses, models, optim
 from gcl_jax.models import torch_names
-from gcl_jax.train_step import network_apply
+from gcl_jax.train_step import NetworkApply
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def after_five_steps(official):
         params, batch_stats = start["params"], start["batch_stats"]
         labels_tree = jax.tree.map(lambda _: "all", params)
         optimizer = optim.sgd(lambda step: 0.1, labels_tree, {"all": optim.Group()}, momentum=0.9, weight_decay=2e-4)
-        apply = network_apply(network, "train")
+        apply = NetworkApply(network, "train")
 
         @jax.jit
         def step(params, batch_stats, opt_state, images, labels, noise):

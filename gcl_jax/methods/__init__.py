@@ -2,6 +2,7 @@
 
 from gcl_jax.errors import UserError
 from gcl_jax.methods.base import ClassStats, Group, LossOut, Method, Stream, Time
+from gcl_jax.methods.bbn import BBN
 from gcl_jax.methods.cross_entropy import CrossEntropy
 from gcl_jax.methods.decoupling import NearestClassMean, TauNorm
 from gcl_jax.methods.disalign import DisAlign
@@ -9,6 +10,7 @@ from gcl_jax.methods.gcl import GCL, AngularGCL
 from gcl_jax.methods.ldam import LDAM
 from gcl_jax.methods.logit_adjustment import LogitAdjustment
 from gcl_jax.methods.mislas import MiSLAS
+from gcl_jax.methods.tde import TDE
 
 METHODS: dict[str, type[Method]] = {
     "cross_entropy": CrossEntropy,
@@ -20,6 +22,8 @@ METHODS: dict[str, type[Method]] = {
     "nearest_class_mean": NearestClassMean,
     "mislas": MiSLAS,
     "disalign": DisAlign,
+    "bbn": BBN,
+    "tde": TDE,
 }
 
 
@@ -33,6 +37,6 @@ def register(name: str, method: type[Method]) -> None:
 
 
 __all__ = [
-    "GCL", "LDAM", "METHODS", "AngularGCL", "ClassStats", "CrossEntropy", "DisAlign", "Group", "LogitAdjustment",
-    "LossOut", "Method", "MiSLAS", "NearestClassMean", "Stream", "TauNorm", "Time", "register",
+    "BBN", "GCL", "LDAM", "METHODS", "TDE", "AngularGCL", "ClassStats", "CrossEntropy", "DisAlign", "Group",
+    "LogitAdjustment", "LossOut", "Method", "MiSLAS", "NearestClassMean", "Stream", "TauNorm", "Time", "register",
 ]  # fmt: skip

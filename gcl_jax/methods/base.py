@@ -6,8 +6,8 @@ experiment know this file only.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -17,8 +17,21 @@ from gcl_jax.errors import require, require_one_of
 from gcl_jax.sampling import Sampler
 
 Tree = Any
-# apply(params, batch_stats, images, train) -> ({"features", "scores"}, new batch_stats)
-Apply = Callable[[Tree, Tree, jax.Array, bool], tuple[dict[str, jax.Array], Tree]]
+
+
+class Apply(Protocol):
+    """The network as a function: whole, or its backbone and its head alone for methods that do something between."""
+
+    def __call__(self, params: Tree, batch_stats: Tree, images: jax.Array, train: bool) -> tuple[dict, Tree]:
+        """({"features", "scores", ...}, new batch_stats)."""
+
+    def features(
+        self, params: Tree, batch_stats: Tree, images: jax.Array, train: bool, **options: Any
+    ) -> tuple[jax.Array, Tree]:
+        """(features [B, D], new batch_stats); ``options`` are the backbone's, such as ``branch``."""
+
+    def scores(self, params: Tree, features: jax.Array, **options: Any) -> dict[str, jax.Array]:
+        """{"features", "scores", ...} of the head; ``options`` are the head's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +72,13 @@ class ClassStats:
 class Time:
     """Where training stands; every field is traced, so that schedules never recompile.
 
-    ``step`` int32 counts updates of this stage, ``epoch`` int32 counts from 0, ``fraction``
+    ``step`` int32 counts updates of this stage, ``epoch`` int32 counts from 0 to ``epochs`` - 1, ``fraction``
     float32 = step / all steps, ``learning_rate`` float32 is the stage's at this step.
     """
 
     step: jax.Array
     epoch: jax.Array
+    epochs: jax.Array
     fraction: jax.Array
     learning_rate: jax.Array
 
@@ -93,6 +107,7 @@ class Method:
 
     # {"class_means", "train_features"}: what to take from one deterministic pass over the training set
     needs: ClassVar[frozenset[str]] = frozenset()
+    posthoc: ClassVar[frozenset[str]] = frozenset()  # hyper-parameters that config.posthoc can change after training
     logged: ClassVar[tuple[str, ...]] = ()  # names of the scalars that `loss` returns in LossOut.metrics
 
     def __post_init__(self):
@@ -100,6 +115,11 @@ class Method:
         lws = self.head.endswith("_lws")
         require(self.trains != "scale" or lws, "head", self.head, "'linear_lws' or 'cosine_lws' where trains = 'scale'")
         require(self.trains != "scale" or not self.fresh_head, "fresh_head", True, "False where trains = 'scale'")
+
+    def after_training(self, posthoc: Mapping[str, float]) -> "Method":
+        """The method as evaluation uses it: its `posthoc` hyper-parameters are config.posthoc's where those are set."""
+        changed = {name: posthoc[name] for name in self.posthoc if posthoc[name] >= 0}
+        return dataclasses.replace(self, **changed) if changed else self
 
     def streams(self) -> dict[str, Stream]:
         """Named batch streams; each has N // batch_size batches an epoch."""

@@ -8,15 +8,19 @@ import jax.numpy as jnp
 
 from gcl_jax.errors import require_one_of
 from gcl_jax.models import calibrated_heads
-from gcl_jax.models.heads import CosineHead, LinearHead
+from gcl_jax.models.heads import CosineHead, LinearHead, UniformLinearHead
+from gcl_jax.models.normalized_head import TwoPartNormalizedHead
 from gcl_jax.models.resnet_cifar import ResNetCifar
 
 # Small-image ResNets of depth 6 n + 2; ResNet-8 is meant for 8 x 8 digits.
 BACKBONES = {f"resnet{6 * n + 2}": partial(ResNetCifar, blocks=n) for n in (1, 3, 5, 7, 9, 18)}
+BACKBONES |= {f"{name}_two_branch": partial(make, two_branches=True) for name, make in BACKBONES.items()}
 
 HEADS = {
     "linear": LinearHead,
+    "linear_uniform": UniformLinearHead,
     "cosine": CosineHead,
+    "two_part_normalized": TwoPartNormalizedHead,
     "linear_lws": calibrated_heads.LinearLWS,
     "cosine_lws": calibrated_heads.CosineLWS,
     "linear_disalign": calibrated_heads.LinearDisAlign,
@@ -40,8 +44,15 @@ class Network(nn.Module):
     head: nn.Module
 
     def __call__(self, images: jax.Array, *, train: bool) -> dict[str, jax.Array]:
-        features = self.backbone(images, train=train)
-        found = self.head(features)
+        return self.scores(self.features(images, train=train))
+
+    def features(self, images: jax.Array, *, train: bool, **options) -> jax.Array:
+        """The backbone alone; ``options`` are its own, such as the branch of one with two."""
+        return self.backbone(images, train=train, **options)
+
+    def scores(self, features: jax.Array, **options) -> dict[str, jax.Array]:
+        """The head alone; ``options`` are its own."""
+        found = self.head(features, **options)
         return {"features": features, **(found if isinstance(found, dict) else {"scores": found})}
 
 

@@ -24,7 +24,8 @@ def dot(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def _torch_bias(fan_in: int):
+def uniform(fan_in: int):
+    """torch's own initialiser of linear layers: U(+-1/sqrt(fan_in))."""
     bound = fan_in**-0.5
     return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
 
@@ -38,7 +39,7 @@ def linear_scores(module: nn.Module, features: jax.Array) -> jax.Array:
     features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
     dim = features.shape[-1]
     kernel = module.param("kernel", nn.initializers.kaiming_normal(), (dim, module.num_classes), jnp.float32)
-    return dot(features, kernel) + module.param("bias", _torch_bias(dim), (module.num_classes,), jnp.float32)
+    return dot(features, kernel) + module.param("bias", uniform(dim), (module.num_classes,), jnp.float32)
 
 
 def cosine_scores(module: nn.Module, features: jax.Array) -> jax.Array:
@@ -56,6 +57,18 @@ class LinearHead(nn.Module):
     @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
         return linear_scores(self, features)
+
+
+class UniformLinearHead(nn.Module):
+    """Linear classifier with torch's own initialisation: weights and bias ~ U(+-1/sqrt(D)) (BBN's published code)."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        dim = features.shape[-1]
+        kernel = self.param("kernel", uniform(dim), (dim, self.num_classes), jnp.float32)
+        return dot(features, kernel) + self.param("bias", uniform(dim), (self.num_classes,), jnp.float32)
 
 
 class CosineHead(nn.Module):

@@ -29,17 +29,34 @@ class BasicBlock(nn.Module):
 
 
 class ResNetCifar(nn.Module):
-    """Images [B, H, W, c] -> features [B, 64]: stem, three stages of ``blocks`` at 16, 32, 64 filters, mean pool."""
+    """Images [B, H, W, c] -> features [B, 64]: stem, three stages of ``blocks`` at 16, 32, 64 filters, mean pool.
+
+    With ``two_branches`` the last block exists twice, ``cb_block`` and ``rb_block`` (BBN, Zhou et al. 2020): features
+    of both side by side, [B, 128], or of one alone where ``branch`` is "cb" (conventional) or "rb" (re-balancing).
+    """
 
     blocks: int
     dtype: jnp.dtype = jnp.float32
+    two_branches: bool = False
 
     @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, images: jax.Array, *, train: bool, branch: str = "") -> jax.Array:
         x = Conv3x3(16, dtype=self.dtype, name="conv1")(images)
         x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=train))
-        for stage, filters in enumerate((16, 32, 64), start=1):
-            for block in range(self.blocks):
-                stride = 2 if stage > 1 and block == 0 else 1
-                x = BasicBlock(filters, stride, self.dtype, name=f"layer{stage}_{block}")(x, train=train)
-        return jnp.mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axis=(1, 2))
+        layout = [
+            (stage, block, filters, 2 if stage > 1 and block == 0 else 1)
+            for stage, filters in enumerate((16, 32, 64), start=1)
+            for block in range(self.blocks)
+        ]
+        trunk, (*_, filters, stride) = (layout[:-1] if self.two_branches else layout), layout[-1]
+        for stage, block, *shape in trunk:
+            x = BasicBlock(*shape, self.dtype, name=f"layer{stage}_{block}")(x, train=train)
+        if not self.two_branches:
+            return _pool(x)
+        ends = [branch] if branch else ["cb", "rb"]
+        last = [BasicBlock(filters, stride, self.dtype, name=f"{end}_block")(x, train=train) for end in ends]
+        return jnp.concatenate([_pool(y) for y in last], axis=1)
+
+
+def _pool(x):
+    return jnp.mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axis=(1, 2))

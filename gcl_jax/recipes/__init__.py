@@ -21,12 +21,14 @@ from gcl_jax.recipes.one_stage import (
     ldam_drw,
     logit_adjustment_posthoc,
 )
+from gcl_jax.recipes.own_network import bbn, tde
 from gcl_jax.recipes.protocol import Protocol, cifar_lt, digits_lt
 from gcl_jax.recipes.retraining import ce_mixup_crt, crt, disalign, lws, mislas, nearest_class_mean, tau_norm
 
 __all__ = [
     "Protocol",
     "balanced_softmax",
+    "bbn",
     "ce",
     "ce_mixup",
     "ce_mixup_crt",
@@ -49,4 +51,5 @@ __all__ = [
     "mislas",
     "nearest_class_mean",
     "tau_norm",
+    "tde",
 ]

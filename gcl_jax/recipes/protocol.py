@@ -29,9 +29,12 @@ class Protocol:
     second_learning_rate: float
     blocks: Mapping  # the config's other blocks: data, model, eval, ...
 
-    def experiment(self, **stages: Mapping) -> ConfigDict:
-        """The config of one row."""
-        return c.experiment(stages=stages, **self.blocks)
+    def experiment(self, *, two_branches: bool = False, **stages: Mapping) -> ConfigDict:
+        """The config of one row; with ``two_branches`` its network has two last blocks (BBN's)."""
+        blocks = dict(self.blocks)
+        if two_branches:
+            blocks["model"] = dict(name=f"{blocks['model']['name']}_two_branch")
+        return c.experiment(stages=stages, **blocks)
 
     def train(
         self,
@@ -40,23 +43,27 @@ class Protocol:
         sampler: Mapping | None = None,
         alone: bool = True,
         batch: int = 1,
-        decay_factors: tuple[float, float] = (0.1, 0.01),
-        weight_decay: float = 2e-4,
+        rate: float = 1.0,
+        **optimizer: object,
     ) -> dict:
-        """A stage from scratch: steps at 80 and 90 %; ``alone`` if no later stage trains, ``batch`` times the size."""
+        """A stage from scratch, by default with steps at 80 and 90 % of its epochs to 0.1 and 0.01 of the rate.
+
+        ``alone`` if no later stage trains; ``batch`` and ``rate`` are factors of the protocol's batch size and rate;
+        ``optimizer`` are other fields of `config.optimizer`.
+        """
+        default = dict(
+            learning_rate=rate * self.learning_rate,
+            schedule="step",
+            warmup_percent=self.warmup_percent,
+            boundaries_percent=(80.0, 90.0),
+            decay_factors=(0.1, 0.01),
+        )
         return c.stage(
             method,
             sampler or c.sampler("instance"),
             epochs=self.epochs if alone else self.first_epochs,
             batch_size=batch * self.batch_size,
-            optimizer=c.optimizer(
-                learning_rate=self.learning_rate,
-                schedule="step",
-                warmup_percent=self.warmup_percent,
-                boundaries_percent=(80.0, 90.0),
-                decay_factors=decay_factors,
-                weight_decay=weight_decay,
-            ),
+            optimizer=c.optimizer(**(default | optimizer)),
         )
 
     def retrain(

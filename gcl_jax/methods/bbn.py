@@ -1,0 +1,49 @@
+"""Bilateral-branch network (Zhou et al. 2020): one branch for the data as they are, one for their reverse."""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from gcl_jax import losses
+from gcl_jax.errors import require
+from gcl_jax.methods.base import LossOut, Method, Stream
+from gcl_jax.sampling import Reversed
+
+
+@dataclasses.dataclass(frozen=True)
+class BBN(Method):
+    """l CE(z, y_c) + (1 - l) CE(z, y_r) with z = FC(2 [l f_c ; (1 - l) f_r]) (BBN, eq. 1-3).
+
+    f_c is the conventional branch's feature of a uniform batch, f_r the re-balancing branch's of a reversed one (class
+    i with probability ~ 1 / n_i); l = 1 - (e / E)^2 with e from 0 falls over the epochs, so that learning moves to the
+    tail. Prediction reads the same image through both branches, FC([f_c ; f_r]). It needs a backbone of two branches.
+    ``horizon`` is E; 0 is the stage's epochs (the published code takes 100 for 90 epochs and 200 for 180).
+    """
+
+    head: str = "linear_uniform"
+    horizon: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.trains == "all", "trains", self.trains, "'all': both branches learn together")
+        require(self.horizon >= 0, "horizon", self.horizon, "0 (the stage's epochs) or positive")
+
+    def streams(self):
+        return {"main": Stream(), "reversed": Stream(sampler=Reversed())}
+
+    def prepare(self, key, streams, t):
+        share = 1 - jnp.square(t.epoch / (self.horizon or t.epochs))
+        return {**streams["main"], "reversed": streams["reversed"], "share": share}
+
+    def forward(self, apply, params, batch_stats, method_state, batch, *, train):
+        if not train:
+            out, batch_stats = apply(params, batch_stats, batch["image"], False)
+            return out, batch_stats, method_state
+        common, batch_stats = apply.features(params, batch_stats, batch["image"], True, branch="cb")
+        rare, batch_stats = apply.features(params, batch_stats, batch["reversed"]["image"], True, branch="rb")
+        mixed = 2 * jnp.concatenate([batch["share"] * common, (1 - batch["share"]) * rare], axis=1)
+        return apply.scores(params, mixed), batch_stats, method_state
+
+    def loss(self, key, out, batch, t, stats):
+        common, rare = (losses.cross_entropy(out["scores"], y) for y in (batch["label"], batch["reversed"]["label"]))
+        return LossOut(batch["share"] * common + (1 - batch["share"]) * rare)

@@ -1,0 +1,56 @@
+"""De-confound-TDE (Tang et al. 2020): what the optimiser's momentum drags along is subtracted at the test."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from gcl_jax import losses
+from gcl_jax.errors import require
+from gcl_jax.methods.base import LossOut, Method
+
+
+@dataclasses.dataclass(frozen=True)
+class TDE(Method):
+    """CE on scale * z of a two-part normalised head; at the test z - alpha * effect along the moving feature (eq. 10).
+
+    The moving feature e <- decay * e + mean of the batch's features starts at 0; only its direction matters.
+    ``decay`` = 0 takes 1 - 0.1 min(50 lr, 1) from the learning rate, as the published code does on large data sets;
+    0.9 on CIFAR. ``alpha`` can be changed after training by config.posthoc.alpha.
+    """
+
+    head: str = "two_part_normalized"
+    scale: float = 16.0
+    alpha: float = 1.0
+    decay: float = 0.9
+
+    posthoc: ClassVar[frozenset[str]] = frozenset({"alpha"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.head == "two_part_normalized", "head", self.head, "'two_part_normalized'")
+        require(self.scale > 0, "scale", self.scale, "positive")
+        require(self.alpha >= 0, "alpha", self.alpha, "0 or positive")
+        require(0 <= self.decay < 1, "decay", self.decay, "in [0, 1)")
+
+    def init_state(self, key, params, stats):
+        return {"moving_feature": jnp.zeros(params["head"]["kernel"].shape[0])}
+
+    def prepare(self, key, streams, t):
+        by_rate = 1 - 0.1 * jnp.minimum(50 * t.learning_rate, 1.0)
+        return {**streams["main"], "decay": self.decay or by_rate}
+
+    def forward(self, apply, params, batch_stats, method_state, batch, *, train):
+        features, batch_stats = apply.features(params, batch_stats, batch["image"], train)
+        moving = method_state["moving_feature"]
+        if not train:
+            return apply.scores(params, features, direction=moving), batch_stats, method_state
+        moving = batch["decay"] * moving + jax.lax.stop_gradient(features.mean(axis=0))
+        return apply.scores(params, features), batch_stats, {"moving_feature": moving}
+
+    def loss(self, key, out, batch, t, stats):
+        return LossOut(losses.cross_entropy(self.logits(out), batch["label"]))
+
+    def logits(self, out):
+        return self.scale * (out["scores"] - self.alpha * out.get("effect", 0.0))

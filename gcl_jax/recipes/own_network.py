@@ -1,0 +1,31 @@
+"""Rows with a network of their own: two last blocks instead of one."""
+
+from ml_collections import ConfigDict
+
+from gcl_jax import config as c
+from gcl_jax.recipes.protocol import Protocol
+
+
+def bbn(p: Protocol) -> ConfigDict:
+    """BBN (Zhou et al. 2020): two last blocks, batch 128, Nesterov, x 0.01 after 60 and 80 %; warm-up from 1/3.
+
+    The published warm-up, 1/3 + (2/15)(e - 1) for e = 1..5, is a rise from 0.2 to 1 in six epochs.
+    """
+    schedule = dict(warmup_percent=3.0, warmup_start=0.2, boundaries_percent=(60.0, 80.0), decay_factors=(1e-2, 1e-4))
+    return p.experiment(
+        two_branches=True, representation=p.train(c.method("bbn"), batch=2, nesterov=True, **schedule)
+    )  # fmt: skip
+
+
+def tde(p: Protocol) -> ConfigDict:
+    """De-confound-TDE (Tang et al. 2020): two last blocks, batch 256 at rate 0.2, weight decay 5e-4.
+
+    x 0.01 and x 1e-4 from epochs 120 and 160 of 200 on; alpha 1.0, and 1.5 on CIFAR-100.
+    """
+    schedule = dict(
+        warmup_percent=2.5, warmup_start=1 / 3, boundaries_percent=(59.5, 79.5), decay_factors=(1e-2, 1e-4)
+    )  # fmt: skip
+    method = c.method("tde", scale=16.0, alpha=1.5 if p.dataset == "cifar100" else 1.0, decay=0.9)
+    return p.experiment(
+        two_branches=True, representation=p.train(method, batch=4, rate=2.0, weight_decay=5e-4, **schedule)
+    )  # fmt: skip
