@@ -41,10 +41,11 @@ def run(
         folder = root / "tuning"
 
         def before(held_out: ConfigDict) -> dict[int, str]:
-            run(held_out, str(folder / "held_out"), folder_per_seed=True)
-            return {s: str(folder / "held_out" / f"seed_{s}") for s in config_lib.seeds(config)}
+            own = folder / f"held_out_{config.tuning.validation_fraction:g}"
+            run(held_out, str(own), folder_per_seed=True)
+            return {s: str(own / f"seed_{s}") for s in config_lib.seeds(config)}
 
-        config = tuning.settled(config, folder / "choice.json", None if eval_only else before)
+        config = tuning.settled(config, folder, None if eval_only else before)
     names = config_lib.stages_to_run(config)
     with jax.default_matmul_precision(MATMUL[config.precision]), jax.debug_nans(config.debug_nans):
         parts = Parts(config)

@@ -6,6 +6,7 @@ Classes too small to give up an image (`longtail.hold_out` rounds) have no say i
 """
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 
@@ -13,27 +14,56 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
+from gcl_jax import config as config_lib
 from gcl_jax import handover, logs, metrics, workdir
 from gcl_jax.errors import UserError
 from gcl_jax.parts import Parts
 
 
+def identity(config: ConfigDict) -> dict:
+    """All that a choice depends on: grid, fraction, seeds, posthoc rules, and how everything up to the stage trains."""
+    name = config.tuning.key.split(".")[0]
+    asked = {
+        "tuning": config.tuning.to_dict(),
+        "seeds": list(config_lib.seeds(config)),
+        "posthoc": config.posthoc.to_dict(),
+        "training": config_lib.training_keys(with_value(config, config.tuning.grid[0]), name),
+        "starts": {stage: config[stage].init_from for stage in config.stages},
+        "path": config.data.path,
+    }
+    return json.loads(json.dumps(asked, default=list))
+
+
+def choice_file(folder: epath.Path, config: ConfigDict) -> epath.Path:
+    """Where in ``folder`` the choice of this `identity` is kept: other grids, seeds and configs have other files."""
+    text = json.dumps(identity(config), sort_keys=True)
+    return folder / f"choice_{hashlib.sha256(text.encode()).hexdigest()[:10]}.json"
+
+
 def settled(
-    config: ConfigDict, file: epath.Path, train: Callable[[ConfigDict], Mapping[int, str]] | None
+    config: ConfigDict, folder: epath.Path, train: Callable[[ConfigDict], Mapping[int, str]] | None
 ) -> ConfigDict:
-    """``config`` with the chosen value; the choice is kept in ``file``.
+    """``config`` with the chosen value; choices are kept in ``folder``.
 
     ``train`` runs what it is given, `held_out`'s config, and returns {seed: folder}. Where it is None, UserError is
-    raised if there is no choice from this grid yet.
+    raised if this choice has not been made yet.
     """
-    choice = workdir.read_json(file) if file.exists() else {}
-    asked = json.loads(json.dumps(config.tuning.to_dict()))
-    if {k: choice.get(k) for k in asked} != asked:
+    file = choice_file(folder, config)
+    if not file.exists():
         if train is None:
-            raise UserError(f"{file.parent} holds no choice of {config.tuning.key} from this grid; train first")
+            raise UserError(f"{folder} holds no choice of {config.tuning.key} for this config and grid; train first")
         choice = choose(config, train(held_out(config)))
-        logs.write_json(file, choice)
-    return with_value(config, choice["chosen"])
+        folder.mkdir(parents=True, exist_ok=True)
+        logs.write_json(file, {"asked": identity(config), **choice})
+    return with_value(config, workdir.read_json(file)["chosen"])
+
+
+def warning(config: ConfigDict) -> str:
+    """What makes a choice optimistic, or nothing: a start from outside may have seen the images held out."""
+    starts = [config[stage].init_from for stage in config.stages if config[stage].init_from]
+    if not config.tuning.key or not starts:
+        return ""
+    return f"{config.tuning.key} was chosen on images that {starts[-1]} may have been trained on"
 
 
 def held_out(config: ConfigDict) -> ConfigDict:
@@ -58,7 +88,7 @@ def with_value(config: ConfigDict, value: float) -> ConfigDict:
 
 
 def choose(config: ConfigDict, starts: Mapping[int, str]) -> dict:
-    """The tuning block with "chosen" and the "scores" of its grid: macro recall on the images held out, in %.
+    """{"chosen", "grid", "scores"}: the scores of the grid: macro recall on the images held out, in %.
 
     ``starts`` {seed: folder} hold the stage before, trained by `held_out`'s run; scores are means over them, and the
     first of equals is chosen.
@@ -79,5 +109,7 @@ def choose(config: ConfigDict, starts: Mapping[int, str]) -> dict:
             recalls.append(metrics.summarize(validation["validation"], parts.dataset.counts)["macro_recall"])
         scores.append(float(np.mean(recalls)))
     chosen = config.tuning.grid[int(np.argmax(scores))]
+    if optimistic := warning(config):
+        logs.say(f"note: {optimistic}")
     logs.say(f"{config.tuning.key} = {chosen:g}: {max(scores):.2f} % macro recall on the training images held out")
-    return {**config.tuning.to_dict(), "scores": scores, "chosen": chosen}
+    return {"chosen": chosen, "grid": list(config.tuning.grid), "scores": scores}

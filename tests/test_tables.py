@@ -135,8 +135,8 @@ def test_a_difference_is_students_paired_t():
     assert found.p == pytest.approx(theirs.pvalue)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
     assert significance.paired([1.0], [2.0]) == significance.Difference(-1.0)
-    assert significance.paired([1.0, 2.0], [1.0, 2.0]).p == 1.0
-    assert significance.paired([2.0, 3.0], [1.0, 2.0]).p == 0.0
+    assert significance.paired([1.0, 2.0], [1.0, 2.0]) == significance.Difference(0.0)
+    assert significance.paired([2.0, 3.0], [1.0, 2.0]) == significance.Difference(1.0)
     pairs = significance.all_pairs({"x": {0: 1.0, 1: 2.0}, "y": {1: 1.0, 2: 5.0}, "z": {7: 0.0}})
     assert pairs == {("x", "y"): significance.Difference(1.0)}
 
@@ -195,12 +195,46 @@ def test_what_is_finished_is_not_trained_again(made, monkeypatch):
     assert " 0 of 2" not in text
 
 
-def test_seeds_can_be_added_to_a_table(made):
-    root, _ = made
-    more = next(c for c in cells("table5", ["digits_lt"], SHORT, seeds=3) if c.row.name == "none")
-    assert runs.found(more, root) is None
-    text = dry_run.describe(TABLES["table5"], [more], root, SHORT)
-    assert "2 of 3 seeds finished" in text
+@pytest.mark.parametrize(("table", "row"), [("table5", "tau_norm"), ("baselines", "logit_adjustment_posthoc")])
+def test_seeds_can_be_added_to_a_table(tmp_path, table, row):
+    """Only the new seed trains; a choice and a posthoc evaluation are made anew, as if both had been there at first."""
+    one, two = (next(c for c in cells(table, ["digits_lt"], SHORT, seeds=s) if c.row.name == row) for s in (1, 2))
+    first = runs.measure(one, tmp_path)
+    assert runs.found(two, tmp_path) is None
+    assert "1 of 2 seeds finished" in dry_run.describe(TABLES[table], [two], tmp_path, SHORT)
+    trained = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("seed_0/*/DONE.json")}
+    both = runs.measure(two, tmp_path)
+    assert both["seeds"].keys() == {0, 1}
+    assert trained == {path: path.stat().st_mtime_ns for path in trained}
+    assert runs.found(one, tmp_path) == first
+    at_once = runs.measure(two, tmp_path / "anew")
+    assert {s: v["nll"] for s, v in both["seeds"].items()} == {s: v["nll"] for s, v in at_once["seeds"].items()}
+
+
+def test_a_choice_belongs_to_its_config(made):
+    """Other seeds, grids, posthoc rules, data or schedules ask for another choice."""
+    _, found = made
+    config = found["tau_norm"].config
+    own = tuning.identity(config)
+    for key, value in (
+        ("num_seeds", 3), ("posthoc.logit_adjustment", 1.0), ("representation.epochs", 7), ("data.path", "other.npz"),
+        ("tuning.grid", (0.0, 1.0)), ("tuning.validation_fraction", 0.2), ("classifier.init_from", "elsewhere"),
+    ):  # fmt: skip
+        other = override(config.copy_and_resolve_references(), {key: value})
+        assert tuning.identity(other) != own, key
+    assert tuning.warning(config) == ""
+    assert "may have been trained on" in tuning.warning(other)
+
+
+def test_other_data_and_other_evaluations_are_other_runs(tmp_path):
+    plain = folders(cells("table4", ["digits_lt"]), tmp_path)["gcl"]
+    for override_ in ("--config.data.path=x.npz", "--config.eval.every_epochs=1"):
+        assert folders(cells("table4", ["digits_lt"], [override_]), tmp_path)["gcl"][0] != plain[0]
+
+
+def test_what_makes_a_row_is_not_overridden():
+    found = {c.row.name: c.config for c in cells("table3", overrides=["--config.representation.method.cloud_size=log"])}
+    assert found["cosine"].representation.method.cloud_size == "cosine"
 
 
 def test_rows_not_measured_say_so(made, tmp_path):
@@ -214,7 +248,7 @@ def test_tau_is_chosen_on_images_held_out(made):
     root, found = made
     cell = found["tau_norm"]
     held = plan.chain(tuning.held_out(cell.config), root, "digits_lt_100")
-    (file,) = held[-1].folder.glob("after_*.json")
+    (file,) = held[-1].folder.glob("choice_*.json")
     choice = json.loads(file.read_text())
     assert choice["chosen"] == choice["grid"][int(np.argmax(choice["scores"]))]
     assert runs.found(cell, root)["folder"].startswith("tau_norm_")
@@ -264,7 +298,8 @@ def test_a_tuned_config_alone_chooses_and_keeps_its_choice(made, tmp_path):
     root, found = made
     config = found["tau_norm"].config
     result = experiment.run(config, tmp_path / "run")
-    choice = json.loads((tmp_path / "run" / "tuning" / "choice.json").read_text())
+    (file,) = (tmp_path / "run" / "tuning").glob("choice_*.json")
+    choice = json.loads(file.read_text())
     measured = runs.found(found["tau_norm"], root)["seeds"]
     assert [r["final"]["test"]["accuracy"] for r in result["seeds"].values()] == [
         m["accuracy"] for m in measured.values()
@@ -273,5 +308,8 @@ def test_a_tuned_config_alone_chooses_and_keeps_its_choice(made, tmp_path):
     again = experiment.run(config, tmp_path / "run", eval_only=True)
     assert again["seeds"]["seed_0"]["final"]["test"]["nll"] == result["seeds"]["seed_0"]["final"]["test"]["nll"]
     other = override(config.copy_and_resolve_references(), {"tuning.grid": (1.0,)})
-    with pytest.raises(UserError, match=r"holds no choice of tau_norm\.method\.tau from this grid; train first"):
+    with pytest.raises(UserError, match=r"holds no choice of tau_norm\.method\.tau for this config and grid"):
         experiment.run(other, tmp_path / "run", eval_only=True)
+    with pytest.raises(UserError, match="holds a run of another config"):
+        experiment.run(other, tmp_path / "run")
+    experiment.run(config, tmp_path / "run", eval_only=True)  # the refused run left the first choice in place

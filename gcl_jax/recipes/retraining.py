@@ -1,8 +1,8 @@
 """Rows that train a network with cross-entropy and then re-train or re-make its classifier.
 
 Decoupling and DisAlign have no recipe for CIFAR: batch size and rate are scaled from ImageNet-LT's to the protocol's
-batch (0.2 at 512 and 0.1 at 256 are 0.025 at 64). Their frozen batch norm is in training mode, as in their code:
-statistics move ("stats_only").
+batch (0.2 at 512 and 0.1 at 256 are 0.025 at 64); weight decay is, as there, that of stage 1. Frozen batch norm is
+in training mode, as in their code: statistics move ("stats_only").
 """
 
 from ml_collections import ConfigDict

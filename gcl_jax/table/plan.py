@@ -51,7 +51,7 @@ def columns_of(table: Table, datasets: Sequence[str], ratios: Sequence[int]) -> 
     for dataset in datasets or table.columns:
         require_one_of("--dataset", dataset, known)
         columns += [(dataset, ratio) for ratio in ratios or table.columns.get(dataset, (SMALL_RATIO,))]
-    return columns
+    return list(dict.fromkeys(columns))
 
 
 def cells(table: Table, columns: Sequence[tuple[str, int]], overrides: Sequence[str], seeds: int) -> list[Cell]:
@@ -72,7 +72,7 @@ def cells(table: Table, columns: Sequence[tuple[str, int]], overrides: Sequence[
             keys = {override: override.removeprefix("--config.").split("=")[0] for override in overrides}
             meant = [o for o, key in keys.items() if config_lib.unknown_key(bare, key) is None]
             unused -= set(meant)
-            config = _load(f"{file}:{ratio}", (*row.overrides, *meant))
+            config = _load(f"{file}:{ratio}", (*meant, *row.overrides))  # what makes the row, last
             config.num_seeds = seeds
             config_validation.validate(config)
             found.append(Cell(row, dataset, ratio, config))
@@ -111,8 +111,9 @@ def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
         own.stages = config.stages[: config.stages.index(name) + 1]
         if nodes:
             own[name].init_from = str(nodes[-1].folder)
-        origin = "" if nodes else own[name].init_from  # a start from outside the table is part of what it is
-        text = json.dumps([config_lib.training_keys(own, name), origin], sort_keys=True, default=list)
+        # Beside the training keys: data and a start that lie outside the table, and how often best-on-test looked.
+        outside = [own.data.path, "" if nodes else own[name].init_from, own.eval.every_epochs]
+        text = json.dumps([config_lib.training_keys(own, name), outside], sort_keys=True, default=list)
         key = hashlib.sha256(text.encode()).hexdigest()[:10]
         nodes.append(Node(workdir / column / f"{own[name].method.name}_{key}", own))
     return nodes

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gcl_jax import tuning
 from gcl_jax.table import significance
 from gcl_jax.table.declared import Table
 from gcl_jax.table.plan import Cell, column_name
@@ -15,7 +16,7 @@ MEANING = """\
 Test accuracy in %: last epoch, mean +- standard deviation over seeds, best-on-test in brackets, beside the published
 number (best-on-test, single run)."""
 DIFFERENCES = """\
-Differences are paired by seed (rows with the same seed start from the same network and batch order): points, 95 %
+Differences are paired by seed (rows of one network and seed start from the same parameters): points, 95 %
 interval and two-sided p of Student's t, not corrected for the number of rows."""
 
 Measured = Mapping[tuple[str, str, int], Mapping]  # {(row, data set, ratio): what `runs.measure` returns}
@@ -69,7 +70,8 @@ def markdown(table: Table, cells: Sequence[Cell], measured: Measured, header: Se
             continue
         lines += ["", f"## {column_name(*column)}", ""]
         lines += _rows(_details(table, column, labels, measured))
-    lines += ["", DIFFERENCES]
+    notes = [f"{cell.row.label}: {note}." for cell in cells if (note := tuning.warning(cell.config))]
+    lines += ["", DIFFERENCES, *notes]
     return "\n".join(lines) + "\n"
 
 

@@ -27,10 +27,10 @@ def measure(cell: Cell, root: Path) -> dict:
     config, column = cell.config, column_name(cell.dataset, cell.ratio)
     if config.tuning.key:
         before = chain(tuning.held_out(config), root, column)
-        config = tuning.settled(config, _beside(before[-1], config.tuning), lambda _: _run_all(before))
+        config = tuning.settled(config, epath.Path(before[-1].folder), lambda _: _run_all(before))
     nodes = chain(config, root, column)
     _run_all(nodes)
-    file = _beside(nodes[-1], config.posthoc)
+    file = _adjusted_file(nodes[-1], config)
     if _adjusts(config) and not file.exists():
         adjusted = copy.deepcopy(nodes[-1].config)
         adjusted.posthoc.update(config.posthoc)
@@ -46,13 +46,15 @@ def found(cell: Cell, root: Path) -> dict | None:
     None if not all is there. "seconds" are those of all stages that the row stands on.
     """
     config, column = cell.config, column_name(cell.dataset, cell.ratio)
+    before = []
     if config.tuning.key:
-        file = _beside(chain(tuning.held_out(config), root, column)[-1], config.tuning)
-        if not file.exists():
+        before = chain(tuning.held_out(config), root, column)
+        folder = epath.Path(before[-1].folder)
+        if not tuning.choice_file(folder, config).exists() or not all(map(finished, before)):
             return None
-        config = tuning.settled(config, file, None)
+        config = tuning.settled(config, folder, None)
     nodes = chain(config, root, column)
-    adjusted = _beside(nodes[-1], config.posthoc)
+    adjusted = _adjusted_file(nodes[-1], config)
     if not all(map(finished, nodes)) or (_adjusts(config) and not adjusted.exists()):
         return None
     seeds = config_lib.seeds(config)
@@ -63,7 +65,7 @@ def found(cell: Cell, root: Path) -> dict | None:
     measured = {}
     for seed, result in results.items():
         done = result["stages"][config.stages[-1]]
-        spent = [_of_seed(node, seed)["stages"][node.config.stages[-1]]["seconds"] for node in nodes]
+        spent = [_of_seed(node, seed)["stages"][node.config.stages[-1]]["seconds"] for node in before + nodes]
         measured[seed] = {
             **{name: done["final"]["test"][name] for name in MEASURED},
             "best": done["best"].get("on_test", {}).get("test_accuracy"),
@@ -92,7 +94,8 @@ def _adjusts(config: ConfigDict) -> bool:
     return config.posthoc.to_dict() != config_lib.TOP["posthoc"]
 
 
-def _beside(node: Node, block: ConfigDict) -> epath.Path:
-    """A file in the folder of ``node`` for what was made of it under ``block``."""
-    text = json.dumps(block.to_dict(), sort_keys=True, default=list)
-    return epath.Path(node.folder / f"after_{hashlib.sha256(text.encode()).hexdigest()[:10]}.json")
+def _adjusted_file(node: Node, config: ConfigDict) -> epath.Path:
+    """The file in the folder of ``node`` for its evaluation under the posthoc rules of ``config``, by seeds."""
+    asked = [config.posthoc.to_dict(), list(config_lib.seeds(config))]
+    text = json.dumps(asked, sort_keys=True, default=list)
+    return epath.Path(node.folder / f"posthoc_{hashlib.sha256(text.encode()).hexdigest()[:10]}.json")
