@@ -137,6 +137,7 @@ def test_a_difference_is_students_paired_t():
     assert significance.paired([1.0], [2.0]) == significance.Difference(-1.0)
     assert significance.paired([1.0, 2.0], [1.0, 2.0]) == significance.Difference(0.0)
     assert significance.paired([2.0, 3.0], [1.0, 2.0]) == significance.Difference(1.0)
+    assert significance.paired([0.3, 0.6], [0.1, 0.4]).p is None  # equal but for rounding
     pairs = significance.all_pairs({"x": {0: 1.0, 1: 2.0}, "y": {1: 1.0, 2: 5.0}, "z": {7: 0.0}})
     assert pairs == {("x", "y"): significance.Difference(1.0)}
 
