@@ -7,7 +7,7 @@ from gcl_jax.data import LOADERS, SOURCES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.longtail import PROFILES
 from gcl_jax.methods import METHODS
-from gcl_jax.models import BACKBONES
+from gcl_jax.models import BACKBONES, TWO_BRANCHES
 from gcl_jax.optim import epoch_learning_rates
 
 
@@ -35,6 +35,12 @@ def validate(config: ConfigDict) -> None:
     if not 0 <= config.data.subset_seed < 2**32:
         raise UserError(f"config.data.subset_seed is {config.data.subset_seed}; it must lie in 0..{2**32 - 1}")
     require_one_of("config.model.name", config.model.name, BACKBONES)
+    for name in config.stages:
+        if METHODS[config[name].method.name].two_branches and config.model.name not in TWO_BRANCHES:
+            raise UserError(
+                f"config.model.name is {config.model.name!r}, but {config[name].method.name} needs two branches: "
+                f"choose one of {', '.join(TWO_BRANCHES)}"
+            )
     require_one_of("config.data.source", config.data.source, SOURCES)
     require_one_of("config.data.loader", config.data.loader, LOADERS)
     require_one_of("config.data.profile", config.data.profile, (*PROFILES, "none"))

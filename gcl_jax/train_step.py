@@ -101,7 +101,9 @@ def make_update(
         batches = {}
         for name, stream in streams.items():
             images, labels = fetch(constants.arrays, row[name])
-            images = augment.train(rng.fold(key, "augment", name), images, views=stream.views)
+            images = augment.train(
+                rng.fold(key, "augment", name), images, views=stream.views, grayscale=stream.grayscale
+            )
             batches[name] = {"image": images, "label": labels}
         batch = method.prepare(rng.fold(key, "prepare"), batches, t)
 

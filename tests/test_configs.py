@@ -12,7 +12,7 @@ from conftest import ROOT
 from tiny import load_config, override
 
 from gcl_jax import config_validation, data, mesh, recipes
-from gcl_jax.models import BACKBONES
+from gcl_jax.models import BACKBONES, TWO_BRANCHES
 from gcl_jax.models.norm import BatchNorm
 from gcl_jax.stage import Stage
 from gcl_jax.table.declared import RATIOS, TABLES
@@ -89,6 +89,17 @@ class Tiny(nn.Module):
         return nn.relu(BatchNorm(name="bn")(x, train=train))
 
 
+class TinyTwoBranch(nn.Module):
+    """The same twice, side by side."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, *, train, branch=""):
+        ends = [branch] if branch else ["cb", "rb"]
+        return jnp.concatenate([Tiny(name=end)(images, train=train) for end in ends], axis=1)
+
+
 def noise(dataset):
     """A small long-tailed data set of the right form."""
     classes, shape = (100 if dataset == "cifar100_lt" else 10), ((8, 8, 1) if dataset == "digits_lt" else (32, 32, 3))
@@ -146,8 +157,9 @@ def distinct_stages():
 def test_every_stage_of_every_listed_config_takes_a_step(monkeypatch, dataset, name, overrides, last):
     """A real one, of a tiny network, from what the network of the stage before could have been."""
     monkeypatch.setitem(BACKBONES, "tiny", Tiny)
+    monkeypatch.setitem(BACKBONES, "tiny_two_branch", TinyTwoBranch)
     config, found = configs(dataset, name, overrides), None
-    config.model.name = "tiny"
+    config.model.name = "tiny_two_branch" if config.model.name in TWO_BRANCHES else "tiny"
     for stage in stages(dataset, config):
         if stage.name == last:
             break

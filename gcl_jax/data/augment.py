@@ -21,16 +21,18 @@ class Augment:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def train(self, key: jax.Array, images: jax.Array, *, views: int = 1) -> jax.Array:
+    def train(self, key: jax.Array, images: jax.Array, *, views: int = 1, grayscale: float = 0.0) -> jax.Array:
         """uint8 [B, H, W, c] -> float32 [B, H, W, c], or [views, B, H, W, c] when ``views`` > 1."""
-        many = [self._view(rng.fold(key, view), images) for view in range(views)]
+        many = [self._view(rng.fold(key, view), images, grayscale) for view in range(views)]
         return many[0] if views == 1 else jnp.stack(many)
 
-    def _view(self, key, images):
+    def _view(self, key, images, grayscale):
         if self.crop_padding:
             images = random_crop(rng.fold(key, "crop"), images, self.crop_padding)
         if self.flip:
             images = random_flip(rng.fold(key, "flip"), images)
+        if grayscale and images.shape[-1] == 3:
+            images = random_grayscale(rng.fold(key, "grayscale"), images, grayscale)
         return self.evaluate(images)
 
     def evaluate(self, images: jax.Array) -> jax.Array:
@@ -63,3 +65,15 @@ def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
     """
     mirrored = jax.random.bernoulli(key, 0.5, (len(images),))
     return jnp.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+
+
+def random_grayscale(key: jax.Array, images: jax.Array, probability: float) -> jax.Array:
+    """Turn each RGB image gray with ``probability``: 0.299 R + 0.587 G + 0.114 B (ITU-R 601) in all three channels.
+
+    >>> random_grayscale(jax.random.key(0), jnp.full((1, 1, 1, 3), 9, jnp.uint8), 1.0).tolist()
+    [[[[9, 9, 9]]]]
+    """
+    weights = jnp.array([0.299, 0.587, 0.114])
+    gray = jnp.round(jnp.sum(images * weights, axis=-1, keepdims=True)).astype(images.dtype)
+    chosen = jax.random.bernoulli(key, probability, (len(images),))
+    return jnp.where(chosen[:, None, None, None], gray, images)

@@ -7,6 +7,7 @@ from gcl_jax.methods.cross_entropy import CrossEntropy
 from gcl_jax.methods.decoupling import NearestClassMean, TauNorm
 from gcl_jax.methods.disalign import DisAlign
 from gcl_jax.methods.gcl import GCL, AngularGCL
+from gcl_jax.methods.hybrid_sc import HybridSC
 from gcl_jax.methods.ldam import LDAM
 from gcl_jax.methods.logit_adjustment import LogitAdjustment
 from gcl_jax.methods.mislas import MiSLAS
@@ -24,6 +25,7 @@ METHODS: dict[str, type[Method]] = {
     "disalign": DisAlign,
     "bbn": BBN,
     "tde": TDE,
+    "hybrid_sc": HybridSC,
 }
 
 
@@ -37,6 +39,6 @@ def register(name: str, method: type[Method]) -> None:
 
 
 __all__ = [
-    "BBN", "GCL", "LDAM", "METHODS", "TDE", "AngularGCL", "ClassStats", "CrossEntropy", "DisAlign", "Group",
+    "BBN", "GCL", "LDAM", "METHODS", "TDE", "AngularGCL", "ClassStats", "CrossEntropy", "DisAlign", "Group", "HybridSC",
     "LogitAdjustment", "LossOut", "Method", "MiSLAS", "NearestClassMean", "Stream", "TauNorm", "Time", "register",
 ]  # fmt: skip

@@ -36,13 +36,15 @@ class Apply(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """One stream of batches: its sampler (None = the stage's) and its views.
+    """One stream of batches: its sampler (None = the stage's), its views, and what it augments beside crop and flip.
 
-    With ``views`` > 1 every image is augmented that many times: [views, B, H, W, C].
+    With ``views`` > 1 every image is augmented that many times: [views, B, H, W, C]. Each view turns gray with
+    probability ``grayscale``.
     """
 
     sampler: Sampler | None = None
     views: int = 1
+    grayscale: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Method:
 
     # {"class_means", "train_features"}: what to take from one deterministic pass over the training set
     needs: ClassVar[frozenset[str]] = frozenset()
+    two_branches: ClassVar[bool] = False  # whether `forward` names the branch of a backbone that has two
     posthoc: ClassVar[frozenset[str]] = frozenset()  # hyper-parameters that config.posthoc can change after training
     logged: ClassVar[tuple[str, ...]] = ()  # names of the scalars that `loss` returns in LossOut.metrics
 

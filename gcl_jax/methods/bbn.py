@@ -1,6 +1,7 @@
 """Bilateral-branch network (Zhou et al. 2020): one branch for the data as they are, one for their reverse."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -23,9 +24,10 @@ class BBN(Method):
     head: str = "linear_uniform"
     horizon: int = 0
 
+    two_branches: ClassVar[bool] = True
+
     def __post_init__(self):
         super().__post_init__()
-        require(self.trains == "all", "trains", self.trains, "'all': both branches learn together")
         require(self.horizon >= 0, "horizon", self.horizon, "0 (the stage's epochs) or positive")
 
     def streams(self):

@@ -10,17 +10,21 @@ from gcl_jax.errors import require_one_of
 from gcl_jax.models import calibrated_heads
 from gcl_jax.models.heads import CosineHead, LinearHead, UniformLinearHead
 from gcl_jax.models.normalized_head import TwoPartNormalizedHead
+from gcl_jax.models.projection_heads import ProjectionHead
 from gcl_jax.models.resnet_cifar import ResNetCifar
 
 # Small-image ResNets of depth 6 n + 2; ResNet-8 is meant for 8 x 8 digits.
 BACKBONES = {f"resnet{6 * n + 2}": partial(ResNetCifar, blocks=n) for n in (1, 3, 5, 7, 9, 18)}
-BACKBONES |= {f"{name}_two_branch": partial(make, two_branches=True) for name, make in BACKBONES.items()}
+TWO_BRANCHES = {f"{name}_two_branch": partial(make, two_branches=True) for name, make in BACKBONES.items()}
+BACKBONES |= TWO_BRANCHES
 
 HEADS = {
     "linear": LinearHead,
     "linear_uniform": UniformLinearHead,
     "cosine": CosineHead,
     "two_part_normalized": TwoPartNormalizedHead,
+    "projection": ProjectionHead,
+    "projection_prototypes": partial(ProjectionHead, prototypes=True),
     "linear_lws": calibrated_heads.LinearLWS,
     "cosine_lws": calibrated_heads.CosineLWS,
     "linear_disalign": calibrated_heads.LinearDisAlign,

@@ -21,7 +21,7 @@ from gcl_jax.recipes.one_stage import (
     ldam_drw,
     logit_adjustment_posthoc,
 )
-from gcl_jax.recipes.own_network import bbn, tde
+from gcl_jax.recipes.own_network import bbn, hybrid_psc, hybrid_sc, tde
 from gcl_jax.recipes.protocol import Protocol, cifar_lt, digits_lt
 from gcl_jax.recipes.retraining import ce_mixup_crt, crt, disalign, lws, mislas, nearest_class_mean, tau_norm
 
@@ -45,6 +45,8 @@ __all__ = [
     "gcl_lws",
     "gcl_published",
     "gcl_tau_norm",
+    "hybrid_psc",
+    "hybrid_sc",
     "ldam_drw",
     "logit_adjustment_posthoc",
     "lws",

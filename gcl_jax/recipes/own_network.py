@@ -1,4 +1,4 @@
-"""Rows with a network of their own: two last blocks instead of one."""
+"""Rows with a network of their own: two last blocks, or a projection beside the classifier."""
 
 from ml_collections import ConfigDict
 
@@ -29,3 +29,21 @@ def tde(p: Protocol) -> ConfigDict:
     return p.experiment(
         two_branches=True, representation=p.train(method, batch=4, rate=2.0, weight_decay=5e-4, **schedule)
     )  # fmt: skip
+
+
+def _hybrid(p, **hyperparameters):
+    # Batch 512, rate 0.5, weight decay 1e-4, x 0.1 after 60 and 80 %; no warm-up is stated.
+    schedule = dict(warmup_percent=0.0, boundaries_percent=(60.0, 80.0), decay_factors=(0.1, 0.01), weight_decay=1e-4)
+    method = c.method("hybrid_sc", **hyperparameters)
+    return p.experiment(representation=p.train(method, batch=8, rate=5.0, **schedule))
+
+
+def hybrid_sc(p: Protocol) -> ConfigDict:
+    """Hybrid-SC (Wang et al. 2021): supervised contrast in two views, temperature 0.1; batch 512 at rate 0.5."""
+    return _hybrid(p, contrast="supervised", temperature=0.1)
+
+
+def hybrid_psc(p: Protocol) -> ConfigDict:
+    """Hybrid-PSC (Wang et al. 2021): contrast with learned prototypes, temperature 1, and 0.1 on CIFAR-100."""
+    temperature = 0.1 if p.dataset == "cifar100" else 1.0
+    return _hybrid(p, head="projection_prototypes", contrast="prototypical", temperature=temperature)

@@ -1,0 +1,66 @@
+"""Hybrid-SC and Hybrid-PSC (Wang et al. 2021): contrastive features first, a balanced classifier at last."""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from gcl_jax import contrastive, losses
+from gcl_jax.errors import require, require_one_of
+from gcl_jax.methods.base import LossOut, Method, Stream
+from gcl_jax.sampling import ClassBalanced
+
+
+@dataclasses.dataclass(frozen=True)
+class HybridSC(Method):
+    """a L_SC + (1 - a) L_CE, a = 1 - (e / E)^2 with e from 1: first the features, at last the classifier (eq. 7).
+
+    L_SC is the mean over the anchors of an instance-balanced batch, in two views where ``contrast`` = "supervised" and
+    in one where it is "prototypical"; L_CE that of a class-balanced batch. Both go through the network in one pass, so
+    that batch norm sees them together (the paper does not say). Prediction is the classifier's.
+    """
+
+    head: str = "projection"
+    contrast: str = "supervised"
+    temperature: float = 0.1
+    grayscale: float = 0.2
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_one_of("contrast", self.contrast, ("supervised", "prototypical"))
+        expected = {"supervised": "projection", "prototypical": "projection_prototypes"}[self.contrast]
+        require(self.head == expected, "head", self.head, f"{expected!r} where contrast = {self.contrast!r}")
+        require(self.temperature > 0, "temperature", self.temperature, "positive")
+        require(0 <= self.grayscale <= 1, "grayscale", self.grayscale, "in 0..1")
+
+    def streams(self):
+        views = 2 if self.contrast == "supervised" else 1
+        return {
+            "main": Stream(views=views, grayscale=self.grayscale),
+            "balanced": Stream(sampler=ClassBalanced(), grayscale=self.grayscale),
+        }
+
+    def prepare(self, key, streams, t):
+        anchors, labels = streams["main"]["image"], streams["main"]["label"]
+        if self.contrast == "supervised":
+            anchors, labels = anchors.reshape(-1, *anchors.shape[2:]), jnp.tile(labels, 2)
+        share = 1 - jnp.square((t.epoch + 1) / t.epochs)
+        return {**streams["balanced"], "anchor": {"image": anchors, "label": labels}, "share": share}
+
+    def forward(self, apply, params, batch_stats, method_state, batch, *, train):
+        images = batch["image"]
+        if train:
+            images = jnp.concatenate([batch["anchor"]["image"], images])
+        out, batch_stats = apply(params, batch_stats, images, train)
+        if train:
+            anchors = len(batch["anchor"]["label"])
+            out = {**out, "scores": out["scores"][anchors:], "projection": out["projection"][:anchors]}
+        return out, batch_stats, method_state
+
+    def loss(self, key, out, batch, t, stats):
+        z, labels = out["projection"], batch["anchor"]["label"]
+        if self.contrast == "supervised":
+            contrast = contrastive.supervised_contrastive(z, labels, temperature=self.temperature)
+        else:
+            contrast = contrastive.prototypical_contrastive(z, labels, out["prototypes"], temperature=self.temperature)
+        per_example = (1 - batch["share"]) * losses.cross_entropy(out["scores"], batch["label"])
+        return LossOut(per_example, penalty=batch["share"] * contrast.mean())
