@@ -13,7 +13,7 @@ from gcl_jax.models import HEADS
 from gcl_jax.models.norm import BatchNorm
 from gcl_jax.train_state import merge, split
 
-NOW = Time(*(jnp.float32(0) for _ in range(4)))
+NOW = Time(*(jnp.float32(0) for _ in range(5)))
 
 
 def stats_of(method, counts):
