@@ -51,7 +51,14 @@ def found_by(stage):
 CASES = [
     # DisAlign can't train everything, and classifiers that are made have no use for it.
     *((n, "all", "train") for n in methods.METHODS if n not in ("toy", "disalign", "tau_norm", "nearest_class_mean")),
-    *((name, "classifier", bn) for name in methods.METHODS if name != "toy" for bn in ("frozen", "stats_only")),
+    *((name, "classifier", "frozen") for name in methods.METHODS if name != "toy"),
+    *(
+        pytest.param(
+            name, "classifier", "stats_only", marks=() if name in ("cross_entropy", "gcl") else pytest.mark.slow
+        )
+        for name in methods.METHODS
+        if name != "toy"
+    ),
     ("toy", "all", "train"),
 ]
 

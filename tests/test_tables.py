@@ -196,7 +196,10 @@ def test_what_is_finished_is_not_trained_again(made, monkeypatch):
     assert " 0 of 2" not in text
 
 
-@pytest.mark.parametrize(("table", "row"), [("table5", "tau_norm"), ("baselines", "logit_adjustment_posthoc")])
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [pytest.param("table5", "tau_norm", marks=pytest.mark.slow), ("baselines", "logit_adjustment_posthoc")],
+)
 def test_seeds_can_be_added_to_a_table(tmp_path, table, row):
     """Only the new seed trains; a choice and a posthoc evaluation are made anew, as if both had been there at first."""
     one, two = (next(c for c in cells(table, ["digits_lt"], SHORT, seeds=s) if c.row.name == row) for s in (1, 2))
