@@ -25,6 +25,16 @@ def compiler_options() -> dict[str, str]:
     return {"xla_disable_hlo_passes": "cse_barrier_expander"} if is_cpu() else {}
 
 
+MATMUL = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "default"}
+
+
+def matmul_precision(precision: str):
+    """A context in which convolutions and products have ``config.precision``."""
+    import jax
+
+    return jax.default_matmul_precision(MATMUL[precision])
+
+
 def steps_per_call(wanted: int, most: int, *, resident: bool = True) -> int:
     """Train steps per dispatch: ``wanted``, or for 0 what suits the backend; never above ``most``.
 

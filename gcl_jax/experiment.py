@@ -6,15 +6,13 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import checkpoint, config_validation, handover, logs, metrics, results, tuning
+from gcl_jax import backend, checkpoint, config_validation, handover, logs, metrics, results, tuning
 from gcl_jax import config as config_lib
 from gcl_jax import workdir as workdirs
 from gcl_jax.errors import UserError
 from gcl_jax.parts import Parts
 from gcl_jax.seed_run import done_file
 from gcl_jax.trainer import run_stage
-
-MATMUL = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "default"}
 
 
 def run(
@@ -47,7 +45,7 @@ def run(
 
         config = tuning.settled(config, folder, None if eval_only else before)
     names = config_lib.stages_to_run(config)
-    with jax.default_matmul_precision(MATMUL[config.precision]), jax.debug_nans(config.debug_nans):
+    with backend.matmul_precision(config.precision), jax.debug_nans(config.debug_nans):
         parts = Parts(config)
         folders = {s: root / f"seed_{s}" if per_seed else root for s in config_lib.seeds(config)}
         if eval_only:

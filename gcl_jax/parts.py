@@ -14,11 +14,11 @@ from gcl_jax.stage import Stage
 
 
 class Parts:
-    """Data and compiled stages of ``config``, made when first asked for; ``dataset`` where it is loaded already."""
+    """Data and compiled stages of ``config``, made when first asked for."""
 
-    def __init__(self, config: ConfigDict, dataset: Dataset | None = None):
+    def __init__(self, config: ConfigDict):
         self._config, self._stages = config, {}
-        self._dataset, self._loader = dataset, None
+        self._dataset = self._loader = None
         # By default each seed has devices to itself, where there are enough; on one device seeds take turns: on CPU two
         # ResNet-32 side by side take 2.8 x as long, for their convolutions become grouped ones.
         self.seeds_at_once = config.seeds_at_once or math.gcd(config.num_seeds, jax.device_count())
@@ -30,6 +30,22 @@ class Parts:
             keys = ("source", "name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction")
             self._dataset = data.load(**{key: self._config.data[key] for key in keys})
         return self._dataset
+
+    def under(self, config: ConfigDict) -> "Parts":
+        """The stages of another config on the same data, which are loaded and put on the devices once."""
+        found = Parts(config)
+        found._dataset, found._loader = self.dataset, self.loader
+        return found
+
+    @property
+    def loader(self):
+        """The loader of `dataset`."""
+        if self._loader is None:
+            self._loader = data.make_loader(self._config.data.loader, self.dataset, self._mesh())
+        return self._loader
+
+    def _mesh(self):
+        return mesh_lib.make_mesh(seeds=self.seeds_at_once)
 
     def build(self, names: Sequence[str]) -> Dataset:
         """Build every stage, so that what is wrong with a later one shows before the first has trained."""
@@ -48,8 +64,5 @@ class Parts:
     def stage(self, name: str, seeds: int) -> Stage:
         """The stage ``name`` for ``seeds`` seeds at once."""
         if (name, seeds) not in self._stages:
-            mesh = mesh_lib.make_mesh(seeds=self.seeds_at_once)
-            if self._loader is None:
-                self._loader = data.make_loader(self._config.data.loader, self.dataset, mesh)
-            self._stages[name, seeds] = Stage(self._config, name, self.dataset, self._loader, mesh, seeds)
+            self._stages[name, seeds] = Stage(self._config, name, self.dataset, self.loader, self._mesh(), seeds)
         return self._stages[name, seeds]

@@ -14,8 +14,8 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
+from gcl_jax import backend, handover, logs, metrics, workdir
 from gcl_jax import config as config_lib
-from gcl_jax import handover, logs, metrics, workdir
 from gcl_jax.errors import UserError
 from gcl_jax.parts import Parts
 
@@ -88,26 +88,23 @@ def with_value(config: ConfigDict, value: float) -> ConfigDict:
 
 
 def choose(config: ConfigDict, starts: Mapping[int, str]) -> dict:
-    """{"chosen", "grid", "scores"}: the scores of the grid: macro recall on the images held out, in %.
+    """{"chosen", "grid", "scores"}: macro recall on the images held out, in %, for each value of the grid.
 
     ``starts`` {seed: folder} hold the stage before, trained by `held_out`'s run; scores are means over them, and the
     first of equals is chosen.
     """
     name = config.tuning.key.split(".")[0]
-    place = config.stages.index(name)
-    scores = []
-    whole = held_out(config)
-    whole.stages = config.stages[: place + 1]
-    parts = Parts(whole)
-    for value in config.tuning.grid:
-        stage = Parts(with_value(config, value), parts.dataset).stage(name, 1)
-        recalls = []
-        for seed, folder in starts.items():
-            found = handover.load(folder, config.stages[place - 1])
-            state, constants, _ = stage.start(seed, found, folder)
-            validation = stage.evaluate(stage.variables(state, constants), constants.stats, ("validation",))()
-            recalls.append(metrics.summarize(validation["validation"], parts.dataset.counts)["macro_recall"])
-        scores.append(float(np.mean(recalls)))
+    before = config.stages[config.stages.index(name) - 1]
+    parts, scores = Parts(held_out(config)), []
+    with backend.matmul_precision(config.precision):
+        for value in config.tuning.grid:
+            stage = parts.under(with_value(config, value)).stage(name, 1)
+            recalls = []
+            for seed, folder in starts.items():
+                state, constants, _ = stage.start(seed, handover.load(folder, before), folder)
+                found = stage.evaluate(stage.variables(state, constants), constants.stats, ("validation",))()
+                recalls.append(metrics.summarize(found["validation"], parts.dataset.counts)["macro_recall"])
+            scores.append(float(np.mean(recalls)))
     chosen = config.tuning.grid[int(np.argmax(scores))]
     if optimistic := warning(config):
         logs.say(f"note: {optimistic}")

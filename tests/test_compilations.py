@@ -23,6 +23,7 @@ def compiled():
     live.clear()  # there is no public way to unregister
 
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SHORT = {"data.validation_fraction": 0.2, "eval.batch_size": 64, "representation.epochs": 3, "classifier.epochs": 2}
 
 

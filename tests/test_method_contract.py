@@ -99,7 +99,7 @@ def test_what_moves_what_stays_and_going_on_from_a_checkpoint(dataset, tmp_path,
     jax.tree.map(np.testing.assert_array_equal, resumed, straight)
 
 
-@pytest.mark.parametrize("name", methods.METHODS)
+@pytest.mark.parametrize("name", [n for n in methods.METHODS if n not in ("tau_norm", "nearest_class_mean")])
 def test_two_devices_equal_one(dataset, name):
     """Each method as it comes (GCL with mixup), float32, three steps at rate 0.01: rounding only."""
     results = []

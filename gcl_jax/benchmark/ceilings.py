@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax import backend
+from gcl_jax.backend import MATMUL
 from gcl_jax.benchmark import machine
-from gcl_jax.experiment import MATMUL
 
 GB = 2**30
 

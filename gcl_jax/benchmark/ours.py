@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from gcl_jax import backend, config, data, experiment, loop, memory
+from gcl_jax import backend, config, data, loop, memory
 from gcl_jax import mesh as mesh_lib
 from gcl_jax.benchmark import cifar, machine
 from gcl_jax.seed_run import SeedRun
@@ -51,7 +51,7 @@ class _Ours:
 
     def __init__(self, precision: str = "float32", loader: str = "device"):
         backend.keep_freed_memory()
-        jax.config.update("jax_default_matmul_precision", experiment.MATMUL[precision])
+        jax.config.update("jax_default_matmul_precision", backend.MATMUL[precision])
         made = make_config(precision, loader)
         splits = {name: data.Split(*cifar.split(name)) for name in ("train", "test")}
         classes = tuple(map(str, range(cifar.NUM_CLASSES)))

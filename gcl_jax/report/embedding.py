@@ -6,7 +6,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import checkpoint, config_validation, workdir
+from gcl_jax import backend, checkpoint, config_validation, workdir
 from gcl_jax.errors import UserError
 from gcl_jax.parts import Parts
 
@@ -38,7 +38,8 @@ def read(folder: str, stage: str = "") -> Embedding:
         raise UserError(f"{own} holds no checkpoints of {name or 'any stage'}: train first, or name another --stage")
     parts = Parts(config)
     variables, _, _ = checkpoint.read_variables(own / name / "checkpoints")
-    features, labels = parts.stage(name, 1).features(variables, "test")
+    with backend.matmul_precision(config.precision):
+        features, labels = parts.stage(name, 1).features(variables, "test")
     return Embedding(unit(features), labels, parts.dataset.counts, tuple(parts.dataset.class_names))
 
 
