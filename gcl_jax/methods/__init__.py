@@ -11,6 +11,7 @@ from gcl_jax.methods.hybrid_sc import HybridSC
 from gcl_jax.methods.ldam import LDAM
 from gcl_jax.methods.logit_adjustment import LogitAdjustment
 from gcl_jax.methods.mislas import MiSLAS
+from gcl_jax.methods.oltr import OLTR
 from gcl_jax.methods.tde import TDE
 
 METHODS: dict[str, type[Method]] = {
@@ -26,6 +27,7 @@ METHODS: dict[str, type[Method]] = {
     "bbn": BBN,
     "tde": TDE,
     "hybrid_sc": HybridSC,
+    "oltr": OLTR,
 }
 
 
@@ -39,6 +41,7 @@ def register(name: str, method: type[Method]) -> None:
 
 
 __all__ = [
-    "BBN", "GCL", "LDAM", "METHODS", "TDE", "AngularGCL", "ClassStats", "CrossEntropy", "DisAlign", "Group", "HybridSC",
-    "LogitAdjustment", "LossOut", "Method", "MiSLAS", "NearestClassMean", "Stream", "TauNorm", "Time", "register",
+    "BBN", "GCL", "LDAM", "METHODS", "OLTR", "TDE", "AngularGCL", "ClassStats", "CrossEntropy", "DisAlign", "Group",
+    "HybridSC", "LogitAdjustment", "LossOut", "Method", "MiSLAS", "NearestClassMean", "Stream", "TauNorm", "Time",
+    "register",
 ]  # fmt: skip

@@ -28,7 +28,7 @@ class Apply(Protocol):
     def features(
         self, params: Tree, batch_stats: Tree, images: jax.Array, train: bool, **options: Any
     ) -> tuple[jax.Array, Tree]:
-        """(features [B, D], new batch_stats); ``options`` are the backbone's, such as ``branch``."""
+        """(what the head takes, mostly features [B, D], new batch_stats); ``options`` are the backbone's."""
 
     def scores(self, params: Tree, features: jax.Array, **options: Any) -> dict[str, jax.Array]:
         """{"features", "scores", ...} of the head; ``options`` are the head's."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from gcl_jax.errors import require_one_of
 from gcl_jax.models import calibrated_heads
 from gcl_jax.models.heads import CosineHead, LinearHead, UniformLinearHead
+from gcl_jax.models.meta_embedding import MetaEmbeddingHead
 from gcl_jax.models.normalized_head import TwoPartNormalizedHead
 from gcl_jax.models.projection_heads import ProjectionHead
 from gcl_jax.models.resnet_cifar import ResNetCifar
@@ -23,6 +24,7 @@ HEADS = {
     "linear_uniform": UniformLinearHead,
     "cosine": CosineHead,
     "two_part_normalized": TwoPartNormalizedHead,
+    "meta_embedding": MetaEmbeddingHead,
     "projection": ProjectionHead,
     "projection_prototypes": partial(ProjectionHead, prototypes=True),
     "linear_lws": calibrated_heads.LinearLWS,
@@ -35,24 +37,28 @@ HEADS = {
         for variant in ("un", "l2n", "cl2n")
     },
 }
+TAKES_MAP = frozenset({"meta_embedding"})  # heads of the last feature map [B, H, W, D], not of its mean [B, D]
 
 
 class Network(nn.Module):
     """Backbone and head: images [B, H, W, c] -> {"features": [B, D], "scores": [B, C], ...}.
 
     A head returns scores, or a dict with them and more for its method. Parameters live under
-    ``backbone`` and ``head``, which is how methods tell them apart.
+    ``backbone`` and ``head``, which is how methods tell them apart. Where ``head_takes_map``, the head gets the last
+    feature map instead of its mean, and returns the features that it makes of it.
     """
 
     backbone: nn.Module
     head: nn.Module
+    head_takes_map: bool = False
 
     def __call__(self, images: jax.Array, *, train: bool) -> dict[str, jax.Array]:
         return self.scores(self.features(images, train=train))
 
     def features(self, images: jax.Array, *, train: bool, **options) -> jax.Array:
-        """The backbone alone; ``options`` are its own, such as the branch of one with two."""
-        return self.backbone(images, train=train, **options)
+        """The backbone alone: what the head takes; ``options`` are its own, such as the branch of one with two."""
+        unpooled = {"pool": False} if self.head_takes_map else {}
+        return self.backbone(images, train=train, **unpooled, **options)
 
     def scores(self, features: jax.Array, **options) -> dict[str, jax.Array]:
         """The head alone; ``options`` are its own."""
@@ -67,4 +73,4 @@ def build(name: str, head: str, num_classes: int, dtype: jnp.dtype = jnp.float32
     """
     require_one_of("config.model.name", name, BACKBONES)
     require_one_of("method.head", head, HEADS)
-    return Network(backbone=BACKBONES[name](dtype=dtype), head=HEADS[head](num_classes=num_classes))
+    return Network(BACKBONES[name](dtype=dtype), HEADS[head](num_classes=num_classes), head in TAKES_MAP)

@@ -31,6 +31,7 @@ class BasicBlock(nn.Module):
 class ResNetCifar(nn.Module):
     """Images [B, H, W, c] -> features [B, 64]: stem, three stages of ``blocks`` at 16, 32, 64 filters, mean pool.
 
+    Without ``pool`` the map before it, [B, H / 4, W / 4, 64].
     With ``two_branches`` the last block exists twice, ``cb_block`` and ``rb_block`` (BBN, Zhou et al. 2020): features
     of both side by side, [B, 128], or of one alone where ``branch`` is "cb" (conventional) or "rb" (re-balancing).
     """
@@ -40,7 +41,7 @@ class ResNetCifar(nn.Module):
     two_branches: bool = False
 
     @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool, branch: str = "") -> jax.Array:
+    def __call__(self, images: jax.Array, *, train: bool, pool: bool = True, branch: str = "") -> jax.Array:
         x = Conv3x3(16, dtype=self.dtype, name="conv1")(images)
         x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=train))
         layout = [
@@ -52,10 +53,10 @@ class ResNetCifar(nn.Module):
         for stage, block, *shape in trunk:
             x = BasicBlock(*shape, self.dtype, name=f"layer{stage}_{block}")(x, train=train)
         if not self.two_branches:
-            return _pool(x)
+            return _pool(x) if pool else x
         ends = [branch] if branch else ["cb", "rb"]
         last = [BasicBlock(filters, stride, self.dtype, name=f"{end}_block")(x, train=train) for end in ends]
-        return jnp.concatenate([_pool(y) for y in last], axis=1)
+        return jnp.concatenate([_pool(y) if pool else y for y in last], axis=-1)
 
 
 def _pool(x):

@@ -21,7 +21,7 @@ from gcl_jax.recipes.one_stage import (
     ldam_drw,
     logit_adjustment_posthoc,
 )
-from gcl_jax.recipes.own_network import bbn, hybrid_psc, hybrid_sc, tde
+from gcl_jax.recipes.own_network import bbn, hybrid_psc, hybrid_sc, oltr, tde
 from gcl_jax.recipes.protocol import Protocol, cifar_lt, digits_lt
 from gcl_jax.recipes.retraining import ce_mixup_crt, crt, disalign, lws, mislas, nearest_class_mean, tau_norm
 
@@ -52,6 +52,7 @@ __all__ = [
     "lws",
     "mislas",
     "nearest_class_mean",
+    "oltr",
     "tau_norm",
     "tde",
 ]

@@ -1,4 +1,4 @@
-"""Rows with a network of their own: two last blocks, or a projection beside the classifier."""
+"""Rows with a network of their own: two last blocks, a projection beside the classifier, a memory."""
 
 from ml_collections import ConfigDict
 
@@ -47,3 +47,25 @@ def hybrid_psc(p: Protocol) -> ConfigDict:
     """Hybrid-PSC (Wang et al. 2021): contrast with learned prototypes, temperature 1, and 0.1 on CIFAR-100."""
     temperature = 0.1 if p.dataset == "cifar100" else 1.0
     return _hybrid(p, head="projection_prototypes", contrast="prototypical", temperature=temperature)
+
+
+def oltr(p: Protocol) -> ConfigDict:
+    """CE, then OLTR (Liu et al. 2019): attention, memory and meta-embedding, all trained; class-aware batches.
+
+    It has no recipe for CIFAR. Its second stage is ImageNet-LT's: 60 epochs, batch 128, rate 0.1, and 0.01 for
+    backbone, attention and centroids, x 0.1 every 20 epochs, weight decay 5e-4.
+    """
+    schedule = dict(schedule="step", boundaries_percent=(100 / 3, 200 / 3), decay_factors=(0.1, 0.01))
+    return p.experiment(
+        representation=p.train(c.method("cross_entropy"), alone=False),
+        meta_embedding=p.retrain(
+            c.method("oltr", feature_lr_factor=0.1, centroid_lr_factor=0.1),
+            sampler=c.sampler("class_aware", per_class=4),
+            epochs=60,
+            learning_rate=0.1,
+            bn="train",
+            batch=2,
+            weight_decay=5e-4,
+            **schedule,
+        ),
+    )

@@ -75,18 +75,17 @@ class Protocol:
         learning_rate: float,
         bn: str,
         batch: int = 1,
-        weight_decay: float = 2e-4,
+        **optimizer: object,
     ) -> dict:
-        """A stage that re-trains what the one before made, under a cosine schedule."""
+        """A stage that goes on from the one before, by default under a cosine schedule; arguments as `train`'s."""
+        default = dict(learning_rate=self.second_learning_rate or learning_rate, schedule="cosine")
         return c.stage(
             method,
             sampler,
             epochs=self.second_epochs or epochs,
             batch_size=batch * self.batch_size,
             bn=bn,
-            optimizer=c.optimizer(
-                learning_rate=self.second_learning_rate or learning_rate, schedule="cosine", weight_decay=weight_decay
-            ),
+            optimizer=c.optimizer(**(default | optimizer)),
         )
 
     def make(self, method: Mapping) -> dict:

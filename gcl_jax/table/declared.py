@@ -81,6 +81,7 @@ TABLES = {
                 "hybrid_sc",
                 published=_cifar((None, 81.40, 85.36), (None, 46.72, 51.87)),
             ),
+            Row("oltr", "OLTR", "oltr"),  # Table 2's; the paper has no CIFAR number of it
             Row("mislas", "MiSLAS", "mislas", published=_cifar((77.31, 82.06, 85.16), (42.33, 47.50, 52.62))),
             Row("gcl", "GCL", "gcl", published=GCL),
             Row("gcl_published", "GCL, as its code runs", "gcl_published", published=GCL),

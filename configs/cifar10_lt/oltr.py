@@ -1,0 +1,15 @@
+"""CE, then OLTR (Liu et al. 2019): attention, memory and meta-embedding, all trained; class-aware batches.
+
+On CIFAR-10-LT, ResNet-32:
+
+    python -m gcl_jax.main --config=configs/cifar10_lt/oltr.py:100 --workdir=runs/oltr
+
+The argument after the colon is the imbalance ratio. No recipe of the original for CIFAR: see the
+recipe. Nothing is published for these data under this protocol.
+"""
+
+from gcl_jax.recipes import cifar_lt, oltr
+
+
+def get_config(imbalance_ratio="100"):
+    return oltr(cifar_lt("cifar10", imbalance_ratio))

@@ -1,0 +1,71 @@
+"""OLTR (Liu et al. 2019): attention, a memory of class centroids, and an embedding that draws on it."""
+
+import dataclasses
+from typing import ClassVar
+
+from gcl_jax import centroids, losses
+from gcl_jax.errors import require
+from gcl_jax.methods.base import Group, LossOut, Method
+
+
+@dataclasses.dataclass(frozen=True)
+class OLTR(Method):
+    """CE on scale * squashed cosine + centroid_weight (attraction + repulsion_weight repulsion) (its published code).
+
+    Centroids start as the class means of the features that this stage starts with, and are trained as parameters;
+    the memory is addressed by the classifier of the stage before, which goes on. ``trains`` = "classifier" freezes the
+    backbone and trains attention, feature layer and all behind them, as the published code does on Places-LT.
+    ``feature_lr_factor`` is the backbone's, the attention's and the feature layer's, ``centroid_lr_factor`` the
+    centroids'.
+    """
+
+    head: str = "meta_embedding"
+    scale: float = 16.0
+    centroid_weight: float = 0.01
+    repulsion_weight: float = 0.01
+    repulsion_margin: float = 10.0
+    feature_lr_factor: float = 0.1
+    centroid_lr_factor: float = 0.1
+
+    needs: ClassVar[frozenset[str]] = frozenset({"class_means"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.head == "meta_embedding", "head", self.head, "'meta_embedding'")
+        require(not self.fresh_head, "fresh_head", self.fresh_head, "False: the classifier before addresses the memory")
+        require(self.scale > 0, "scale", self.scale, "positive")
+        for name in (
+            "centroid_weight", "repulsion_weight", "repulsion_margin", "feature_lr_factor", "centroid_lr_factor"
+        ):  # fmt: skip
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or positive")
+
+    def group(self, path):
+        if path[0] != "head":
+            return "features" if self.trains == "all" else None
+        if path[1] == "centroids":
+            return "centroids"
+        return "features" if path[1] == "attention" or path[1].startswith("feature_") else "head"
+
+    def groups(self):
+        return {
+            "features": Group(self.feature_lr_factor),
+            "head": Group(),
+            "centroids": Group(self.centroid_lr_factor),
+        }
+
+    def inherits(self, path):
+        return path[0] != "head" or path[1:] in (("kernel",), ("bias",))
+
+    def init_params(self, key, params, stats):
+        return {**params, "head": {**params["head"], "centroids": stats.class_means}}
+
+    def loss(self, key, out, batch, t, stats):
+        x, memory, labels = out["features"], out["centroids"], batch["label"]
+        pull = centroids.attraction(x, memory, labels, self.centroid_weight).mean()
+        push = (
+            self.centroid_weight * self.repulsion_weight * centroids.repulsion(x, memory, labels, self.repulsion_margin)
+        )
+        return LossOut(losses.cross_entropy(self.logits(out), labels), penalty=pull + push)
+
+    def logits(self, out):
+        return self.scale * out["scores"]
