@@ -1,15 +1,17 @@
-"""How far replicates and devices move a training run: equivalence.py PRECISION (float32 | float64) prints JSON.
+"""How far replicates and devices move a training run: equivalence.py PRECISION [CONFIG] prints JSON.
 
-Twenty steps of both stages of the digits config (mixup on, learning rate 0.01), each as one seed on one device,
-data parallel over eight virtual devices, as seeds side by side on one device, and as seeds over devices. Printed
-is max|a - b| / max|b| against the single run, over parameters and batch statistics, after step 1 and after step 20.
+PRECISION is float32 or float64. Twenty steps of both stages of GCL on digits (mixup on, learning rate 0.01), each as
+one seed on one device, data parallel over eight virtual devices, as seeds side by side on one device, and as seeds
+over devices; or, of another CONFIG under configs/, of every stage on one device and on eight. Printed is
+max|a - b| / max|b| against the single run, over parameters, batch statistics and the method's state, after step 1 and
+after step 20.
 """
 
 import json
 import os
 import sys
 
-PRECISION = sys.argv[1]
+PRECISION, CONFIG = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ["JAX_ENABLE_X64"] = str(int(PRECISION == "float64"))
@@ -17,7 +19,7 @@ os.environ["JAX_ENABLE_X64"] = str(int(PRECISION == "float64"))
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
-from tiny import digits  # noqa: E402
+from tiny import digits, load_config  # noqa: E402
 
 from gcl_jax import config_validation, data, mesh, stage  # noqa: E402
 from gcl_jax.data.augment import Augment  # noqa: E402
@@ -38,6 +40,13 @@ STAGES = {
 }
 
 
+def given():
+    """The config that is compared."""
+    if CONFIG:
+        return load_config(CONFIG)
+    return digits(representation__method__mixup_alpha=1.0, classifier__method__mixup_alpha=1.0)
+
+
 def widen(tree):
     """The same values at the precision of this process."""
     return jax.tree.map(lambda x: x.astype(DTYPE) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
@@ -46,7 +55,7 @@ def widen(tree):
 def build(name, layout):
     """The stage ``name`` as a layout has it."""
     at_once, devices, steps_per_call = LAYOUTS[layout]
-    config = digits(representation__method__mixup_alpha=1.0, classifier__method__mixup_alpha=1.0)
+    config = given()
     config.steps_per_call, config.log.every_steps = steps_per_call, 100
     config[name].optimizer.learning_rate, config[name].optimizer.schedule = 0.01, "constant"
     config[name].optimizer.warmup_percent = 0.0
@@ -72,7 +81,9 @@ def trajectory(built, seeds):
         state, _ = built.step(state, constants, block, np.int32(size))
         done += size
         if done in (1, STEPS):
-            results.append([jax.device_get((own.params, own.batch_stats)) for own in built.unstack(state)])
+            results.append(
+                [jax.device_get((own.params, own.batch_stats, own.method_state)) for own in built.unstack(state)]
+            )
     return results
 
 
@@ -91,7 +102,7 @@ def main():
     stage.DTYPES["float32"], Augment.evaluate = DTYPE, normalise
     report = {}
     with jax.default_matmul_precision("highest"):
-        for name, layouts in STAGES.items():
+        for name, layouts in ({name: ["data parallel"] for name in given().stages} if CONFIG else STAGES).items():
             single = build(name, "single")
             alone = [trajectory(single, [seed]) for seed in (0, 1)]
             report[f"{name}: another seed"] = [difference(alone[1][i][0], alone[0][i][0]) for i in (0, 1)]

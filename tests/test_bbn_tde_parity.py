@@ -11,6 +11,8 @@ from tiny import load_config
 from gcl_jax import config as config_lib
 from gcl_jax import losses, methods, models, optim
 from gcl_jax.methods import Time
+from gcl_jax.models.calibrated_heads import LinearLWS
+from gcl_jax.models.heads import LinearHead
 from gcl_jax.models.normalized_head import GAMMA, PARTS, TwoPartNormalizedHead
 from gcl_jax.sampling import Reversed
 from gcl_jax.train_step import NetworkApply
@@ -409,3 +411,46 @@ def test_tde_network(bbn_tde, tde_run):
     assert relative_error(norms, family["after3/backbone_param_l2"]) <= bound
     unread = {k for k in family.unread() if not k.endswith("num_batches_tracked")} - {"classifier_weight", "train/lr"}
     assert not unread, unread
+
+
+@pytest.mark.parametrize("case", ["dot_product", "lws"])
+def test_the_baselines_of_tdes_code(bbn_tde, case):
+    """A linear classifier without a bias, and LWS, on the features of tde/classifier/c10_d128."""
+    given, family = Family(bbn_tde, "tde/classifier/c10_d128/"), Family(bbn_tde, f"tde/baseline/{case}/")
+    params = {"kernel": jnp.asarray(given["weight"].T), "bias": jnp.zeros(10)}
+    head = LinearHead(10)
+    if case == "lws":
+        params |= {"bias": jnp.asarray(family["bias"]), "scale": jnp.asarray(family["scales"])}
+        head = LinearLWS(10)
+
+    def objective(params, features):
+        logits = head.apply({"params": params}, features)
+        return losses.cross_entropy(logits, jnp.asarray(given["labels"])).mean(), logits
+
+    (loss, logits), (of_params, of_features) = jax.value_and_grad(objective, (0, 1), has_aux=True)(
+        params, jnp.asarray(given["features"])
+    )
+    found = {"loss": loss, "logits": logits, "grad_features": of_features, "grad_weight": of_params["kernel"].T}
+    found |= {"grad_scales": of_params.get("scale")}
+    for name in set(family.values) - family.read:
+        assert relative_error(found[name], family[name]) <= 1e-5, name
+
+
+def test_the_focal_loss_of_tdes_code(bbn_tde):
+    given, family = Family(bbn_tde, "tde/classifier/c10_d128/"), Family(bbn_tde, "tde/baseline/focal_gamma2/")
+    labels = jnp.asarray(given["labels"])
+    loss, grad = jax.value_and_grad(lambda z: losses.focal(losses.cross_entropy(z, labels), 2.0).mean())(
+        jnp.asarray(given["train_logits"])
+    )
+    assert relative_error(loss, family["loss"]) <= 1e-5
+    assert relative_error(grad, family["grad_logits"]) <= 1e-5
+    assert not family.unread()
+
+
+def test_no_family_is_left_out(bbn_tde):
+    kinds = {tuple(name.split("/")[:2]) for name in bbn_tde}
+    assert kinds == {
+        ("bbn", "lambda"), ("bbn", "schedule"), ("bbn", "sampler"), ("bbn", "mix"), ("bbn", "net"), ("bbn", "net64"),
+        ("bbn", "net_lr0.01"), ("tde", "schedule"), ("tde", "moving"), ("tde", "classifier"), ("tde", "net"),
+        ("tde", "net64"), ("tde", "baseline"),
+    }  # fmt: skip

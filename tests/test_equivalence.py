@@ -21,9 +21,9 @@ CASES = [
 ]
 
 
-def report(precision):
+def report(*arguments):
     done = subprocess.run(
-        [sys.executable, "tests/equivalence.py", precision],
+        [sys.executable, "tests/equivalence.py", *arguments],
         cwd=ROOT,
         env={k: v for k, v in os.environ.items() if not k.startswith("JAX_NUM")},
         capture_output=True,
@@ -55,6 +55,18 @@ def test_in_float32(float32, case):
     first, twentieth = float32[case]
     assert first <= 1e-5
     assert twentieth <= 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["bbn", "tde", "hybrid_sc", "hybrid_psc", "oltr"])
+def test_methods_with_streams_views_or_state_on_eight_devices(method):
+    """Contrast is with the global batch, moving features and centroids are one: float64, as above."""
+    found = report("float64", f"digits_lt/{method}.py")
+    compared = [case for case in found if case.endswith("data parallel")]
+    assert compared
+    for case in compared:
+        assert max(found[case]) <= 1e-9, case
+        assert min(found[case.replace("data parallel", "another seed")]) > 1e-3
 
 
 def test_two_seeds_are_two_runs(float64):

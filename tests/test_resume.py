@@ -15,8 +15,8 @@ from tiny import override_flags
 from gcl_jax import checkpoint
 
 # 9 steps an epoch: 27 and 18 steps, with checkpoints in mid-epoch.
+CONFIG = "digits_lt/gcl.py"
 FLAGS = [
-    "--config=configs/digits_lt/gcl.py",
     *override_flags(
         representation__epochs=3,
         classifier__epochs=2,
@@ -28,9 +28,10 @@ FLAGS = [
 ]
 
 
-def start(workdir, *command, flags=()):
+def start(workdir, *command, config=CONFIG, flags=()):
+    flags = [f"--config=configs/{config}", *(FLAGS if config == CONFIG else []), *flags, f"--workdir={workdir}"]
     return subprocess.run(
-        [sys.executable, *command, *FLAGS, *flags, f"--workdir={workdir}"],
+        [sys.executable, *command, *flags],
         cwd=ROOT,
         env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"},
         capture_output=True,
@@ -39,8 +40,8 @@ def start(workdir, *command, flags=()):
     )
 
 
-def finish(workdir, flags=()):
-    done = start(workdir, "-m", "gcl_jax.main", flags=flags)
+def finish(workdir, flags=(), config=CONFIG):
+    done = start(workdir, "-m", "gcl_jax.main", config=config, flags=flags)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -138,3 +139,30 @@ def test_seeds_side_by_side(tmp_path):
     assert f"resuming after step {common[-2]}" in finish(tmp_path / "cut", flags)
     for seed in ("seed_0", "seed_1"):
         assert_same_run(tmp_path / "cut" / seed, tmp_path / "whole" / seed, stages=("representation",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "stages", "moves"),
+    [
+        ("tde", ("representation",), "method_state/moving_feature"),
+        ("oltr", ("representation", "meta_embedding"), "params/head/centroids"),
+    ],
+)
+def test_what_a_method_moves_beside_its_network(tmp_path, method, stages, moves):
+    """TDE's moving feature and OLTR's centroids, killed in mid-epoch between two checkpoints."""
+    short = {f"{stage}__epochs": 5 for stage in stages}
+    flags = override_flags(**short, eval__every_epochs=5, log__every_steps=2, checkpoint__every_steps=3)
+    config = f"digits_lt/{method}.py"
+    finish(tmp_path / "whole", flags, config)
+    killed = start(
+        tmp_path / "cut", "tests/run_and_kill.py", stages[-1], "step", "8", config=config, flags=flags
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    before, _, step = checkpoint.read(tmp_path / "cut" / stages[-1] / "checkpoints")
+    assert 0 < step < 8
+    finish(tmp_path / "cut", flags, config)
+    assert_same_run(tmp_path / "cut", tmp_path / "whole", stages)
+    after, _, _ = checkpoint.read(tmp_path / "cut" / stages[-1] / "checkpoints")
+    assert np.abs(before[moves]).max() > 0
+    assert np.abs(before[moves] - after[moves]).max() > 0
