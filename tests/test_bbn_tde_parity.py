@@ -437,9 +437,10 @@ def test_the_baselines_of_tdes_code(bbn_tde, case):
 
 
 def test_the_focal_loss_of_tdes_code(bbn_tde):
+    """Its factor is detached, as in GCL's code."""
     given, family = Family(bbn_tde, "tde/classifier/c10_d128/"), Family(bbn_tde, "tde/baseline/focal_gamma2/")
     labels = jnp.asarray(given["labels"])
-    loss, grad = jax.value_and_grad(lambda z: losses.focal(losses.cross_entropy(z, labels), 2.0).mean())(
+    loss, grad = jax.value_and_grad(lambda z: losses.focal(losses.cross_entropy(z, labels), 2.0, detach=True).mean())(
         jnp.asarray(given["train_logits"])
     )
     assert relative_error(loss, family["loss"]) <= 1e-5
