@@ -7,14 +7,15 @@ import hashlib
 import numpy as np
 
 from gcl_jax import longtail
+from gcl_jax.data.files import Files
 from gcl_jax.errors import UserError, require_one_of
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Images uint8[N, H, W, c] and labels int32[N]."""
+    """Images uint8[N, H, W, c], or files that become such, and labels int32[N]."""
 
-    images: np.ndarray
+    images: np.ndarray | Files
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -30,7 +31,8 @@ class Source:
     """What a reader found, before any subset is cut.
 
     ``positions`` are places in the published training set when the training split is already a
-    long-tailed pack in the order drawn; None when it is the whole set in its published order.
+    long-tailed pack in the order drawn; None when it is the whole set in its published order. ``validation``
+    is a split of its own that was published with it.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Source:
     test: Split
     class_names: tuple[str, ...]
     positions: np.ndarray | None = None
+    validation: Split | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,12 +67,13 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over every split's pixels and labels: two runs with the same one saw the same data."""
+        """SHA-256 over every split's pixels (files: their names) and labels: equal ones mean the same data."""
         digest = hashlib.sha256()
         for name, split in sorted(self.splits.items()):
             digest.update(name.encode())
             digest.update(str(split.images.shape).encode())
-            digest.update(np.ascontiguousarray(split.images))
+            files = isinstance(split.images, Files)
+            digest.update(split.images.identity() if files else np.ascontiguousarray(split.images))
             digest.update(np.ascontiguousarray(split.labels, "<i4"))
         return digest.hexdigest()
 
@@ -119,6 +123,8 @@ def cut(
             chosen = longtail.select_long_tail(train.labels, counts, subset_seed)
     positions = source.positions[chosen] if pack else chosen
     splits = {"train": train.take(chosen), "test": source.test}
+    if source.validation is not None and not validation_fraction:
+        splits["validation"] = source.validation
     if validation_fraction:
         kept, held = longtail.hold_out(splits["train"].labels, validation_fraction, subset_seed)
         if not len(held):
@@ -130,7 +136,8 @@ def cut(
 def check(source: Source) -> None:
     """Raise UserError, naming the array, unless images, labels and classes fit together."""
     num_classes = len(source.class_names)
-    for part, split in (("train", source.train), ("test", source.test)):
+    parts = {"train": source.train, "test": source.test, "validation": source.validation}
+    for part, split in ((part, split) for part, split in parts.items() if split is not None):
         x, y = f"{source.name}: x_{part}", f"{source.name}: y_{part}"
         if split.images.dtype != np.uint8:
             raise UserError(
