@@ -235,9 +235,17 @@ class Stage:
             plan = plans[0]
         else:  # [steps, seeds, batch]: a row holds every seed's
             plan = {stream: np.stack([plan[stream] for plan in plans], axis=1) for stream in plans[0]}
-        rows = self.loader.rows("train", {stream: rows[first:] for stream, rows in plan.items()})
+        draws = functools.partial(self._draws, seeds, epoch, first)
+        rows = self.loader.rows("train", {stream: rows[first:] for stream, rows in plan.items()}, draws)
         place = train_step.block_sharding(self.mesh, self.seeds)
         return blocks(rows, lengths, self.steps_per_call, place, axis=0 if self.seeds == 1 else 1)
+
+    def _draws(self, seeds: Sequence[int], epoch: int, first: int, stream: str, row: int) -> np.ndarray:
+        """Random numbers of the crops that a loader makes in a row after ``first``: float32[(seeds,) B, views, n]."""
+        shape = (self.block.batch_size, self.streams[stream].views, self.loader.uniforms)
+        keys = (self.name, "crop", stream, epoch, first + row)
+        many = [rng.numpy_generator(seed, *keys).random(shape, np.float32) for seed in seeds]
+        return many[0] if self.seeds == 1 else np.stack(many)
 
     def variables(self, state: TrainState, constants: train_step.Constants) -> tuple:
         """(params, batch_stats, method_state) as evaluation takes them."""

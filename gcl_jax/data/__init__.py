@@ -1,8 +1,9 @@
-"""Data: sources that read, the long-tailed cut, and two loaders with one contract.
+"""Data: sources that read, the long-tailed cut, and loaders with one contract.
 
 A loader has ``resident`` (whether batches are gathered on the device), ``arrays(split)``,
-``rows(split, plan)`` on the host and ``fetch(arrays, row)``, which is pure and inside the step;
-both deliver the same uint8 images for the same plan.
+``rows(split, plan, draws)`` on the host and ``fetch(arrays, row)``, which is pure and inside the step; device and host
+deliver the same uint8 images for the same plan. A loader of photographs crops where it decodes, with random numbers
+that ``draws`` gives it.
 """
 
 import importlib
@@ -10,7 +11,8 @@ import importlib
 from jax.sharding import Mesh
 
 from gcl_jax.data.dataset import Dataset, Source, Split, cut
-from gcl_jax.errors import require_one_of
+from gcl_jax.data.files import Files
+from gcl_jax.errors import UserError, require_one_of
 
 # Modules by name, imported when used: TensorFlow stays out of runs that do not need it.
 SOURCES = {"digits": "gcl_jax.data.digits", "arrays": "gcl_jax.data.arrays", "tfds": "gcl_jax.data.tfds"}
@@ -39,9 +41,18 @@ def load(
     )
 
 
-def make_loader(name: str, dataset: Dataset, mesh: Mesh):
-    """The loader ``name`` ("device" or "host") over ``dataset``."""
+def make_loader(name: str, dataset: Dataset, mesh: Mesh, *, resize: int = 256):
+    """The loader ``name`` ("device" or "host") over ``dataset``; ``resize`` is the shorter side of test photographs.
+
+    Raises UserError for photographs on the device: decoded they do not fit it.
+    """
     require_one_of("config.data.loader", name, LOADERS)
+    if isinstance(dataset.splits["train"].images, Files):
+        if name != "host":
+            raise UserError("config.data.loader is 'device', but photographs are decoded on the host: set it to 'host'")
+        from gcl_jax.data.photos import PhotoLoader
+
+        return PhotoLoader(dataset, mesh, resize)
     module, cls = LOADERS[name]
     return getattr(importlib.import_module(module), cls)(dataset, mesh)
 

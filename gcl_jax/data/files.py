@@ -40,6 +40,10 @@ class Files:
         """Path of one image."""
         return os.path.join(self.root, self.paths[position])
 
+    def all_paths(self) -> np.ndarray:
+        """Paths of all images as bytes[N], as a file system takes them."""
+        return np.array([os.path.join(self.root, path).encode() for path in self.paths.tolist()], np.bytes_)
+
     def identity(self) -> bytes:
         """Digest of names and size; not of pixels, which would mean to read everything."""
         digest = hashlib.sha256(str(self.size).encode())

@@ -48,8 +48,11 @@ class HostLoader:
         del arrays
         return item["image"], item["label"]
 
-    def rows(self, split: str, plan: dict[str, np.ndarray]) -> Iterator[dict[str, dict[str, np.ndarray]]]:
+    def rows(
+        self, split: str, plan: dict[str, np.ndarray], draws: object = None
+    ) -> Iterator[dict[str, dict[str, np.ndarray]]]:
         """On the host, one batch per row of the plan {stream: int32[steps, ..., B]}, prefetched."""
+        del draws  # crops are made in the step
         tf = self._tf
         images, labels = self._tensors[split]
 

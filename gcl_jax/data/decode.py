@@ -1,0 +1,107 @@
+"""From the bytes of a photograph to a square of pixels, as TensorFlow operations for a tf.data pipeline.
+
+JPEG (gray and CMYK too), PNG (palette, alpha, 16 bits), GIF (its first frame), BMP and WebP, all as 8-bit RGB; EXIF
+orientation is ignored, as Pillow's `open` does in the field's code.
+"""
+
+import math
+
+import tensorflow as tf
+
+TRIES = 10
+UNIFORMS = 2 * TRIES + 2  # random numbers that one crop takes
+SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
+
+
+def random_window(height: tf.Tensor, width: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    """A random-resized crop, int32[4] = top, left, height, width (Szegedy et al. 2015; torchvision's rule).
+
+    An area of 8 to 100 % and a width / height of 3/4 to 4/3 (uniform in its logarithm), ten tries, then the largest
+    centred window of the nearest ratio. ``uniforms`` float32[UNIFORMS] in [0, 1): of areas, of ratios, of the place.
+
+    >>> random_window(90, 120, tf.fill([UNIFORMS], 0.5)).numpy().tolist()
+    [7, 22, 76, 76]
+    """
+    h, w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
+    area = h * w * (SCALE[0] + (SCALE[1] - SCALE[0]) * uniforms[:TRIES])
+    ratio = tf.exp(math.log(RATIO[0]) + math.log(RATIO[1] / RATIO[0]) * uniforms[TRIES : 2 * TRIES])
+    tried_h, tried_w = tf.round(tf.sqrt(area / ratio)), tf.round(tf.sqrt(area * ratio))
+    fits = (tried_h > 0) & (tried_h <= h) & (tried_w > 0) & (tried_w <= w)
+    first = tf.argmax(fits)
+    own = tf.clip_by_value(w / h, *RATIO)
+    largest_h, largest_w = tf.minimum(h, tf.round(w / own)), tf.minimum(w, tf.round(h * own))
+    found = tf.reduce_any(fits)
+    crop_h = tf.where(found, tried_h[first], largest_h)
+    crop_w = tf.where(found, tried_w[first], largest_w)
+    place = tf.where(found, uniforms[2 * TRIES :], 0.5)
+    one = tf.cast(found, tf.float32)  # of n + 1 places; the middle of n is n // 2
+    top = tf.minimum(tf.floor(place[0] * (h - crop_h + one)), h - crop_h)
+    left = tf.minimum(tf.floor(place[1] * (w - crop_w + one)), w - crop_w)
+    return tf.cast(tf.stack([top, left, crop_h, crop_w]), tf.int32)
+
+
+def random_resized_crop(encoded: tf.Tensor, uniforms: tf.Tensor, size: int) -> tf.Tensor:
+    """A random-resized crop, uint8[size, size, 3]; of a JPEG only the crop is decoded."""
+
+    def jpeg():
+        shape = tf.io.extract_jpeg_shape(encoded)
+        window = random_window(shape[0], shape[1], uniforms)
+        return tf.io.decode_and_crop_jpeg(encoded, window, channels=3)
+
+    def other():
+        image = decoded(encoded)
+        shape = tf.shape(image)
+        top, left, height, width = tf.unstack(random_window(shape[0], shape[1], uniforms))
+        return image[top : top + height, left : left + width]
+
+    return _resized(tf.cond(tf.io.is_jpeg(encoded), jpeg, other), size)
+
+
+def _resized(image, size):
+    # Bilinear interpolation looks at 2 x 2 pixels and aliases beyond a factor of two, from where means over areas take
+    # over. With its own antialiasing it would take as long as decoding does.
+    shape = tf.shape(image)
+    smaller = tf.cond(
+        tf.minimum(shape[0], shape[1]) >= 2 * size,
+        lambda: tf.image.resize(image, [size, size], method="area"),
+        lambda: tf.image.resize(image, [size, size]),
+    )
+    return _pixels(smaller, size)
+
+
+def center_crop(encoded: tf.Tensor, size: int, resize: int) -> tf.Tensor:
+    """The centre of the image with its shorter side at ``resize`` pixels, uint8[size, size, 3].
+
+    Antialiased bilinear, as Pillow's: within a few levels of the field's Resize(256), CenterCrop(224).
+    """
+    image = decoded(encoded)
+    shape = tf.shape(image)
+    shorter = tf.minimum(shape[0], shape[1])
+    height, width = (resize * shape[i] // shorter for i in (0, 1))
+    image = tf.image.resize(image, [height, width], antialias=True)
+    # Halves to the even side, as Python's round in torchvision.
+    top, left = (tf.cast(tf.round((length - size) / 2), tf.int32) for length in (height, width))
+    return _pixels(image[top : top + size, left : left + size], size)
+
+
+def decoded(encoded: tf.Tensor) -> tf.Tensor:
+    """The whole image, uint8[H, W, 3]; the operation fails where it is damaged or none of the formats."""
+    return tf.ensure_shape(tf.io.decode_image(encoded, channels=3, expand_animations=False), [None, None, 3])
+
+
+def _pixels(image, size):
+    return tf.ensure_shape(tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8), [size, size, 3])
+
+
+def problem(path: str) -> str:
+    """Why ``path`` cannot be decoded, in a line; "" where it can."""
+    try:
+        encoded = tf.io.read_file(path)
+        if not len(encoded.numpy()):
+            return "0 bytes"
+        decoded(encoded)
+    except tf.errors.NotFoundError:
+        return "no such file"
+    except tf.errors.OpError as error:
+        return error.message.rsplit("}}", 1)[-1].strip().splitlines()[0].split(" [Op:")[0]
+    return ""
