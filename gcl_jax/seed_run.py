@@ -127,7 +127,7 @@ class SeedRun:
             # Killed between the last checkpoint and DONE.json: nothing was left to train.
             self._predictions = self.stage.evaluate(self.stage.variables(state, self.constants), self.constants.stats)()
         self._checkpoints.wait()
-        save_predictions(self._folder, self._predictions, self.stage.dataset.num_classes)
+        save_predictions(self._folder, self._predictions)
         counts = self.stage.dataset.counts
         done = {
             "stage_key": self._key,
@@ -194,9 +194,9 @@ def best_epochs(records: list[dict]) -> dict:
     return best
 
 
-def save_predictions(folder: epath.Path, predictions: dict[str, metrics.Predictions], num_classes: int) -> None:
-    """Write every example's prediction and the confusion matrix to predictions_SPLIT.npz."""
+def save_predictions(folder: epath.Path, predictions: dict[str, metrics.Predictions]) -> None:
+    """Write every example's prediction, and what is confused with what, to predictions_SPLIT.npz."""
     for name, found in predictions.items():
-        matrix = metrics.confusion_matrix(found.label, found.predicted, num_classes)
+        confused = metrics.confusion(found.label, found.predicted)
         with (folder / f"predictions_{name}.npz").open("wb") as file:
-            np.savez_compressed(file, confusion_matrix=matrix, **vars(found))
+            np.savez_compressed(file, confusion=confused, **vars(found))
