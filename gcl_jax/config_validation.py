@@ -63,6 +63,11 @@ def validate(config: ConfigDict) -> None:
 def _validate_stage(block, where):
     _at_least(block.epochs, 0, f"{where}.epochs")  # 0: the method's init_params is all of it
     _at_least(block.batch_size, 1, f"{where}.batch_size")
+    _at_least(block.micro_batches, 1, f"{where}.micro_batches")
+    if block.batch_size % block.micro_batches:
+        raise UserError(
+            f"{where}.micro_batches is {block.micro_batches}; it must divide {where}.batch_size, {block.batch_size}"
+        )
     require_one_of(f"{where}.bn", block.bn, ("train", "frozen", "stats_only"))
     config_lib.build_method(block.method.to_dict(), f"{where}.method")
     config_lib.build_sampler(block.sampler.to_dict(), f"{where}.sampler")

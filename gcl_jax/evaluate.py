@@ -17,6 +17,21 @@ from gcl_jax.metrics import Predictions
 Tree = Any
 
 
+def make_logits(apply: Apply, method: Method, augment: Augment, logit_adjustment: float = 0.0) -> Callable:
+    """Build ``logits(variables, counts, images)``: uint8 [B, H, W, c] -> float32 [B, C], as prediction has them.
+
+    ``variables`` is (params, batch_stats, method_state). ``logit_adjustment`` is the tau of
+    `posthoc.logit_adjust`, which reads ``counts``; 0 is off.
+    """
+
+    def logits(variables: tuple, counts: jax.Array, images: jax.Array) -> jax.Array:
+        out, _, _ = method.forward(apply, *variables, {"image": augment.evaluate(images)}, train=False)
+        found = method.logits(out)
+        return posthoc.logit_adjust(found, counts, logit_adjustment) if logit_adjustment else found
+
+    return logits
+
+
 def make_eval_step(
     apply: Apply,
     method: Method,
@@ -24,19 +39,12 @@ def make_eval_step(
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
     logit_adjustment: float = 0.0,
 ) -> Callable:
-    """Build the jitted ``step(variables, stats, arrays, item) -> Predictions fields, [B] each``.
-
-    ``variables`` is (params, batch_stats, method_state). ``logit_adjustment`` is the tau of
-    `posthoc.logit_adjust`; 0 is off.
-    """
+    """Build the jitted ``step(variables, stats, arrays, item) -> Predictions fields, [B] each`` of `make_logits`."""
+    predict_logits = make_logits(apply, method, augment, logit_adjustment)
 
     def eval_step(variables: tuple, stats: ClassStats, arrays: Tree, item: Tree) -> dict[str, jax.Array]:
         images, labels = fetch(arrays, item)
-        batch = {"image": augment.evaluate(images)}
-        out, _, _ = method.forward(apply, *variables, batch, train=False)
-        logits = method.logits(out)
-        if logit_adjustment:
-            logits = posthoc.logit_adjust(logits, stats.counts, logit_adjustment)
+        logits = predict_logits(variables, stats.counts, images)
         log_p = jax.nn.log_softmax(logits)
         of_label = jnp.take_along_axis(logits, labels[:, None], axis=1)
         return {

@@ -117,6 +117,8 @@ class SeedRun:
             "stage_key": self._key,
             "seconds": time.monotonic() - self._began,
             "class_names": self.stage.dataset.class_names,
+            "class_counts": self.stage.dataset.counts.tolist(),
+            "image_shape": self.stage.image_shape,
         }
         # A copy: the step donates these buffers while the save still reads them.
         self._checkpoints.save(step, jax.tree.map(jnp.copy, to_save(state, self.constants)), note)

@@ -46,6 +46,7 @@ class Stage:
             bn=block.bn,
             log_every=config.log.every_steps,
             learning_rates=tuple(optim.epoch_learning_rates(**config_lib.schedule_fields(block))),
+            micro_batches=block.micro_batches,
         )
         self.steps_per_call = backend.steps_per_call(
             config.steps_per_call, most=min(steps_per_epoch, config.log.every_steps), resident=loader.resident
@@ -87,10 +88,11 @@ class Stage:
         self.feature_step = evaluate.make_feature_step(self.apply, augment, loader.fetch)
 
     def check_batch(self) -> None:
-        """Raise UserError if a train batch does not divide over the devices that share it."""
-        mesh_lib.check_batch(
-            self.block.batch_size, self.mesh, f"config.{self.name}.batch_size", seeds=self.seeds > 1
-        )  # fmt: skip
+        """Raise UserError if a train batch, or a part of it, does not divide over the devices that share it."""
+        size, name = self.block.batch_size, f"config.{self.name}.batch_size"
+        if self.block.micro_batches > 1:
+            size, name = size // self.block.micro_batches, f"{name} / micro_batches"
+        mesh_lib.check_batch(size, self.mesh, name, seeds=self.seeds > 1)
 
     def group(self, path: tuple[str, ...]) -> str | None:
         """The method's group; ``bn`` = "stats_only" freezes the affine parameters of batch norm on top."""

@@ -40,6 +40,7 @@ class StepSettings:
     bn: str  # train | frozen | stats_only
     log_every: int  # steps; the tally also ends with each epoch
     learning_rates: tuple[float, ...]  # one an epoch
+    micro_batches: int = 1  # whose mean gradient makes one update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,7 @@ def make_update(
     streams = method.streams()
 
     def update(state: TrainState, constants: Constants, row: dict) -> TrainState:
-        key = rng.fold(constants.key, "step", state.step)
+        step_key = rng.fold(constants.key, "step", state.step)
         t = Time(
             step=state.step,
             epoch=state.step // settings.steps_per_epoch,
@@ -98,27 +99,38 @@ def make_update(
             fraction=state.step.astype(jnp.float32) / (settings.epochs * settings.steps_per_epoch),
             learning_rate=rate(state.step),
         )
-        batches = {}
-        for name, stream in streams.items():
-            images, labels = fetch(constants.arrays, row[name])
-            images = augment.train(
-                rng.fold(key, "augment", name), images, views=stream.views, grayscale=stream.grayscale
-            )
-            batches[name] = {"image": images, "label": labels}
-        batch = method.prepare(rng.fold(key, "prepare"), batches, t)
 
-        def objective(trainable):
-            params = merge(trainable, constants.frozen)
-            out, batch_stats, method_state = method.forward(
-                apply, params, state.batch_stats, state.method_state, batch, train=True
-            )
-            terms = method.loss(rng.fold(key, "loss"), out, batch, t, constants.stats)
-            if set(terms.metrics) != set(method.logged):
-                raise TypeError(f"{type(method).__name__}.loss logs {sorted(terms.metrics)}, declared: {method.logged}")
-            loss = losses.weighted_mean(terms.per_example, terms.weight) + terms.penalty
-            return loss, (batch_stats, method_state, {"loss": loss, **terms.metrics})
+        def gradient(moving, row, key):
+            batches = {}
+            for name, stream in streams.items():
+                images, labels = fetch(constants.arrays, row[name])
+                images = augment.train(
+                    rng.fold(key, "augment", name), images, views=stream.views, grayscale=stream.grayscale
+                )
+                batches[name] = {"image": images, "label": labels}
+            batch = method.prepare(rng.fold(key, "prepare"), batches, t)
 
-        grads, (batch_stats, method_state, metrics) = jax.grad(objective, has_aux=True)(state.params)
+            def objective(trainable):
+                params = merge(trainable, constants.frozen)
+                out, *moved = method.forward(apply, params, *moving, batch, train=True)
+                terms = method.loss(rng.fold(key, "loss"), out, batch, t, constants.stats)
+                if set(terms.metrics) != set(method.logged):
+                    raise TypeError(
+                        f"{type(method).__name__}.loss logs {sorted(terms.metrics)}, declared: {method.logged}"
+                    )
+                loss = losses.weighted_mean(terms.per_example, terms.weight) + terms.penalty
+                return loss, (tuple(moved), {"loss": loss, **terms.metrics})
+
+            grads, (moved, metrics) = jax.grad(objective, has_aux=True)(state.params)
+            return moved, (grads, metrics)
+
+        moving = (state.batch_stats, state.method_state)
+        if settings.micro_batches > 1:
+            (batch_stats, method_state), (grads, metrics) = accumulate(
+                gradient, moving, row, step_key, settings.micro_batches
+            )
+        else:
+            (batch_stats, method_state), (grads, metrics) = gradient(moving, row, step_key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         within = state.step % settings.steps_per_epoch % settings.log_every
         return TrainState(
@@ -131,6 +143,18 @@ def make_update(
         )
 
     return update
+
+
+def accumulate(gradient: Callable, moving: Tree, row: Tree, key: jax.Array, parts: int) -> tuple[Tree, Tree]:
+    """Run ``gradient(moving, row, key) -> (moving, tree)`` over ``parts`` micro-batches in turn: (moving, mean tree).
+
+    A micro-batch holds every ``parts``-th example, so that each device keeps its own. Batch norm, mixup and weighted
+    means see a micro-batch at a time; running statistics and the method's state move with each.
+    """
+    micro = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(len(x) // parts, parts, *x.shape[1:]), 0, 1), row)
+    keys = jax.vmap(lambda part: rng.fold(key, "micro", part))(jnp.arange(parts))
+    moving, trees = jax.lax.scan(lambda moving, one: gradient(moving, *one), moving, (micro, keys))
+    return moving, jax.tree.map(lambda x: jnp.mean(x, axis=0), trees)
 
 
 def make_train_step(

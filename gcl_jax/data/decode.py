@@ -93,6 +93,12 @@ def _pixels(image, size):
     return tf.ensure_shape(tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8), [size, size, 3])
 
 
+def luma(image: tf.Tensor) -> tf.Tensor:
+    """RGB to gray, uint8[H, W, 3] -> uint8[H, W, 1]: 0.299 R + 0.587 G + 0.114 B (ITU-R 601)."""
+    gray = tf.reduce_sum(tf.cast(image, tf.float32) * [0.299, 0.587, 0.114], axis=-1, keepdims=True)
+    return tf.cast(tf.round(gray), tf.uint8)
+
+
 def problem(path: str) -> str:
     """Why ``path`` cannot be decoded, in a line; "" where it can."""
     try:

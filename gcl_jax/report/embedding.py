@@ -3,11 +3,8 @@
 import dataclasses
 
 import numpy as np
-from etils import epath
-from ml_collections import ConfigDict
 
-from gcl_jax import backend, checkpoint, config_validation, workdir
-from gcl_jax.errors import UserError
+from gcl_jax import backend, checkpoint, trained
 from gcl_jax.parts import Parts
 
 
@@ -26,16 +23,7 @@ def read(folder: str, stage: str = "") -> Embedding:
 
     Raises UserError if ``folder`` holds no such run.
     """
-    root = epath.Path(folder).expanduser().absolute()
-    if not (root / "config.json").exists():
-        raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
-    config = ConfigDict(workdir.read_json(root / "config.json")["config"])
-    config_validation.validate(config)
-    own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
-    there = [name for name in config.stages if (own / name / "checkpoints").exists()]
-    name = stage or next(iter(there), "")
-    if name not in there:
-        raise UserError(f"{own} holds no checkpoints of {name or 'any stage'}: train first, or name another --stage")
+    config, own, name = trained.locate(folder, stage, first=True)
     parts = Parts(config)
     variables, _, _ = checkpoint.read_variables(own / name / "checkpoints")
     with backend.matmul_precision(config.precision):

@@ -1,0 +1,95 @@
+"""A trained network as a function: what a run's folder holds, without the data that it was trained on."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from gcl_jax import backend, checkpoint, config_validation, evaluate, models, workdir
+from gcl_jax import config as config_lib
+from gcl_jax.data.augment import Augment
+from gcl_jax.errors import UserError
+from gcl_jax.stage import DTYPES
+from gcl_jax.train_step import NetworkApply
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """One stage's network: (params, batch_stats, method_state), its run's config, and what it was trained on.
+
+    ``image_shape`` is (H, W, c) of the uint8 images that it takes, ``counts`` the training images of each class.
+    """
+
+    config: ConfigDict
+    stage: str
+    variables: tuple
+    class_names: tuple[str, ...]
+    counts: np.ndarray
+    image_shape: tuple[int, int, int]
+
+    def probabilities(self) -> Callable[[jax.Array], jax.Array]:
+        """The pure function uint8[B, H, W, c] -> float32[B, C]: softmax at the method's scale, as evaluation has it.
+
+        Normalisation of pixels and the config's post-hoc rules are inside; the parameters are constants of it.
+        """
+        block, data = self.config[self.stage], self.config.data
+        method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
+        network = models.build(
+            self.config.model.name, method.head, len(self.class_names), DTYPES[self.config.precision]
+        )  # fmt: skip
+        augment = Augment(data.crop_padding, data.flip, tuple(data.mean), tuple(data.std))
+        logits = evaluate.make_logits(
+            NetworkApply(network, block.bn),
+            method.after_training(self.config.posthoc),
+            augment,
+            self.config.posthoc.logit_adjustment,
+        )
+
+        def probabilities(images: jax.Array) -> jax.Array:
+            with backend.matmul_precision(self.config.precision):
+                return jax.nn.softmax(logits(self.variables, jnp.asarray(self.counts, jnp.float32), images))
+
+        return probabilities
+
+
+def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[ConfigDict, epath.Path, str]:
+    """(config, folder of the seed, stage) of a run; of several seeds the first, by default the last trained stage.
+
+    Raises UserError if ``folder`` holds no run, or no checkpoint of ``stage``.
+    """
+    root = epath.Path(folder).expanduser().absolute()
+    file = next((f for f in (root / "config.json", root.parent / "config.json") if f.exists()), None)
+    if file is None:
+        raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
+    config = ConfigDict(workdir.read_json(file)["config"])
+    config_validation.validate(config)
+    own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
+    there = [name for name in config.stages if (own / name / "checkpoints").exists()]
+    name = stage or (there[0 if first else -1] if there else "")
+    if name not in there:
+        raise UserError(f"{own} holds no checkpoints of {name or 'any stage'}: train first, or name another --stage")
+    return config, own, name
+
+
+def read(folder: str, stage: str = "") -> Trained:
+    """The network in ``folder``, a run's or one of its seeds'; by default of the last stage.
+
+    Raises UserError if ``folder`` holds no run or its checkpoint lacks what it was trained on.
+    """
+    config, own, name = locate(folder, stage)
+    variables, note, _ = checkpoint.read_variables(own / name / "checkpoints")
+    missing = [key for key in ("class_names", "class_counts", "image_shape") if key not in note]
+    if missing:
+        raise UserError(f"{own / name} was saved by an older gcl_jax and lacks {', '.join(missing)}: train it again")
+    return Trained(
+        config,
+        name,
+        (variables["params"], variables["batch_stats"], variables["method_state"]),
+        tuple(note["class_names"]),
+        np.asarray(note["class_counts"]),
+        tuple(note["image_shape"]),
+    )

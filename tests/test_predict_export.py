@@ -1,0 +1,114 @@
+"""After training: classes of image files, and the network as one file; both say what evaluation said."""
+
+import csv
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import digits
+
+from gcl_jax import experiment, export, predict, trained
+from gcl_jax.errors import UserError
+
+pytest.importorskip("tensorflow", reason="images are decoded by TensorFlow")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One epoch of each stage, tau of logit adjustment on, and the test images as PNG files."""
+    root = tmp_path_factory.mktemp("run")
+    config = digits(representation__epochs=1, classifier__epochs=1, posthoc__logit_adjustment=0.5)
+    experiment.run(config, str(root / "work"))
+    from gcl_jax.data.digits import read
+
+    images = read("digits", "").test.images
+    for i, image in enumerate(images[:150]):
+        (root / "images").mkdir(exist_ok=True)
+        Image.fromarray(image[..., 0]).save(root / "images" / f"{i:03}.png")
+    return root, images
+
+
+def evaluated(root, stage="classifier"):
+    with np.load(root / "work" / stage / "predictions_test.npz") as found:
+        return {name: found[name] for name in found.files}
+
+
+def test_predictions_are_those_of_the_evaluation(run):
+    root, _ = run
+    found = predict.predict(trained.read(str(root / "work")), sorted((root / "images").iterdir()))
+    expected = evaluated(root)
+    assert found.argmax(1).tolist() == expected["predicted"][:150].tolist()
+    np.testing.assert_allclose(found.max(1), expected["confidence"][:150], rtol=1e-4)
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+    first = predict.predict(trained.read(str(root / "work"), "representation"), sorted((root / "images").iterdir())[:9])
+    np.testing.assert_allclose(first.max(1), evaluated(root, "representation")["confidence"][:9], rtol=1e-4)
+
+
+def test_csv_and_print(run, capsys):
+    root, _ = run
+    target = root / "found.csv"
+    predict.main([f"--workdir={root / 'work'}", str(root / "images"), "--top=3", f"--csv={target}"])
+    with target.open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 150
+    by_image = [float(row["probability"]) for row in rows[:3]]
+    assert by_image == sorted(by_image, reverse=True)
+    assert [row["class"] for row in rows[::3]] == [str(j) for j in evaluated(root)["predicted"][:150]]
+    capsys.readouterr()
+    predict.main([f"--workdir={root / 'work'}", str(root / "images" / "000.png"), "--top=2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert "000.png" in lines[0]
+    assert "%" in lines[1]
+
+
+def test_any_size_and_colour_is_classified(run):
+    root, images = run
+    large = Image.fromarray(images[0][..., 0]).convert("RGB").resize((96, 64), Image.NEAREST)
+    large.save(root / "large.bmp")
+    assert predict.predict(trained.read(str(root / "work")), [root / "large.bmp"]).shape == (1, 10)
+
+
+@pytest.mark.parametrize("kind", ["missing", "no image", "empty folder", "no run", "stage", "top"])
+def test_what_is_wrong_is_named(run, tmp_path, kind):
+    root, _ = run
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    workdir, image = f"--workdir={root / 'work'}", str(root / "images" / "000.png")
+    arguments, message = {
+        "missing": ([workdir, "nowhere.png"], "there is no image nowhere.png"),
+        "no image": ([workdir, str(tmp_path / "text.png")], "text.png is no image that can be read"),
+        "empty folder": ([workdir, str(tmp_path / "empty")], "holds no image"),
+        "no run": ([f"--workdir={tmp_path}", image], "holds no config.json"),
+        "stage": ([workdir, image, "--stage=second"], "holds no checkpoints of second"),
+        "top": ([workdir, image, "--top=0"], "--top is 0"),
+    }[kind]
+    with pytest.raises(SystemExit, match=re.escape(message)):
+        predict.main(arguments)
+
+
+def test_the_exported_function_is_the_network_for_any_batch(run):
+    root, images = run
+    export.main([f"--workdir={root / 'work'}", f"--out={root / 'exported'}"])
+    function = jax.export.deserialize(bytearray((root / "exported" / "model.stablehlo").read_bytes()))
+    expected = evaluated(root)
+    for batch in (1, 3, 150):
+        found = np.asarray(function.call(images[:batch]))
+        assert found.shape == (batch, 10)
+        assert found.argmax(1).tolist() == expected["predicted"][:batch].tolist()
+        np.testing.assert_allclose(found.max(1), expected["confidence"][:batch], rtol=1e-4)
+    about = json.loads((root / "exported" / "model.json").read_text())
+    assert about["class_names"] == [str(j) for j in range(10)]
+    assert about["input"] == {"dtype": "uint8", "shape": ["batch", 8, 8, 1]}
+    assert set(function.platforms) == {"cpu", "cuda", "tpu"}
+
+
+def test_a_checkpoint_without_what_it_was_trained_on_is_refused(run, monkeypatch):
+    root, _ = run
+    read = trained.checkpoint.read_variables
+    monkeypatch.setattr(trained.checkpoint, "read_variables", lambda folder: (read(folder)[0], {}, 0))
+    with pytest.raises(UserError, match="lacks class_names, class_counts, image_shape: train it again"):
+        trained.read(str(root / "work"))
