@@ -52,7 +52,7 @@ STAGE = {
     "batch_size": 64,
     "bn": "train",  # train | frozen | stats_only
     "optimizer": OPTIMIZER,
-    "init_from": "",  # "" = the stage before; a workdir of another run; or an .npz of torch names
+    "init_from": "",  # "" = the stage before; a workdir of another run; or a file of torch names
 }
 TOP = {
     "stages": (),
