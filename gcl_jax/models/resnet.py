@@ -69,6 +69,10 @@ class ResNet(nn.Module):
     Stage i, from 1, has 64 * 2^(i - 1) filters and halves the map, but for the first; its blocks are `Bottleneck`, with
     ``groups`` of ``group_width``, or `BasicBlock`. Without ``pool`` the map before it, [B, H / 32, W / 32, D]. With
     ``remat`` the backward pass computes each block again instead of keeping what is inside: same values, less memory.
+
+    >>> network, images = ResNet((2, 2, 2, 2), bottleneck=False), jnp.zeros((2, 64, 64, 3))  # ResNet-18
+    >>> jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), images, train=False)[0]).shape
+    (2, 512)
     """
 
     layers: tuple[int, ...]
