@@ -53,7 +53,7 @@ STAGE = {
     "micro_batches": 1,  # parts of a batch that pass one after the other, for want of memory; batch norm sees a part
     "bn": "train",  # train | frozen | stats_only
     "optimizer": OPTIMIZER,
-    "init_from": "",  # "" = the stage before; a workdir of another run; or an .npz of torch names
+    "init_from": "",  # "" = the stage before; a workdir of another run; or a file of torch names
 }
 TOP = {
     "stages": (),

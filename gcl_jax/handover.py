@@ -7,8 +7,7 @@ import numpy as np
 from etils import epath
 from flax import traverse_util
 
-from gcl_jax import checkpoint
-from gcl_jax.data.arrays import read_npz
+from gcl_jax import checkpoint, pretrained
 from gcl_jax.errors import UserError
 from gcl_jax.models import torch_names
 
@@ -19,7 +18,7 @@ def seed_folder(init_from: str | epath.Path, seed: int) -> str:
     Raises UserError if that run has other seeds only.
     """
     path = epath.Path(init_from).expanduser()
-    if path.suffix == ".npz" or not any(path.glob("seed_*")):
+    if path.is_file() or not any(path.glob("seed_*")):
         return str(init_from)
     if not (path / f"seed_{seed}").exists():
         raise UserError(f"init_from: {path} is a run of several seeds, but not of seed {seed}")
@@ -29,7 +28,7 @@ def seed_folder(init_from: str | epath.Path, seed: int) -> str:
 def load(init_from: str, stage_before: str | None) -> dict:
     """Variables {"params", "batch_stats", ...} of numpy arrays from ``init_from``.
 
-    An ``.npz`` holds a torch state dict by name (see `models.torch_names`). A folder is a stage's
+    A file holds a torch state dict (see `pretrained` and `models.torch_names`). A folder is a stage's
     own, or a run's workdir, of which the stage called ``stage_before`` is taken, or its only one.
 
     Raises UserError when there is nothing to load there.
@@ -37,8 +36,8 @@ def load(init_from: str, stage_before: str | None) -> dict:
     path = epath.Path(init_from).expanduser()
     if not path.exists():
         raise UserError(f"init_from: there is no {path}")
-    if path.suffix == ".npz":
-        return torch_names.from_torch(read_npz(init_from, "init_from"))
+    if path.is_file():
+        return torch_names.from_torch(pretrained.read(init_from))
     if not (path / "checkpoints").exists():
         stages = sorted(p.parent.name for p in path.glob("*/checkpoints"))
         if stage_before in stages:
@@ -56,9 +55,10 @@ def load(init_from: str, stage_before: str | None) -> dict:
 def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]], bool], origin: str) -> dict:
     """``fresh`` variables with everything that ``inherits(path)`` accepts taken from ``found``.
 
-    Parameters and batch statistics keep their fresh values where ``inherits`` says no. Raises
-    UserError naming the first array that is missing or has another shape, and the first
-    backbone array of ``found`` that would be left unused.
+    Parameters and batch statistics keep their fresh values where ``inherits`` says no. A head is
+    inherited like the rest and never left out by itself: weights of other classes, or of another
+    kind of head, are for a method with ``fresh_head``. Raises UserError naming the first array that
+    is missing or has another shape, and the first of ``found`` that would be left unused.
     """
     result = {}
     for collection in ("params", "batch_stats"):
@@ -68,17 +68,23 @@ def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]]
                 continue
             name = "/".join(path)
             if path not in old:
-                raise UserError(f"{origin} has no {collection} {name}: it is of another model or head")
+                raise UserError(f"{origin} has no {collection} {name}: it is of another model or head{_cure(path)}")
             if np.shape(old[path]) != np.shape(new[path]):
                 raise UserError(
                     f"{origin}: {name} has shape {np.shape(old[path])}, the model needs {np.shape(new[path])}"
+                    f"{_cure(path)}"
                 )
             new[path] = np.asarray(old[path])
         unused = [path for path in old if path not in new and inherits(path)]
         if unused:
-            raise UserError(f"{origin} holds {'/'.join(unused[0])}, for which the model has no place")
+            name = "/".join(unused[0])
+            raise UserError(f"{origin} holds {name}, for which the model has no place{_cure(unused[0])}")
         result[collection] = traverse_util.unflatten_dict(new)
     return result
+
+
+def _cure(path: tuple[str, ...]) -> str:
+    return "; --config.STAGE.method.fresh_head=True takes the backbone alone" if path[0] == "head" else ""
 
 
 def digest(variables: Mapping) -> str:

@@ -21,8 +21,9 @@ import pytest  # noqa: E402
 
 jax.config.update("jax_default_matmul_precision", "highest")
 
-# Scripts, two of them for PyTorch; test_benchmark.py runs with_torch.py by name in a process of its own.
-collect_ignore_glob = ["fixtures/*", "run_and_kill.py", "equivalence.py", "with_torch.py"]
+# Scripts, and what needs PyTorch: test_benchmark.py and test_pretrained.py run with_torch*.py by name, in processes
+# of their own.
+collect_ignore_glob = ["fixtures/*", "run_and_kill.py", "equivalence.py", "with_torch*.py", "torch_resnet.py"]
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -12,12 +12,22 @@ from gcl_jax.models.heads import CosineHead, LinearHead, UniformLinearHead
 from gcl_jax.models.meta_embedding import MetaEmbeddingHead
 from gcl_jax.models.normalized_head import TwoPartNormalizedHead
 from gcl_jax.models.projection_heads import ProjectionHead
+from gcl_jax.models.resnet import ResNet
 from gcl_jax.models.resnet_cifar import ResNetCifar
 
 # Small-image ResNets of depth 6 n + 2; ResNet-8 is meant for 8 x 8 digits.
 BACKBONES = {f"resnet{6 * n + 2}": partial(ResNetCifar, blocks=n) for n in (1, 3, 5, 7, 9, 18)}
 TWO_BRANCHES = {f"{name}_two_branch": partial(make, two_branches=True) for name, make in BACKBONES.items()}
-BACKBONES |= TWO_BRANCHES
+PHOTOGRAPHS = {
+    "resnet10": partial(ResNet, (1, 1, 1, 1), bottleneck=False),
+    "resnet18": partial(ResNet, (2, 2, 2, 2), bottleneck=False),
+    "resnet34": partial(ResNet, (3, 4, 6, 3), bottleneck=False),
+    "resnet50": partial(ResNet, (3, 4, 6, 3)),
+    "resnet101": partial(ResNet, (3, 4, 23, 3)),
+    "resnet152": partial(ResNet, (3, 8, 36, 3)),
+    "resnext50_32x4d": partial(ResNet, (3, 4, 6, 3), groups=32, group_width=4),
+}
+BACKBONES |= TWO_BRANCHES | PHOTOGRAPHS
 
 HEADS = {
     "linear": LinearHead,
@@ -66,11 +76,16 @@ class Network(nn.Module):
         return {"features": features, **(found if isinstance(found, dict) else {"scores": found})}
 
 
-def build(name: str, head: str, num_classes: int, dtype: jnp.dtype = jnp.float32) -> Network:
+def build(name: str, head: str, num_classes: int, dtype: jnp.dtype = jnp.float32, *, remat: bool = False) -> Network:
     """The network ``name`` with a ``head`` of ``num_classes``; ``dtype`` is that of the convolutions.
 
-    Raises UserError for a name that is not registered.
+    With ``remat`` the backward pass of a network for photographs takes less memory and more time.
+    Raises UserError for a name that is not registered, or has no ``remat``.
     """
     require_one_of("config.model.name", name, BACKBONES)
     require_one_of("method.head", head, HEADS)
-    return Network(BACKBONES[name](dtype=dtype), HEADS[head](num_classes=num_classes), head in TAKES_MAP)
+    options = {}
+    if remat:
+        require_one_of("config.model.name with remat", name, PHOTOGRAPHS)
+        options["remat"] = True
+    return Network(BACKBONES[name](dtype=dtype, **options), HEADS[head](num_classes=num_classes), head in TAKES_MAP)

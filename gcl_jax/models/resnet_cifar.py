@@ -4,8 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gcl_jax.models.conv import Conv3x3
+from gcl_jax.models.conv import Conv
 from gcl_jax.models.norm import BatchNorm
+from gcl_jax.models.pool import mean_pool
 
 
 class BasicBlock(nn.Module):
@@ -17,9 +18,9 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        y = Conv3x3(self.filters, self.stride, self.dtype, name="conv1")(x)
+        y = Conv(self.filters, self.stride, self.dtype, name="conv1")(x)
         y = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(y, train=train))
-        y = Conv3x3(self.filters, dtype=self.dtype, name="conv2")(y)
+        y = Conv(self.filters, dtype=self.dtype, name="conv2")(y)
         y = BatchNorm(dtype=self.dtype, name="bn2")(y, train=train)
         missing = self.filters - x.shape[-1]
         if self.stride != 1 or missing:
@@ -42,7 +43,7 @@ class ResNetCifar(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool, pool: bool = True, branch: str = "") -> jax.Array:
-        x = Conv3x3(16, dtype=self.dtype, name="conv1")(images)
+        x = Conv(16, dtype=self.dtype, name="conv1")(images)
         x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=train))
         layout = [
             (stage, block, filters, 2 if stage > 1 and block == 0 else 1)
@@ -53,11 +54,7 @@ class ResNetCifar(nn.Module):
         for stage, block, *shape in trunk:
             x = BasicBlock(*shape, self.dtype, name=f"layer{stage}_{block}")(x, train=train)
         if not self.two_branches:
-            return _pool(x) if pool else x
+            return mean_pool(x) if pool else x
         ends = [branch] if branch else ["cb", "rb"]
         last = [BasicBlock(filters, stride, self.dtype, name=f"{end}_block")(x, train=train) for end in ends]
-        return jnp.concatenate([_pool(y) if pool else y for y in last], axis=-1)
-
-
-def _pool(x):
-    return jnp.mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axis=(1, 2))
+        return jnp.concatenate([mean_pool(y) if pool else y for y in last], axis=-1)

@@ -1,0 +1,89 @@
+"""Published weights in a file, of torch, safetensors or numpy: arrays by the names that torch gave them.
+
+A file is data: nothing in it is ever run.
+"""
+
+import pickle
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from gcl_jax.data.arrays import read_npz
+from gcl_jax.errors import UserError
+
+TORCH = (".pth", ".pt", ".pth.tar")
+# Under what the state dict lies in a checkpoint; the authors' Places-LT code saves a network in parts.
+WHOLE = ("state_dict", "model")
+PARTS = tuple(f"{a}_{b}" for part in ("model", "block", "classifier") for a, b in
+              ((part, "state_dict"), ("state_dict", part)))  # fmt: skip
+
+
+def read(path: str) -> dict[str, np.ndarray]:
+    """All arrays of ``path``, by name: .npz, .safetensors (needs safetensors), .pth, .pt or .pth.tar (need torch).
+
+    Of a torch checkpoint the state dict, found as it is, under "state_dict" or "model", or in parts under
+    "model_state_dict", "block_state_dict" and "classifier_state_dict"; what lies beside it is ignored.
+
+    Raises UserError for a file that is damaged or of another kind, that torch refuses to load as weights alone, or
+    that needs a package which is not installed.
+    """
+    file = epath.Path(path).expanduser()
+    if file.name.endswith(".npz"):
+        return read_npz(path, "init_from")
+    if file.name.endswith(".safetensors"):
+        return _read_safetensors(file)
+    if file.name.endswith(TORCH):
+        return _read_torch(file)
+    raise UserError(f"init_from: {file} is none of {', '.join(('.npz', '.safetensors', *TORCH))}, nor a folder of ours")
+
+
+def _read_safetensors(file: epath.Path) -> dict[str, np.ndarray]:
+    safetensors = _need("safetensors.numpy", file, "pip install 'gcl_jax[pretrained]'")
+    try:
+        return safetensors.numpy.load(file.read_bytes())
+    except KeyError as error:
+        raise UserError(f"init_from: {file} holds {error.args[0]}, which numpy lacks: save it as float32") from error
+    except safetensors.SafetensorError as error:
+        raise UserError(f"init_from: {file} is damaged ({error}); fetch or write it again") from error
+
+
+def _read_torch(file: epath.Path) -> dict[str, np.ndarray]:
+    torch = _need("torch", file, "pip install torch, or convert it to .safetensors or .npz where torch is")
+    try:
+        with file.open("rb") as stream:
+            found = torch.load(stream, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"init_from: {file} is damaged or holds more than weights, which torch refuses to load (it could run "
+            "anything): fetch it again, or save the network's state_dict() alone"
+        ) from error
+    except Exception as error:  # whatever torch's readers trip over
+        raise UserError(f"init_from: {file} is damaged ({str(error)[:99]}); fetch it again") from error
+    tensors = _state_dict(found)
+    for name, value in tensors.items():
+        if not torch.is_tensor(value):
+            raise UserError(f"init_from: {file} has no state dict of its own or under {', '.join(WHOLE + PARTS)}; "
+                            f"{name!r} is no tensor")  # fmt: skip
+    return {str(name): value.detach().float().numpy() for name, value in tensors.items()}
+
+
+def _state_dict(found: Any) -> Mapping:
+    """The named tensors of what torch loaded, out of the checkpoint around them."""
+    if not isinstance(found, Mapping):
+        return {type(found).__name__: found}
+    for keys in (WHOLE[:1], WHOLE[1:], PARTS):
+        inner = [found[key] for key in keys if isinstance(found.get(key), Mapping)]
+        if inner:
+            return {name: value for part in inner for name, value in part.items()}
+    return found
+
+
+def _need(module: str, file: epath.Path, cure: str) -> ModuleType:
+    """The package of ``module``, imported with it."""
+    try:
+        return __import__(module)
+    except ImportError as error:
+        raise UserError(f"init_from: {file} cannot be read without {module.split('.')[0]}: {cure}") from error
