@@ -58,7 +58,8 @@ STAGE = {
 TOP = {
     "stages": (),
     "data": DATA,
-    "model": {"name": "resnet32"},
+    # remat: the backward pass of a ResNet for photographs computes each block again, to save memory.
+    "model": {"name": "resnet32", "remat": False},
     "seed": 0,
     "num_seeds": 1,  # seeds seed, seed + 1, ...
     "seeds_at_once": 0,  # side by side in one program; 0 = as many as have devices to themselves

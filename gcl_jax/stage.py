@@ -51,7 +51,9 @@ class Stage:
         self.steps_per_call = backend.steps_per_call(
             config.steps_per_call, most=min(steps_per_epoch, config.log.every_steps), resident=loader.resident
         )
-        self.network = models.build(config.model.name, self.method.head, dataset.num_classes, DTYPES[config.precision])
+        self.network = models.build(
+            config.model.name, self.method.head, dataset.num_classes, DTYPES[config.precision], remat=config.model.remat
+        )
         self.image_shape = dataset.splits["train"].images.shape[1:]
         data = config.data
         if len(data.mean) != self.image_shape[-1]:

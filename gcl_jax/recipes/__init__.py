@@ -22,6 +22,7 @@ from gcl_jax.recipes.one_stage import (
     logit_adjustment_posthoc,
 )
 from gcl_jax.recipes.own_network import bbn, hybrid_psc, hybrid_sc, oltr, tde
+from gcl_jax.recipes.photographs import folder, photos_lt
 from gcl_jax.recipes.protocol import Protocol, cifar_lt, digits_lt
 from gcl_jax.recipes.retraining import ce_mixup_crt, crt, disalign, lws, mislas, nearest_class_mean, tau_norm
 
@@ -38,6 +39,7 @@ __all__ = [
     "digits_lt",
     "disalign",
     "focal",
+    "folder",
     "gcl",
     "gcl_angular",
     "gcl_effective_number",
@@ -53,6 +55,7 @@ __all__ = [
     "mislas",
     "nearest_class_mean",
     "oltr",
+    "photos_lt",
     "tau_norm",
     "tde",
 ]
