@@ -48,7 +48,7 @@ def pareto_counts(num_max: float, num_classes: int, imbalance_ratio: float) -> n
     classes, 6,862 in all.
 
     >>> pareto_counts(1280, 10, 256).tolist()
-    [1280, 847, 616, 461, 345, 254, 177, 112, 55, 5]
+    [1280, 843, 610, 454, 338, 247, 171, 108, 53, 5]
     """
     _check_profile(num_classes, imbalance_ratio)
     largest, smallest = int(num_max), int(num_max * (1 / imbalance_ratio))
