@@ -85,13 +85,13 @@ TOP = {
     "debug_nans": False,
 }
 # Keys that do not change what is trained; a stage's identity leaves them out. Both loaders train
-# bit-identically, and the data's fingerprint stands for their paths.
+# bit-identically, the data's fingerprint stands for their paths, and a run that a bad image stopped may skip it.
 NOT_TRAINING = (
     "eval", "tuning", "posthoc", "log", "checkpoint", "debug_nans", "num_seeds", "seeds_at_once", "steps_per_call",
     "stages",
 )  # fmt: skip
-NOT_TRAINING_DATA = ("path", "loader", "photos")
-NOT_TRAINING_PHOTOS = ("train_list", "test_list", "validation_list", "counts")
+NOT_TRAINING_DATA = ("path", "loader", "photos")  # but for photographs, see `training_keys`
+NOT_TRAINING_PHOTOS = ("train_list", "test_list", "validation_list", "counts", "on_bad_image")
 PRECISIONS = ("float32", "tf32", "bf16")
 
 

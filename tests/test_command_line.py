@@ -155,5 +155,6 @@ def test_photographs_are_known_by_their_size_and_not_by_where_their_lists_lie():
         return config.training_keys(config.experiment(stages=stages, data={"source": "list", "photos": photos}), "s")
 
     assert keys(train_list="a.txt", test_list="b.txt", validation_list="c.txt", counts="d.json") == keys()
+    assert keys(on_bad_image="skip") == keys()
     assert keys(size=64) != keys()
     assert keys(color_jitter=(0.4, 0.4, 0.4)) != keys()

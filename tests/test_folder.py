@@ -1,6 +1,7 @@
 """Photographs by folder, its held-out test set, and the long-tailed cuts of it."""
 
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -116,12 +117,23 @@ def test_all_problems_come_in_one_report(tmp_path):
     told = str(error.value)
     for line in (
         "mine: 4 problems",
-        "  train: empty file: 'train/b/000.png'",
-        "  train: missing: 'train/a/broken.jpg'",
+        "  train: empty file: train/b/000.png",
+        "  train: missing: train/a/broken.jpg",
         "  train: class without training image: empty",
         "  test: class unknown to training: c",
     ):
         assert line in told.split("\n")
+
+
+def test_a_name_that_is_not_utf8_is_told_in_print(tmp_path):
+    fill(tmp_path, a=3, b=3)
+    try:
+        (tmp_path / "a/000.png").rename(tmp_path / os.fsdecode(b"a/caf\xe9.png"))
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    with pytest.raises(UserError, match=r"mine: 1 problem\n1 name that is not UTF-8") as error:
+        read(tmp_path)
+    assert str(error.value).encode().endswith(rb"a/caf\udce9.png")
 
 
 # Given counts and the profiles of the cut.

@@ -127,6 +127,10 @@ SPOILT = {
     "missing": (lambda g: g.lines["test"].append("test/bee/9.jpg 0"), "test.txt, line 3: missing: test/bee/9.jpg"),
     "a folder": (lambda g: g.lines["test"].append("test/bee 0"), "test.txt, line 3: missing: test/bee"),
     "a null byte": (lambda g: g.lines["test"].append("test/b\0e 0"), "test.txt, line 3: missing: test/b\0e"),
+    "a null byte in a folder": (
+        lambda g: g.lines["test"].append("te\0st/bee/4.jpg 0"),
+        "test.txt, line 3: outside the root",
+    ),
     "empty": (
         lambda g: (g.root / "test/bee/4.jpg").write_bytes(b""),
         "test.txt, line 1: empty file: test/bee/4.jpg",
@@ -159,7 +163,7 @@ def test_every_problem_is_named_with_list_and_line(good, spoilt):
     with pytest.raises(UserError) as error:
         good.read()
     assert f"\n  {message}" in str(error.value)
-    assert str(error.value).startswith("mine: 1 problems\n1 ")
+    assert str(error.value).startswith("mine: 1 problem\n1 ")
 
 
 def test_all_problems_of_all_lists_come_in_one_report(good):

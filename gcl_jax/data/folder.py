@@ -57,12 +57,13 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
             ignored += others
         bad = dict(bad_files(root, paths, links_out=True, empty=photos["on_bad_image"] == "skip"))
         bad |= {i: "name that is not UTF-8" for i, path in enumerate(paths) if not _is_utf8(path)}
-        problems += [Problem(bad[i], folder or ".", ascii(paths[i])) for i in sorted(bad)]
+        problems += [Problem(bad[i], folder or ".", paths[i]) for i in sorted(bad)]
         good = np.setdiff1d(np.arange(len(paths)), list(bad))
         files = Files(root, np.array(paths, object)[good], photos["size"])
         splits[part] = Split(files, np.array(labels, np.int32)[good])
-    missing = np.flatnonzero(longtail.class_counts(splits["train"].labels, len(class_names)) == 0)
-    problems += [Problem("class without training image", layout["train"] or ".", class_names[j]) for j in missing]
+        if part == "train":
+            empty = [class_name for label, class_name in enumerate(class_names) if label not in labels]
+            problems += [Problem("class without training image", folder or ".", name) for name in empty]
     if ignored:
         print(f"{root}: {ignored:,} files ignored, whose names do not end in {', '.join(SUFFIXES)}")
     if "test" not in splits:

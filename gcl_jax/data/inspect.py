@@ -49,7 +49,7 @@ def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
         print(line)
     on_disk = [split.images for split in splits.values() if isinstance(split.images, Files)]
     bad = _print_kinds([images.full(i) for images in on_disk for i in range(len(images))], decode)
-    for line in [f"{len(found):,} problems", *problems.report(found)] if found else []:
+    for line in [problems.title(found), *problems.report(found)] if found else []:
         print(line)
     if not found and not bad:
         print("nothing wrong found")

@@ -36,7 +36,10 @@ def bad_files(
 
 
 def _below(path, top):
-    return os.path.commonpath([os.path.realpath(path), top]) == top
+    try:
+        return os.path.commonpath([os.path.realpath(path), top]) == top
+    except ValueError:  # a null byte in the path
+        return False
 
 
 def _kind(path, top):

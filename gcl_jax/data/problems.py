@@ -34,7 +34,17 @@ class Problem:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.kind}: {self.what}"
+        text = f"{self.where}: {self.kind}: {self.what}"
+        return text.encode(errors="backslashreplace").decode()  # what is no UTF-8 could not be printed
+
+
+def title(problems: Sequence[Problem]) -> str:
+    """Their number.
+
+    >>> title([])
+    '0 problems'
+    """
+    return f"{len(problems):,} problem{'' if len(problems) == 1 else 's'}"
 
 
 def report(problems: Sequence[Problem]) -> Iterator[str]:
@@ -57,4 +67,4 @@ def report(problems: Sequence[Problem]) -> Iterator[str]:
 def require_none(name: str, problems: Sequence[Problem]) -> None:
     """Raise one UserError, of several lines, that reports all ``problems`` of the data set ``name``, if any."""
     if problems:
-        raise UserError(f"{name}: {len(problems):,} problems\n" + "\n".join(report(problems)))
+        raise UserError("\n".join([f"{name}: {title(problems)}", *report(problems)]))
