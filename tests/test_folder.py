@@ -56,6 +56,8 @@ def test_a_fifth_of_each_class_is_held_out_where_there_is_no_test_folder(tmp_pat
 def test_the_held_out_images_depend_on_nothing_but_the_folder(tmp_path):
     fill(tmp_path, a=20, b=20)
     first = read(tmp_path)
+    _, held = longtail.hold_out(np.repeat([0, 1], 20), 0.2, 0)  # 4 of 20 each, the draw of seed 0
+    assert first.test.images.paths.tolist() == [f"{'ab'[i // 20]}/{i % 20:03}.png" for i in held]
     cuts = [
         data.cut(read(tmp_path), profile="exponential", imbalance_ratio=ratio, subset_seed=seed)
         for ratio, seed in ((4.0, 0), (4.0, 1), (2.0, 0))

@@ -253,6 +253,8 @@ def test_annotations_of_other_categories_than_trainings_are_refused(good):
           + [{"image_id": 72, "category_id": 1}]}, "bad label", "x.json, image 2"),
         ({"annotations": [{"image_id": i, "category_id": 0} for i in (71, 72, 73)] + [{"image_id": [1]}]},
          "malformed", "x.json, annotation 4"),
+        ({"annotations": [{"image_id": i, "category_id": 0} for i in (71, 72, 73)]
+          + [{"image_id": 73, "category_id": False}]}, "malformed", "x.json, annotation 4"),
     ],
 )  # fmt: skip
 def test_bad_annotations_are_problems(changed, kind, where):
