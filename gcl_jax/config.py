@@ -13,17 +13,28 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
+from gcl_jax.data import PHOTOGRAPHS
 from gcl_jax.errors import UserError, did_you_mean, require_one_of
 from gcl_jax.methods import METHODS
 from gcl_jax.sampling import SAMPLERS
 
 # The fields of every block with their defaults. Tuples, never lists or None: those can't be overridden.
+PHOTOS = {
+    "train_list": "",  # list: FILE of lines "relative/path label", or iNaturalist's annotations (.json)
+    "test_list": "",
+    "validation_list": "",  # "" = none
+    "counts": "",  # profile counts: FILE.json, a list of one number a class
+    "size": 224,  # edge of the square that the network sees
+    "resize": 256,  # the shorter side before the centre crop of evaluation
+    "color_jitter": (0.0, 0.0, 0.0),  # brightness, contrast, saturation: factors from 1 - x to 1 + x
+    "on_bad_image": "error",  # error | skip (counted in result.json)
+}
 DATA = {
-    "source": "digits",  # digits | arrays | tfds
+    "source": "digits",  # digits | arrays | tfds | list | folder
     "name": "digits",  # the data set's name; for tfds, which one
-    "path": "",  # arrays: FILE.npz; tfds: its data_dir ("" = the default one)
+    "path": "",  # arrays: FILE.npz; tfds: its data_dir ("" = the default one); list, folder: the folder of the images
     "loader": "device",  # device | host
-    "profile": "exponential",  # exponential | step | none (as the data are)
+    "profile": "exponential",  # exponential | step | pareto | counts (see photos.counts) | none (as the data are)
     "imbalance_ratio": 100.0,  # n_max / n_min
     "subset_seed": 0,  # fixed by the protocol
     "validation_fraction": 0.0,  # of each class's training images
@@ -31,6 +42,7 @@ DATA = {
     "flip": True,
     "mean": (0.4914, 0.4822, 0.4465),
     "std": (0.2023, 0.1994, 0.2010),
+    "photos": PHOTOS,
 }
 OPTIMIZER = {
     "learning_rate": 0.1,
@@ -75,12 +87,13 @@ TOP = {
     "debug_nans": False,
 }
 # Keys that do not change what is trained; a stage's identity leaves them out. Both loaders train
-# bit-identically, and the data's fingerprint stands for their path.
+# bit-identically, the data's fingerprint stands for their paths, and a run that a bad image stopped may skip it.
 NOT_TRAINING = (
     "eval", "tuning", "posthoc", "log", "checkpoint", "debug_nans", "num_seeds", "seeds_at_once", "steps_per_call",
     "stages",
 )  # fmt: skip
-NOT_TRAINING_DATA = ("path", "loader")
+NOT_TRAINING_DATA = ("path", "loader", "photos")  # but for photographs, see `training_keys`
+NOT_TRAINING_PHOTOS = ("train_list", "test_list", "validation_list", "counts", "on_bad_image")
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
@@ -264,6 +277,9 @@ def training_keys(config: ConfigDict, upto: str) -> dict:
     resolved = config.to_dict()
     kept = {k: v for k, v in resolved.items() if k in TOP and k not in NOT_TRAINING}
     kept["data"] = {k: v for k, v in resolved["data"].items() if k not in NOT_TRAINING_DATA}
+    if kept["data"]["source"] in PHOTOGRAPHS:
+        photos = resolved["data"]["photos"]
+        kept["data"]["photos"] = {k: v for k, v in photos.items() if k not in NOT_TRAINING_PHOTOS}
     for name in config.stages[: config.stages.index(upto) + 1]:
         # Not where the start lies, but what it holds, is part of the identity: see `stage_key`'s second argument.
         kept[name] = {k: v for k, v in resolved[name].items() if k != "init_from"}

@@ -3,12 +3,14 @@
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax.data import LOADERS, SOURCES
+from gcl_jax.data import LOADERS, PHOTOGRAPHS, SOURCES
+from gcl_jax.data.dataset import PROFILES
 from gcl_jax.errors import UserError, require_one_of
-from gcl_jax.longtail import PROFILES
 from gcl_jax.methods import METHODS
 from gcl_jax.models import BACKBONES, TWO_BRANCHES
 from gcl_jax.optim import epoch_learning_rates
+
+FILES = {"path": "DIR", "photos.train_list": "FILE", "photos.test_list": "FILE", "photos.counts": "FILE.json"}
 
 
 def validate(config: ConfigDict) -> None:
@@ -43,7 +45,8 @@ def validate(config: ConfigDict) -> None:
             )
     require_one_of("config.data.source", config.data.source, SOURCES)
     require_one_of("config.data.loader", config.data.loader, LOADERS)
-    require_one_of("config.data.profile", config.data.profile, (*PROFILES, "none"))
+    require_one_of("config.data.profile", config.data.profile, PROFILES)
+    _validate_photos(config.data)
     if not 0 <= config.posthoc.logit_adjustment <= 100:
         raise UserError(f"config.posthoc.logit_adjustment is {config.posthoc.logit_adjustment}; it must lie in 0..100")
     if config.posthoc.alpha >= 0 and not any("alpha" in METHODS[config[n].method.name].posthoc for n in config.stages):
@@ -58,6 +61,28 @@ def validate(config: ConfigDict) -> None:
     for key in ("eval.every_epochs", "log.every_steps", "checkpoint.every_steps", "checkpoint.keep"):
         block, field = key.split(".")
         _at_least(config[block][field], 1, f"config.{key}")
+
+
+def _validate_photos(block):
+    photos, where = block.photos, "config.data.photos"
+    require_one_of(f"{where}.on_bad_image", photos.on_bad_image, ("error", "skip"))
+    _at_least(photos.size, 1, f"{where}.size")
+    if photos.resize < photos.size:
+        raise UserError(f"{where}.resize is {photos.resize}; it must be at least {where}.size, {photos.size}")
+    if len(photos.color_jitter) != 3 or min(photos.color_jitter) < 0:
+        raise UserError(
+            f"{where}.color_jitter is {photos.color_jitter}; it must be three numbers from 0 on: brightness, contrast, "
+            "saturation"
+        )
+    needed = {"path": block.path} if block.source in PHOTOGRAPHS else {}
+    if block.source == "list":
+        needed |= {f"photos.{key}": photos[key] for key in ("train_list", "test_list")}
+    if block.profile == "counts":
+        needed["photos.counts"] = photos.counts
+    for key, value in needed.items():
+        if not value:
+            why = "data.profile='counts'" if key == "photos.counts" else f"data.source={block.source!r}"
+            raise UserError(f"config.data.{key} is empty: {why} needs --config.data.{key}={FILES[key]}")
 
 
 def _validate_stage(block, where):

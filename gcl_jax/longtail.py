@@ -35,6 +35,27 @@ def step_counts(num_max: float, num_classes: int, imbalance_ratio: float) -> np.
     return _none_empty([int(num_max)] * half + [tail] * (num_classes - half), imbalance_ratio)
 
 
+PARETO_POWER = 6.0
+
+
+def pareto_counts(num_max: float, num_classes: int, imbalance_ratio: float) -> np.ndarray:
+    """Images kept per class, int64[C]: the quantiles of a Pareto tail of power 6, cut off at n_max and n_max / ratio.
+
+    n_j = n_min + int((n_max - n_min) q_j / q_0) with q_j = ((j + 1) / C)^(-1/6) - 1, n_min = int(n_max / ratio).
+    This is the form of ImageNet-LT (OLTR, Liu et al. 2019, drawn at random), by Pareto distribution in numpy's sense,
+    which starts at 0: for 1,000 classes from 1280 to 5 it gives 404 / 456 / 140 many / medium / few and 121,449 images
+    where ImageNet-LT has 385 / 479 / 136 and 115,846. One that starts at n_min would leave 5 images to half of the
+    classes, 6,862 in all.
+
+    >>> pareto_counts(1280, 10, 256).tolist()
+    [1280, 843, 610, 454, 338, 247, 171, 108, 53, 5]
+    """
+    _check_profile(num_classes, imbalance_ratio)
+    largest, smallest = int(num_max), int(num_max * (1 / imbalance_ratio))
+    quantiles = [((j + 1) / num_classes) ** (-1 / PARETO_POWER) - 1 for j in range(num_classes)]
+    return _none_empty([smallest + int((largest - smallest) * q / quantiles[0]) for q in quantiles], imbalance_ratio)
+
+
 def _check_profile(num_classes, imbalance_ratio):
     if not imbalance_ratio >= 1:
         raise UserError(f"imbalance_ratio is {imbalance_ratio}; it is n_max / n_min, so it must be at least 1")
@@ -51,7 +72,7 @@ def _none_empty(counts, imbalance_ratio):
     return np.array(counts, np.int64)
 
 
-PROFILES = {"exponential": exponential_counts, "step": step_counts}
+PROFILES = {"exponential": exponential_counts, "step": step_counts, "pareto": pareto_counts}
 
 
 def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -105,7 +126,7 @@ def _check_enough(j, have, wanted):
     if have < wanted:
         raise UserError(
             f"class {j} has {have} training images but the imbalance profile asks for {wanted}: choose a larger "
-            f"data.imbalance_ratio, or data.profile='none' to train on the data as they are"
+            f"data.imbalance_ratio or smaller counts, or data.profile='none' to train on the data as they are"
         )
 
 
@@ -114,10 +135,10 @@ def subset_sha256(positions: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(positions, "<i8").tobytes()).hexdigest()
 
 
-def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def hold_out(labels: np.ndarray, fraction: float, seed: int, *, at_least: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Split positions by class into (kept, held out); every class keeps at least one image.
 
-    Each class gives round(fraction * n_j) images, at most n_j - 1. Both parts stay in file order.
+    Each class gives round(fraction * n_j) images, or ``at_least``, at most n_j - 1. Both parts stay in file order.
 
     >>> kept, held = hold_out(np.array([0] * 10 + [1]), 0.2, seed=0)
     >>> len(kept), len(held)
@@ -129,7 +150,8 @@ def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray
     held = np.zeros(len(labels), bool)
     for j in np.unique(labels):
         positions = rng.permutation(np.where(labels == j)[0])
-        held[positions[: min(round(fraction * len(positions)), len(positions) - 1)]] = True
+        wanted = max(round(fraction * len(positions)), at_least)
+        held[positions[: min(wanted, len(positions) - 1)]] = True
     return np.where(~held)[0], np.where(held)[0]
 
 
@@ -164,16 +186,17 @@ def cloud_sizes(counts: np.ndarray, strategy: str = "log", exponent: float = 1 /
     return delta / largest if largest > 0 else np.zeros_like(delta)
 
 
-def shot_groups(counts: np.ndarray) -> dict[str, np.ndarray]:
+def shot_groups(counts: np.ndarray, *, most_few: int = 19) -> dict[str, np.ndarray]:
     """Many (> 100 training images), medium (20..100) and few (< 20) as bool[C] masks.
 
-    The rule of classifier-balancing's utils, used by most of the field.
+    The rule of classifier-balancing's utils, used by most of the field; ``most_few`` = 20 is the other one in use,
+    which counts classes of exactly 20 images to the few.
 
     >>> {k: v.tolist() for k, v in shot_groups(np.array([101, 100, 20, 19])).items()}
     {'many': [True, False, False, False], 'medium': [False, True, True, False], 'few': [False, False, False, True]}
     """
     counts = np.asarray(counts)
-    return {"many": counts > 100, "medium": (counts >= 20) & (counts <= 100), "few": counts < 20}
+    return {"many": counts > 100, "medium": (counts > most_few) & (counts <= 100), "few": counts <= most_few}
 
 
 # Fixed index ranges of MiSLAS on classes sorted by falling count: number of classes -> two cuts.

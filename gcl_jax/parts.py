@@ -28,7 +28,8 @@ class Parts:
         """The data set, with its long-tailed subset cut and its validation part taken."""
         if self._dataset is None:
             keys = ("source", "name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction")
-            self._dataset = data.load(**{key: self._config.data[key] for key in keys})
+            photos = self._config.data.photos.to_dict()
+            self._dataset = data.load(**{key: self._config.data[key] for key in keys}, photos=photos)
         return self._dataset
 
     def under(self, config: ConfigDict) -> "Parts":

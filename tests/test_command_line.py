@@ -63,6 +63,17 @@ BAD = [
     (["--config.model.name=resnet33"], r"^config\.model\.name is 'resnet33' \(did you mean 'resnet32'\?\)"),
     (["--config.data.source=tdfs"], r"^config\.data\.source is 'tdfs' \(did you mean 'tfds'\?\)"),
     (["--config.classifier.sampler.name=class_balanced"], r"sampler has no key 'a' \(the keys of 'class_balanced' are laid down where the config file"),
+    (["--config.data.photos.on_bad_image=skp"], r"^config\.data\.photos\.on_bad_image is 'skp' \(did you mean 'skip'\?\)"),
+    (["--config.data.photos.size=0"], r"^config\.data\.photos\.size is 0; it must be at least 1$"),
+    (["--config.data.photos.resize=200"], r"^config\.data\.photos\.resize is 200; it must be at least config\.data\.photos\.size, 224$"),
+    (["--config.data.photos.color_jitter=(0.4, 0.4)"], r"^config\.data\.photos\.color_jitter is \(0\.4, 0\.4\); it must be three numbers"),
+    (["--config.data.photos.color_jitter=(0.4, -0.4, 0.0)"], r"^config\.data\.photos\.color_jitter is \(0\.4, -0\.4, 0\.0\)"),
+    (["--config.data.source=list"], r"^config\.data\.path is empty: data\.source='list' needs --config\.data\.path=DIR$"),
+    (["--config.data.source=folder"], r"^config\.data\.path is empty: data\.source='folder' needs"),
+    (["--config.data.source=list", "--config.data.path=x"], r"^config\.data\.photos\.train_list is empty: .* needs --config\.data\.photos\.train_list=FILE$"),
+    (["--config.data.source=list", "--config.data.path=x", "--config.data.photos.train_list=x"], r"^config\.data\.photos\.test_list is empty"),
+    (["--config.data.profile=counts"], r"^config\.data\.photos\.counts is empty: data\.profile='counts' needs --config\.data\.photos\.counts=FILE\.json$"),
+    (["--config.data.profile=pareta"], r"^config\.data\.profile is 'pareta' \(did you mean 'pareto'\?\); choose one of exponential, step, pareto, counts, none$"),
     (["extra"], r"^'extra' is no flag"),
 ]  # fmt: skip
 
@@ -131,7 +142,19 @@ def test_stage_identity_ignores_what_does_not_train():
         return config.stage_key(config.training_keys(made, "s"), "data")
 
     same = [{"log": {"every_steps": 7}}, {"eval": {"batch_size": 3}}, {"posthoc": {"logit_adjustment": 1.0}},
-            {"data": {"path": "/elsewhere"}}, {"data": {"loader": "host"}}, {"checkpoint": {"keep": 9}}]  # fmt: skip
+            {"data": {"path": "/elsewhere"}}, {"data": {"loader": "host"}}, {"checkpoint": {"keep": 9}},
+            {"data": {"photos": {"size": 64}}}]  # fmt: skip
     assert {key(**values) for values in same} == {key()}
     other = [{"seed": 1}, {"precision": "bf16"}, {"model": {"name": "resnet20"}}, {"data": {"imbalance_ratio": 10.0}}]
     assert len({key(), *(key(**values) for values in other)}) == 5
+
+
+def test_photographs_are_known_by_their_size_and_not_by_where_their_lists_lie():
+    def keys(**photos):
+        stages = {"s": config.stage(config.method("gcl"), config.sampler("instance"))}
+        return config.training_keys(config.experiment(stages=stages, data={"source": "list", "photos": photos}), "s")
+
+    assert keys(train_list="a.txt", test_list="b.txt", validation_list="c.txt", counts="d.json") == keys()
+    assert keys(on_bad_image="skip") == keys()
+    assert keys(size=64) != keys()
+    assert keys(color_jitter=(0.4, 0.4, 0.4)) != keys()

@@ -1,7 +1,11 @@
 """Imbalance profiles, subsets, hold-outs, cloud sizes and shot groups."""
 
+import json
+
 import numpy as np
 import pytest
+import scipy.stats
+from conftest import _shared
 
 from gcl_jax import longtail
 from gcl_jax.data.dataset import Source, Split, cut
@@ -70,6 +74,27 @@ def test_cifar100_ratio_200_has_two_images_in_its_rarest_class():
 def test_step_counts_have_the_closed_form(num_classes, heads):
     expected = [5000] * heads + [50] * (num_classes - heads)
     assert longtail.step_counts(5000, num_classes, 100).tolist() == expected
+
+
+@pytest.mark.parametrize(("num_max", "num_classes", "ratio"), [(1280, 1000, 256), (500, 100, 100), (37.5, 7, 3.3)])
+def test_pareto_counts_are_the_quantiles_of_a_pareto_distribution(num_max, num_classes, ratio):
+    """scipy's Lomax distribution, which starts at 0, at the ranks; its ends are the profile's, and it falls between."""
+    counts = longtail.pareto_counts(num_max, num_classes, ratio)
+    assert (counts[0], counts[-1]) == (int(num_max), int(num_max / ratio))
+    assert np.all(np.diff(counts) <= 0)
+    quantiles = scipy.stats.lomax(6).isf(np.arange(1, num_classes + 1) / num_classes)
+    exact = counts[-1] + (counts[0] - counts[-1]) * quantiles / quantiles[0]
+    assert np.all((counts <= exact + 1e-9) & (counts > exact - 1 - 1e-9))
+
+
+def test_pareto_counts_have_the_form_of_imagenet_lt():
+    """Class by class in order of size within a factor of 1.3; an exponential profile is more than 2 times too large."""
+    published = np.sort(json.loads(_shared("data/lt-lists/ImageNet_LT_train_cls_freq.json").read_text()))[::-1]
+    counts = longtail.pareto_counts(1280, 1000, 256)
+    assert (counts[0], counts[-1]) == (published[0], published[-1])
+    assert abs(counts.sum() / published.sum() - 1) < 0.05
+    assert np.abs(np.log(counts / published)).max() < np.log(1.3)
+    assert (longtail.exponential_counts(1280, 1000, 256) / published).max() > 2
 
 
 @pytest.mark.parametrize("profile", longtail.PROFILES)
@@ -172,6 +197,14 @@ def test_hold_out_parts_are_disjoint_and_complete(fraction):
 def test_hold_out_leaves_every_class_an_image(fraction):
     kept, _ = longtail.hold_out(LONG_TAIL, fraction, seed=0)
     assert longtail.class_counts(LONG_TAIL[kept], 10).min() >= 1
+
+
+def test_hold_out_takes_at_least_what_it_is_told_but_for_the_last_image():
+    counts = longtail.class_counts(LONG_TAIL, 10)
+    _, held = longtail.hold_out(LONG_TAIL, 0.2, seed=0, at_least=3)
+    expected = np.minimum(np.maximum(np.round(0.2 * counts), 3), counts - 1)
+    assert longtail.class_counts(LONG_TAIL[held], 10).tolist() == expected.tolist()
+    assert expected.min() == 0
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.05, 0.2, 0.5])

@@ -7,15 +7,24 @@ that ``draws`` gives it.
 """
 
 import importlib
+from collections.abc import Mapping
 
 from jax.sharding import Mesh
 
+from gcl_jax.data import class_counts
 from gcl_jax.data.dataset import Dataset, Source, Split, cut
 from gcl_jax.data.files import Files
 from gcl_jax.errors import UserError, require_one_of
 
 # Modules by name, imported when used: TensorFlow stays out of runs that do not need it.
-SOURCES = {"digits": "gcl_jax.data.digits", "arrays": "gcl_jax.data.arrays", "tfds": "gcl_jax.data.tfds"}
+SOURCES = {
+    "digits": "gcl_jax.data.digits",
+    "arrays": "gcl_jax.data.arrays",
+    "tfds": "gcl_jax.data.tfds",
+    "list": "gcl_jax.data.lists",
+    "folder": "gcl_jax.data.folder",
+}
+PHOTOGRAPHS = ("list", "folder")  # the sources whose images stay on disk
 LOADERS = {"device": ("gcl_jax.data.device", "DeviceLoader"), "host": ("gcl_jax.data.host", "HostLoader")}
 
 
@@ -28,16 +37,18 @@ def load(
     imbalance_ratio: float,
     subset_seed: int,
     validation_fraction: float,
+    photos: Mapping | None = None,
 ) -> Dataset:
-    """Read a source and cut its long-tailed training subset."""
+    """Read a source and cut its long-tailed training subset; ``photos`` are the keys of config.data.photos."""
     require_one_of("config.data.source", source, SOURCES)
-    found = importlib.import_module(SOURCES[source]).read(name, path)
+    found = importlib.import_module(SOURCES[source]).read(name, path, photos)
     return cut(
         found,
         profile=profile,
         imbalance_ratio=imbalance_ratio,
         subset_seed=subset_seed,
         validation_fraction=validation_fraction,
+        counts=class_counts.read(photos["counts"]) if profile == "counts" else None,
     )
 
 
@@ -57,4 +68,4 @@ def make_loader(name: str, dataset: Dataset, mesh: Mesh, *, resize: int = 256):
     return getattr(importlib.import_module(module), cls)(dataset, mesh)
 
 
-__all__ = ["LOADERS", "SOURCES", "Dataset", "Source", "Split", "cut", "load", "make_loader"]
+__all__ = ["LOADERS", "PHOTOGRAPHS", "SOURCES", "Dataset", "Source", "Split", "cut", "load", "make_loader"]

@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 from etils import epath
@@ -12,15 +13,16 @@ from gcl_jax.errors import UserError
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 
 
-def read(name: str, path: str) -> Source:
+def read(name: str, path: str, photos: Mapping | None = None) -> Source:
     """Read uint8 images [N, H, W, 1 or 3] and integer labels from ``path``.
 
     Optional entries: ``class_names``, and ``index_train`` (positions in the published training
     set, class by class in the order drawn), which marks an already long-tailed pack. Pickled
-    objects are refused: data files can execute nothing.
+    objects are refused: data files can execute nothing. ``photos`` is not used.
 
     Raises UserError for a missing, corrupt or incomplete file.
     """
+    del photos
     if not path:
         raise UserError("config.data.path is empty: data.source='arrays' needs --config.data.path=FILE.npz")
     arrays = read_npz(path, "config.data.path")

@@ -10,6 +10,8 @@ from gcl_jax import longtail
 from gcl_jax.data.files import Files
 from gcl_jax.errors import UserError, require_one_of
 
+PROFILES = (*longtail.PROFILES, "counts", "none")
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -98,25 +100,32 @@ def cut(
     imbalance_ratio: float,
     subset_seed: int = 0,
     validation_fraction: float = 0.0,
+    counts: np.ndarray | None = None,
 ) -> Dataset:
     """Cut the long-tailed training subset, then take the validation part from it by class.
 
-    ``profile`` is "exponential", "step", or "none" for the data as they are. The largest class of a
-    profile has N / C images (LDAM); of a pack, as many as its own largest class.
+    ``profile`` is one of `longtail.PROFILES`, "counts" for ``counts`` int[C] as they are given, or "none" for the data
+    as they are. The largest class of a profile has N / C images (LDAM); of a pack, as many as its own largest class.
 
     Raises UserError for arrays that do not fit together, an empty class, or too few images.
     """
     check(source)
-    require_one_of("config.data.profile", profile, (*longtail.PROFILES, "none"))
+    require_one_of("config.data.profile", profile, PROFILES)
     num_classes = len(source.class_names)
     train = source.train
     pack = source.positions is not None
     if profile == "none":
         chosen = np.arange(len(train))
     else:
-        own = longtail.class_counts(train.labels, num_classes)
-        num_max = float(own.max()) if pack else len(train) / num_classes
-        counts = longtail.PROFILES[profile](num_max, num_classes, imbalance_ratio)
+        if profile == "counts":
+            if len(counts) != num_classes:
+                raise UserError(
+                    f"data.photos.counts holds {len(counts)} numbers for the {num_classes} classes of {source.name}"
+                )
+        else:
+            own = longtail.class_counts(train.labels, num_classes)
+            num_max = float(own.max()) if pack else len(train) / num_classes
+            counts = longtail.PROFILES[profile](num_max, num_classes, imbalance_ratio)
         if pack:
             chosen = longtail.take_first(train.labels, counts)
         else:

@@ -1,5 +1,7 @@
 """scikit-learn's bundled 8 x 8 handwritten digits: real images, offline, 1,797 of them."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from gcl_jax.data.dataset import Source, Split
@@ -7,13 +9,13 @@ from gcl_jax.data.dataset import Source, Split
 TEST_PER_CLASS = 50
 
 
-def read(name: str, path: str) -> Source:
+def read(name: str, path: str, photos: Mapping | None = None) -> Source:
     """Digits as uint8 [N, 8, 8, 1]: a balanced test set of 50 per class, the rest for training.
 
     The training pool is cut to the same number in each class (124, the scarcest), so that a
-    long-tailed profile starts from balanced data as it does on CIFAR. ``path`` is not used.
+    long-tailed profile starts from balanced data as it does on CIFAR. ``path`` and ``photos`` are not used.
     """
-    del path
+    del path, photos
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -1,6 +1,7 @@
 """Prepared TensorFlow Datasets of small images (cifar10, cifar100), in their published order."""
 
 import socket
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -14,14 +15,15 @@ URLS = {
 }
 
 
-def read(name: str, path: str) -> Source:
+def read(name: str, path: str, photos: Mapping | None = None) -> Source:
     """Read ``name`` from the TFDS folder ``path`` ("" = TFDS's default); downloads it once where that is possible.
 
     TFDS shuffles when it prepares; the ``id`` feature ("train_16399") gives the published order
-    back, without which the long-tailed subset would not be the field's.
+    back, without which the long-tailed subset would not be the field's. ``photos`` is not used.
 
     Raises UserError at once when the data are missing and cannot be downloaded.
     """
+    del photos
     if name not in URLS:
         raise UserError(f"data.name is {name!r}; data.source='tfds' reads one of {', '.join(URLS)}")
     try:

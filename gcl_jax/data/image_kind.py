@@ -1,0 +1,59 @@
+"""What kind of image a file holds, and whether it can be decoded."""
+
+import dataclasses
+import os
+
+from gcl_jax.errors import UserError
+
+# Pillow's modes; others go by their own names.
+KINDS = {
+    "1": "grayscale", "L": "grayscale", "RGB": "RGB", "CMYK": "CMYK", "P": "palette",
+    "RGBA": "alpha", "LA": "alpha", "PA": "alpha", "RGBa": "alpha", "La": "alpha",
+    "I": "16-bit", "I;16": "16-bit", "I;16L": "16-bit", "I;16B": "16-bit", "I;16N": "16-bit", "F": "16-bit",
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageKind:
+    """Container ("JPEG"), kind of pixels (a value of `KINDS`) and size; or ``reason``, why the file is no image."""
+
+    format: str = ""
+    kind: str = ""
+    width: int = 0
+    height: int = 0
+    reason: str = ""
+
+
+def look(path: str, *, decode: bool = True) -> ImageKind:
+    """The kind of the image in ``path``; with ``decode`` all its data are read, else the header alone.
+
+    Raises UserError where Pillow is not installed.
+
+    >>> look("nowhere.jpg").reason
+    'no such file'
+    """
+    image_module = pillow()
+    try:
+        if not os.path.getsize(path):
+            return ImageKind(reason="empty file")
+        with image_module.open(path) as image:
+            found = ImageKind(image.format or "", KINDS.get(image.mode, image.mode), *image.size)
+            if decode:
+                image.draft(None, (1, 1))  # a JPEG is then read to its end but not put together in full size
+                image.load()
+            return found
+    except FileNotFoundError:
+        return ImageKind(reason="no such file")
+    except image_module.UnidentifiedImageError:
+        return ImageKind(reason="not an image")
+    except Exception as error:  # decoders raise SyntaxError, struct.error and whatever else damaged bytes lead them to
+        return ImageKind(reason=str(error) or type(error).__name__)
+
+
+def pillow():
+    """The module PIL.Image; UserError where Pillow is not installed."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise UserError("photographs need Pillow: pip install 'gcl_jax[photos]'") from error
+    return Image

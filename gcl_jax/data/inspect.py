@@ -1,0 +1,124 @@
+"""A look at a config's data before a long run: sizes, counts, kinds of images, and everything that is wrong."""
+
+import collections
+import importlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from gcl_jax import data, longtail
+from gcl_jax.data import class_counts, image_kind, problems
+from gcl_jax.data.dataset import Split
+from gcl_jax.data.files import Files
+
+SAMPLE = 1000  # files whose headers are read without --decode
+AT_ONCE = 4096  # files handed to the threads together
+
+
+def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
+    """Print what the data of ``config`` are; True if nothing is wrong with them.
+
+    With ``decode`` every file of every split is decoded, else the headers of at most `SAMPLE` are read.
+
+    Raises UserError where there is nothing to describe, such as a list that is missing.
+    """
+    keys, photos = config.data, config.data.photos.to_dict()
+    reader = importlib.import_module(data.SOURCES[keys.source])
+    if hasattr(reader, "find"):
+        source, found = reader.find(keys.name, keys.path, photos)
+    else:
+        source, found = reader.read(keys.name, keys.path, photos), []
+    print(f"{'source':<12}{keys.source}, {keys.name!r}")
+    if keys.path:
+        print(f"{'root':<12}{keys.path}")
+    if found:
+        print("without the entries that are wrong, before any long-tailed cut:")
+        splits = {"train": source.train, "test": source.test, "validation": source.validation}
+        splits = {part: split for part, split in splits.items() if split is not None}
+    else:
+        splits = data.cut(
+            source,
+            **{key: keys[key] for key in ("profile", "imbalance_ratio", "subset_seed", "validation_fraction")},
+            counts=class_counts.read(photos["counts"]) if keys.profile == "counts" else None,
+        ).splits
+    for line in describe(splits, source.class_names):
+        print(line)
+    on_disk = [split.images for split in splits.values() if isinstance(split.images, Files)]
+    bad = _print_kinds([images.full(i) for images in on_disk for i in range(len(images))], decode)
+    for line in [problems.title(found), *problems.report(found)] if found else []:
+        print(line)
+    if not found and not bad:
+        print("nothing wrong found")
+    return not found and not bad
+
+
+def describe(splits: dict[str, Split], class_names: tuple[str, ...]) -> Iterator[str]:
+    """Lines on the sizes of splits, and on the class counts of training with many / medium / few by both rules.
+
+    >>> labels = np.repeat([0, 1, 2], [101, 20, 2])
+    >>> split = Split(np.zeros((123, 1, 1, 1), np.uint8), labels)
+    >>> print("\\n".join(describe({"train": split}, ("ant", "bee", "cat"))))
+    train       123 images
+    classes     3, training images from 101 (ant) to 2 (cat), imbalance ratio 50.5
+    shots       many / medium / few: 1 / 1 / 1 (few < 20), 1 / 0 / 2 (few <= 20)
+    """
+    for part, split in splits.items():
+        yield f"{part:<12}{len(split):,} images"
+    counts = longtail.class_counts(splits["train"].labels, len(class_names))
+    if not len(counts):
+        return
+    most, least = int(counts.argmax()), int(counts.argmin())
+    ratio = f"{counts[most] / counts[least]:,.1f}" if counts[least] else "infinite"
+    ends = f"from {counts[most]:,} ({class_names[most]}) to {counts[least]:,} ({class_names[least]})"
+    yield f"{'classes':<12}{len(counts):,}, training images {ends}, imbalance ratio {ratio}"
+    told = []
+    for rule, most_few in (("< 20", 19), ("<= 20", 20)):
+        groups = longtail.shot_groups(counts, most_few=most_few)
+        told.append(f"{' / '.join(f'{int(group.sum()):,}' for group in groups.values())} (few {rule})")
+    yield f"{'shots':<12}many / medium / few: {', '.join(told)}"
+
+
+def _print_kinds(files: list[str], decode: bool) -> int:
+    """Print formats, kinds and sizes; the number of files that are no image."""
+    # Evenly through the splits and so through their classes.
+    chosen = (
+        files if decode else [files[i] for i in np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)]
+    )
+    if not chosen:
+        return 0
+    kinds = list(_look(chosen, decode))
+    good = [kind for kind in kinds if not kind.reason]
+    how = "decoded" if decode else "looked at by their headers (--decode reads all of each)"
+    print(f"{'files':<12}{len(chosen):,} of {len(files):,} {how}")
+    for title, field in (("formats", "format"), ("pixels", "kind")):
+        numbers = collections.Counter(getattr(kind, field) for kind in good).most_common()
+        print(f"{title:<12}{', '.join(f'{name} {number:,}' for name, number in numbers)}")
+    if good:
+        sizes = np.array([(kind.width, kind.height) for kind in good])
+        columns = zip(("width", "height", "shorter side"), (*sizes.T, sizes.min(axis=1)), strict=True)
+        told = [f"{title} {v.min()} to {v.max()}, median {np.median(v):g}" for title, v in columns]
+        print(f"{'sizes':<12}{'; '.join(told)}")
+    bad = [(path, kind.reason) for path, kind in zip(chosen, kinds, strict=True) if kind.reason]
+    if bad:
+        print(f"{len(bad):,} cannot be decoded (copy them again, take them out, or data.photos.on_bad_image=skip)")
+        for path, reason in bad[: problems.NAMED]:
+            print(f"  {path}: {reason}")
+        if len(bad) > problems.NAMED:
+            print(f"  and {len(bad) - problems.NAMED:,} more")
+    return len(bad)
+
+
+def _look(files, decode):
+    image_kind.pillow()  # before any thread
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,  # Pillow lets other threads run while it decodes
+        tqdm(total=len(files), unit="file", disable=None, leave=False) as progress,
+    ):
+        for start in range(0, len(files), AT_ONCE):
+            for kind in pool.map(lambda path: image_kind.look(path, decode=decode), files[start : start + AT_ONCE]):
+                progress.update()
+                yield kind

@@ -1,0 +1,117 @@
+"""Photographs by list: an image root and text files of `relative/path label`, or iNaturalist's annotations."""
+
+import posixpath
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from gcl_jax.data import annotations, entries
+from gcl_jax.data.dataset import Source, Split
+from gcl_jax.data.entries import Entries
+from gcl_jax.data.files import Files
+from gcl_jax.data.on_disk import bad_files
+from gcl_jax.data.problems import Problem, require_none
+from gcl_jax.errors import UserError
+
+PARTS = ("train", "test", "validation")
+
+
+def read(name: str, path: str, photos: Mapping) -> Source:
+    """The images below ``path`` that ``photos``' train_list, test_list and, unless "", validation_list name.
+
+    Classes are called as in the annotations, or after the folder that the training images of each class have to
+    themselves, or by their numbers.
+
+    Raises one UserError for all problems of all lists (see `problems.KINDS`), before any image is opened.
+    """
+    source, problems = find(name, path, photos)
+    require_none(name, problems)
+    return source
+
+
+def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
+    """What `read` returns, of the entries that are good, and the problems of the others.
+
+    Raises UserError only where a whole list, or the root, cannot be read.
+    """
+    root = root_folder(path)
+    lists = {part: read_list(photos[f"{part}_list"], f"{part}_list") for part in PARTS if photos[f"{part}_list"]}
+    train = lists["train"]
+    num_classes = _num_classes(train)
+    splits, problems = {}, []
+    for part, found in lists.items():
+        if found.class_names and train.class_names and found.class_names != train.class_names:
+            raise UserError(f"config.data.photos.{part}_list has other categories than train_list")
+        # Test and validation may share images, as those of iNaturalist do; neither may share any with training.
+        bad = [*_outside(found, num_classes), *_duplicates(found, () if found is train else (train,))]
+        # Images that are skipped are counted when they are read.
+        bad_now = bad_files(root, found.paths, empty=photos["on_bad_image"] == "skip")
+        bad += [(position, kind, found.paths[position]) for position, kind in bad_now]
+        problems += found.problems
+        problems += [Problem(kind, found.where(i), what) for i, kind, what in sorted(bad)]
+        good = np.setdiff1d(np.arange(len(found.paths)), [i for i, _, _ in bad])
+        files = Files(root, np.array(found.paths, object)[good], photos["size"])
+        splits[part] = Split(files, found.labels[good].astype(np.int32))
+    for j in np.setdiff1d(np.arange(num_classes), train.labels).tolist():
+        problems.append(Problem("class without training image", train.name, f"class {j} of 0..{num_classes - 1}"))
+    names = train.class_names or _folders(train, num_classes) or tuple(map(str, range(num_classes)))
+    return Source(name, splits["train"], splits["test"], names, None, splits.get("validation")), problems
+
+
+def root_folder(path: str) -> str:
+    """``path`` with ~ replaced; UserError unless it is a folder."""
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise UserError(f"config.data.path: there is no folder {root}")
+    return str(root)
+
+
+def read_list(path: str, key: str) -> Entries:
+    """The entries of a list, or of annotations where ``path`` ends in .json.
+
+    Raises UserError, which names ``key`` of config.data.photos, for a file that is missing, no UTF-8 or without entry.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UserError(f"config.data.photos.{key}: there is no file {file}")
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"config.data.photos.{key}: {file} is no text in UTF-8 ({error})") from error
+    found = (annotations if file.suffix.lower() == ".json" else entries).parse(text, file.name)
+    if not found.paths and not found.problems:
+        raise UserError(f"config.data.photos.{key}: {file} is empty")
+    return found
+
+
+def _num_classes(train):
+    if train.class_names:
+        return len(train.class_names)
+    # C images are needed for C classes: a label beyond is a slip, and must not ask for gigabytes of counts.
+    possible = train.labels[train.labels < len(train.labels)]
+    return int(possible.max(initial=-1)) + 1
+
+
+def _outside(found, num_classes):
+    for i in np.flatnonzero(found.labels >= num_classes).tolist():
+        yield i, "bad label", f"{found.labels[i]} of {found.paths[i]} is outside 0..{num_classes - 1}"
+
+
+def _duplicates(found, before):
+    first = {}
+    for one in (*before, found):
+        for i, path in enumerate(one.paths):
+            other, position = first.setdefault(posixpath.normpath(path), (one, i))
+            if one is found and (other is not one or position != i):
+                yield i, "duplicate", f"{path} stands in {other.where(position)} already"
+
+
+def _folders(train, num_classes):
+    """Names of the folders that classes have to themselves, or () where one has not, or shares its name."""
+    folders = [set() for _ in range(num_classes)]
+    for path, label in zip(train.paths, train.labels.tolist(), strict=True):
+        if label < num_classes:
+            folders[label].add(posixpath.dirname(path))
+    names = [posixpath.basename(next(iter(own))) for own in folders if len(own) == 1]
+    return tuple(names) if len(set(names)) == num_classes and all(names) else ()

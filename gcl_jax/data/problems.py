@@ -1,0 +1,70 @@
+"""What is wrong with lists and folders of photographs, all of it in one report."""
+
+import collections
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from gcl_jax.errors import UserError
+
+# Kinds of problems in the order of a report, each with its cure.
+KINDS = {
+    "malformed": "a list has lines `relative/path label`, an annotation file what iNaturalist 2018's has",
+    "bad label": "labels are whole numbers 0..C-1, where the training list lays down C",
+    "class without training image": "number the classes 0..C-1 without gaps, each with at least one training image",
+    "class unknown to training": "test and validation have the classes of training",
+    "duplicate": "an image stands once in a list, and not both in training and in test or validation",
+    "outside the root": "paths stay below data.path, without `..` and without links out of it: move data.path up",
+    "missing": "the paths start from data.path: name the folder that holds them",
+    "empty file": "copy it again, or take it out",
+    "name that is not UTF-8": "rename it",
+}
+NAMED = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One of `KINDS`, where it is (a list, line or entry) and what exactly.
+
+    >>> str(Problem("missing", "train.txt, line 3", "a/1.jpg"))
+    'train.txt, line 3: missing: a/1.jpg'
+    """
+
+    kind: str
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.kind}: {self.what}"
+        return text.encode(errors="backslashreplace").decode()  # what is no UTF-8 could not be printed
+
+
+def title(problems: Sequence[Problem]) -> str:
+    """Their number.
+
+    >>> title([])
+    '0 problems'
+    """
+    return f"{len(problems):,} problem{'' if len(problems) == 1 else 's'}"
+
+
+def report(problems: Sequence[Problem]) -> Iterator[str]:
+    """Lines: each kind with its number and cure, then the first ten problems.
+
+    >>> print("\\n".join(report([Problem("missing", "train.txt, line 3", "a/1.jpg")])))
+    1 missing (the paths start from data.path: name the folder that holds them)
+      train.txt, line 3: missing: a/1.jpg
+    """
+    numbers = collections.Counter(problem.kind for problem in problems)
+    for kind, cure in KINDS.items():
+        if kind in numbers:
+            yield f"{numbers[kind]:,} {kind} ({cure})"
+    for problem in problems[:NAMED]:
+        yield f"  {problem}"
+    if len(problems) > NAMED:
+        yield f"  and {len(problems) - NAMED:,} more"
+
+
+def require_none(name: str, problems: Sequence[Problem]) -> None:
+    """Raise one UserError, of several lines, that reports all ``problems`` of the data set ``name``, if any."""
+    if problems:
+        raise UserError("\n".join([f"{name}: {title(problems)}", *report(problems)]))
