@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
+from gcl_jax import models
 from gcl_jax.data import LOADERS, PHOTOGRAPHS, SOURCES
 from gcl_jax.data.dataset import PROFILES
 from gcl_jax.errors import UserError, require_one_of
@@ -37,6 +38,8 @@ def validate(config: ConfigDict) -> None:
     if not 0 <= config.data.subset_seed < 2**32:
         raise UserError(f"config.data.subset_seed is {config.data.subset_seed}; it must lie in 0..{2**32 - 1}")
     require_one_of("config.model.name", config.model.name, BACKBONES)
+    if config.model.remat:
+        require_one_of("config.model.name, with remat,", config.model.name, models.PHOTOGRAPHS)
     for name in config.stages:
         if METHODS[config[name].method.name].two_branches and config.model.name not in TWO_BRANCHES:
             raise UserError(
@@ -83,6 +86,8 @@ def _validate_photos(block):
         if not value:
             why = "data.profile='counts'" if key == "photos.counts" else f"data.source={block.source!r}"
             raise UserError(f"config.data.{key} is empty: {why} needs --config.data.{key}={FILES[key]}")
+    if block.source in PHOTOGRAPHS and block.loader != "host":
+        raise UserError(f"config.data.loader is {block.loader!r}, but photographs are decoded on the host: set 'host'")
 
 
 def _validate_stage(block, where):

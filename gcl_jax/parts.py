@@ -42,7 +42,8 @@ class Parts:
     def loader(self):
         """The loader of `dataset`."""
         if self._loader is None:
-            self._loader = data.make_loader(self._config.data.loader, self.dataset, self._mesh())
+            block = self._config.data
+            self._loader = data.make_loader(block.loader, self.dataset, self._mesh(), resize=block.photos.resize)
         return self._loader
 
     def _mesh(self):

@@ -60,7 +60,9 @@ class Stage:
             raise UserError(
                 f"config.data.mean has {len(data.mean)} entries but the images have {self.image_shape[-1]} channels"
             )
-        augment = Augment(data.crop_padding, data.flip, tuple(data.mean), tuple(data.std))
+        augment = Augment(
+            data.crop_padding, data.flip, tuple(data.mean), tuple(data.std), tuple(data.photos.color_jitter)
+        )
         self.apply = train_step.NetworkApply(self.network, block.bn)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
         self._norms = {path[:-1] for path in traverse_util.flatten_dict(shapes["batch_stats"])}

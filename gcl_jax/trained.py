@@ -41,7 +41,9 @@ class Trained:
         network = models.build(
             self.config.model.name, method.head, len(self.class_names), DTYPES[self.config.precision]
         )  # fmt: skip
-        augment = Augment(data.crop_padding, data.flip, tuple(data.mean), tuple(data.std))
+        augment = Augment(
+            data.crop_padding, data.flip, tuple(data.mean), tuple(data.std), tuple(data.photos.color_jitter)
+        )
         logits = evaluate.make_logits(
             NetworkApply(network, block.bn),
             method.after_training(self.config.posthoc),

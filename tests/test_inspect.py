@@ -101,7 +101,12 @@ def good(tmp_path):
 
 def arguments(root, *more, source="list"):
     lists = [f"--config.data.photos.{part}_list={root / part}.txt" for part in ("train", "test")]
-    keys = [f"--config.data.source={source}", f"--config.data.path={root}", "--config.data.profile=none"]
+    keys = [
+        f"--config.data.source={source}",
+        f"--config.data.path={root}",
+        "--config.data.profile=none",
+        "--config.data.loader=host",
+    ]
     return ["inspect", DIGITS, *keys, *(lists if source == "list" else []), "--config.data.name=mine", *more]
 
 

@@ -2,17 +2,23 @@
 
 import io
 import math
+import shutil
+import zipfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import _shared
 from PIL import Image, ImageEnhance
+from tiny import load_config, override
 
-from gcl_jax import data, mesh, rng
+from gcl_jax import checkpoint, config_validation, data, experiment, mesh, rng
+from gcl_jax import config as config_lib
 from gcl_jax.data.augment import Augment, color_jitter
 from gcl_jax.data.files import Files
 from gcl_jax.errors import UserError
+from gcl_jax.parts import Parts
 
 decode = pytest.importorskip("gcl_jax.data.decode", reason="photographs need TensorFlow")
 
@@ -246,3 +252,140 @@ def test_views_that_a_loader_cropped_are_augmented_each():
     assert found.shape == (2, 3, 8, 8, 3)
     assert found[0].mean() < 0.35 < found[1].mean()
     np.testing.assert_allclose(augment.evaluate(cropped[0]), 50 / 255, rtol=1e-6)
+
+
+def write_list(root, name, paths, labels):
+    (root / name).write_text("".join(f"{path} {label}\n" for path, label in zip(paths, labels, strict=True)))
+    return str(root / name)
+
+
+@pytest.fixture(scope="module")
+def photos_lt(tmp_path_factory):
+    root = tmp_path_factory.mktemp("photos_lt")
+    with zipfile.ZipFile(_shared("data/photos_lt.zip")) as archive:
+        archive.extractall(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory):
+    """Four classes of 9 to 3 photographs, by colour, and two test images each; as folders and as lists."""
+    root = tmp_path_factory.mktemp("classes")
+    generator, lists = np.random.default_rng(0), {"train": ([], []), "test": ([], [])}
+    for label, (name, number) in enumerate({"ant": 9, "bee": 7, "cat": 5, "dog": 3}.items()):
+        for i in range(number + 2):
+            part = "train" if i < number else "test"
+            path = f"{part}/{name}/{i}.jpg"
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.clip(generator.normal(60 * label + 30, 20, (70, 50 + 10 * i, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(root / path)
+            lists[part][0].append(path)
+            lists[part][1].append(label)
+    for part, (paths, labels) in lists.items():
+        write_list(root, f"{part}.txt", paths, labels)
+    return root
+
+
+def config_of(root, source, **overrides):
+    config = load_config("photos_lt/gcl.py", str(root))
+    values = {
+        "data.source": source,
+        "data.photos.train_list": f"{root}/train.txt",
+        "data.photos.test_list": f"{root}/test.txt",
+        "data.photos.size": 32,
+        "data.photos.resize": 36,
+        "data.photos.color_jitter": (0.2, 0.2, 0.2),
+        "model.name": "resnet8",
+        "representation.batch_size": 8,
+        "classifier.batch_size": 8,
+        "representation.epochs": 2,
+        "classifier.epochs": 2,
+        "eval.every_epochs": 2,
+        "checkpoint.every_steps": 2,
+        "log.every_steps": 3,
+    }
+    return override(config, values | {key.replace("__", "."): value for key, value in overrides.items()})
+
+
+def trained_on(config, folder):
+    result = experiment.run(config, str(folder))
+    return result, {
+        stage: checkpoint.read(folder / stage / "checkpoints")[0] for stage in ("representation", "classifier")
+    }
+
+
+@pytest.fixture(scope="module")
+def from_list(classes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("from_list") / "run"
+    return *trained_on(config_of(classes, "list"), folder), folder
+
+
+def equal(ours, theirs):
+    for stage in theirs:
+        assert ours[stage].keys() == theirs[stage].keys()
+        for name, value in theirs[stage].items():
+            np.testing.assert_array_equal(ours[stage][name], value, err_msg=f"{stage} {name}")
+
+
+def test_both_stages_train_from_a_list_and_from_its_folder_alike(classes, from_list, tmp_path):
+    """One index plan, one set of crops: equal bit for bit."""
+    result, expected, _ = from_list
+    assert result["data"]["class_counts"] == [9, 7, 5, 3]
+    assert result["final"]["test"]["num_examples"] == 8
+    _, found = trained_on(config_of(classes, "folder"), tmp_path / "run")
+    equal(found, expected)
+
+
+def test_a_run_that_was_cut_goes_on_bit_for_bit(classes, from_list, tmp_path):
+    """After the first epoch of each stage; and what the second would have drawn is drawn."""
+    _, expected, _ = from_list
+    for stage, folder in (("representation", tmp_path / "first"), ("classifier", tmp_path / "second")):
+        shutil.copytree(from_list[2], folder)
+        names = ("representation", "classifier") if stage == "representation" else ("classifier",)
+        for name in names:
+            (folder / name / "DONE.json").unlink()
+        if stage == "representation":
+            shutil.rmtree(folder / "classifier")
+        (folder / "result.json").unlink()
+        checkpoints = sorted((folder / stage / "checkpoints").iterdir(), key=lambda p: int(p.name))
+        assert len(checkpoints) > 1
+        shutil.rmtree(checkpoints[-1])
+        _, found = trained_on(config_of(classes, "list"), folder)
+        equal(found, expected)
+
+
+def test_bad_images_are_skipped_and_counted_or_stop_the_run(classes, tmp_path):
+    shutil.copytree(classes, tmp_path / "photos")
+    for path in ("train/ant/3.jpg", "train/ant/5.jpg", "test/bee/8.jpg"):
+        (tmp_path / "photos" / path).write_bytes(b"damaged")
+    config = config_of(tmp_path / "photos", "folder", stages=("representation",))
+    with pytest.raises(UserError, match=r"(ant|bee).\d\.jpg.*on_bad_image"):
+        experiment.run(config, str(tmp_path / "run"))
+    skipping = override(config, {"data.photos.on_bad_image": "skip"})
+    with pytest.raises(UserError, match="holds a run of another config .config.data_fingerprint"):
+        experiment.run(skipping, str(tmp_path / "run"))  # without them the data are others
+    result = experiment.run(skipping, str(tmp_path / "skipping"))
+    assert result["data"]["skipped"] == {"train": 2, "test": 1}
+    assert result["data"]["class_counts"] == [7, 7, 5, 3]
+    assert result["final"]["test"]["num_examples"] == 7
+
+
+def test_a_method_of_two_views_sees_two_crops(classes, tmp_path):
+    config = config_of(classes, "list", stages=("representation",), representation__epochs=1)
+    config.representation.method = config_lib.ConfigDict(config_lib.method("hybrid_sc"))
+    assert math.isfinite(experiment.run(config, str(tmp_path / "run"))["final"]["test"]["nll"])
+
+
+def test_the_classes_of_real_photographs(photos_lt, tmp_path):
+    """1,887 and 505 photographs of 101 classes, of which a few are gray: a batch of each kind of crop."""
+    config = load_config("photos_lt/gcl.py", str(photos_lt))
+    config_validation.validate(config)
+    parts = Parts(config)
+    assert (len(parts.dataset.splits["train"]), len(parts.dataset.splits["test"])) == (1887, 505)
+    assert (parts.dataset.counts.max(), parts.dataset.counts.min()) == (60, 3)
+    stage = parts.stage("representation", 1)
+    block = next(stage.blocks([0], 0, 0, [1]))
+    assert block["main"]["image"].shape == (1, 64, 64, 64, 3)
+    assert 60 < np.asarray(block["main"]["image"]).mean() < 200
+    row = next(parts.loader.rows("test", {"eval": np.arange(64, dtype=np.int32)[None]}))
+    assert row["eval"]["image"].std(axis=(1, 2, 3)).min() > 5

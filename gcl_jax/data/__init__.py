@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from jax.sharding import Mesh
 
-from gcl_jax.data import class_counts
+from gcl_jax.data import class_counts, skipping
 from gcl_jax.data.dataset import Dataset, Source, Split, cut
 from gcl_jax.data.files import Files
 from gcl_jax.errors import UserError, require_one_of
@@ -42,6 +42,8 @@ def load(
     """Read a source and cut its long-tailed training subset; ``photos`` are the keys of config.data.photos."""
     require_one_of("config.data.source", source, SOURCES)
     found = importlib.import_module(SOURCES[source]).read(name, path, photos)
+    if source in PHOTOGRAPHS and photos["on_bad_image"] == "skip":
+        found = skipping.without_undecodable(found)
     return cut(
         found,
         profile=profile,

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Source:
 
     ``positions`` are places in the published training set when the training split is already a
     long-tailed pack in the order drawn; None when it is the whole set in its published order. ``validation``
-    is a split of its own that was published with it.
+    is a split of its own that was published with it; ``skipped`` are the images of each split that were left out.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Source:
     class_names: tuple[str, ...]
     positions: np.ndarray | None = None
     validation: Split | None = None
+    skipped: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Dataset:
     splits: dict[str, Split]
     class_names: tuple[str, ...]
     positions: np.ndarray
+    skipped: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -85,6 +88,7 @@ class Dataset:
         return {
             "name": self.name,
             **{f"num_{name}": len(split) for name, split in self.splits.items()},
+            **({"skipped": dict(self.skipped)} if self.skipped else {}),
             "num_classes": self.num_classes,
             "class_counts": counts.tolist(),
             "imbalance_ratio": float(counts.max() / counts.min()),
@@ -139,7 +143,7 @@ def cut(
         if not len(held):
             raise UserError(f"data.validation_fraction {validation_fraction:g} holds out no image: raise it, or use 0")
         splits |= {"train": splits["train"].take(kept), "validation": splits["train"].take(held)}
-    return Dataset(source.name, splits, source.class_names, np.asarray(positions, np.int64))
+    return Dataset(source.name, splits, source.class_names, np.asarray(positions, np.int64), source.skipped)
 
 
 def check(source: Source) -> None:

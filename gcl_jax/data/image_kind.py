@@ -2,8 +2,15 @@
 
 import dataclasses
 import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from tqdm import tqdm
 
 from gcl_jax.errors import UserError
+
+AT_ONCE = 4096  # files handed to the threads together
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")  # what `decode` reads; MPO begins with a JPEG
 
 # Pillow's modes; others go by their own names.
 KINDS = {
@@ -37,7 +44,9 @@ def look(path: str, *, decode: bool = True) -> ImageKind:
         if not os.path.getsize(path):
             return ImageKind(reason="empty file")
         with image_module.open(path) as image:
-            found = ImageKind(image.format or "", KINDS.get(image.mode, image.mode), *image.size)
+            if image.format not in FORMATS:
+                return ImageKind(reason=f"{image.format} is not read: convert it to JPEG or PNG")
+            found = ImageKind(image.format, KINDS.get(image.mode, image.mode), *image.size)
             if decode:
                 image.draft(None, (1, 1))  # a JPEG is then read to its end but not put together in full size
                 image.load()
@@ -48,6 +57,19 @@ def look(path: str, *, decode: bool = True) -> ImageKind:
         return ImageKind(reason="not an image")
     except Exception as error:  # decoders raise SyntaxError, struct.error and whatever else damaged bytes lead them to
         return ImageKind(reason=str(error) or type(error).__name__)
+
+
+def look_at_all(paths: Sequence[str], *, decode: bool = True) -> Iterator[ImageKind]:
+    """`look` at each of ``paths`` in turn, on all cores, with a progress bar on a terminal."""
+    pillow()  # before any thread
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,  # Pillow lets other threads run while it decodes
+        tqdm(total=len(paths), unit="file", disable=None, leave=False) as progress,
+    ):
+        for start in range(0, len(paths), AT_ONCE):
+            for kind in pool.map(lambda path: look(path, decode=decode), paths[start : start + AT_ONCE]):
+                progress.update()
+                yield kind
 
 
 def pillow():

@@ -2,13 +2,10 @@
 
 import collections
 import importlib
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from gcl_jax import data, longtail
 from gcl_jax.data import class_counts, image_kind, problems
@@ -16,7 +13,6 @@ from gcl_jax.data.dataset import Split
 from gcl_jax.data.files import Files
 
 SAMPLE = 1000  # files whose headers are read without --decode
-AT_ONCE = 4096  # files handed to the threads together
 
 
 def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
@@ -90,7 +86,7 @@ def _print_kinds(files: list[str], decode: bool) -> int:
     )
     if not chosen:
         return 0
-    kinds = list(_look(chosen, decode))
+    kinds = list(image_kind.look_at_all(chosen, decode=decode))
     good = [kind for kind in kinds if not kind.reason]
     how = "decoded" if decode else "looked at by their headers (--decode reads all of each)"
     print(f"{'files':<12}{len(chosen):,} of {len(files):,} {how}")
@@ -110,15 +106,3 @@ def _print_kinds(files: list[str], decode: bool) -> int:
         if len(bad) > problems.NAMED:
             print(f"  and {len(bad) - problems.NAMED:,} more")
     return len(bad)
-
-
-def _look(files, decode):
-    image_kind.pillow()  # before any thread
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,  # Pillow lets other threads run while it decodes
-        tqdm(total=len(files), unit="file", disable=None, leave=False) as progress,
-    ):
-        for start in range(0, len(files), AT_ONCE):
-            for kind in pool.map(lambda path: image_kind.look(path, decode=decode), files[start : start + AT_ONCE]):
-                progress.update()
-                yield kind
