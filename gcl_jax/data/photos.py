@@ -109,7 +109,7 @@ class PhotoLoader:
             if reason := self._decode.problem(path):
                 return UserError(
                     f"{path} cannot be read ({reason}): mend or remove it, or set "
-                    "--config.data.photos.on_bad_image=skip in a new --workdir; python -m gcl_jax.data inspect --decode "
-                    "names all such"
+                    "--config.data.photos.on_bad_image=skip in a new --workdir; python -m gcl_jax.data inspect "
+                    "--decode names all such"
                 )
         return UserError(f"a batch of {len(row.ravel())} photographs could not be read, but each can now: start again")
