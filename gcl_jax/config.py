@@ -64,6 +64,7 @@ STAGE = {
     "batch_size": 64,
     "micro_batches": 1,  # parts of a batch that pass one after the other, for want of memory; batch norm sees a part
     "bn": "train",  # train | frozen | stats_only
+    "bn_scope": "",  # a block of a ResNet for photographs: bn is for it alone, and frozen elsewhere
     "optimizer": OPTIMIZER,
     "init_from": "",  # "" = the stage before; a workdir of another run; or a file of torch names
 }

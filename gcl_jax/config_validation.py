@@ -41,6 +41,8 @@ def validate(config: ConfigDict) -> None:
     if config.model.remat:
         require_one_of("config.model.name, with remat,", config.model.name, models.PHOTOGRAPHS)
     for name in config.stages:
+        if config[name].bn_scope:
+            require_one_of(f"config.model.name, with {name}.bn_scope,", config.model.name, models.PHOTOGRAPHS)
         if METHODS[config[name].method.name].two_branches and config.model.name not in TWO_BRANCHES:
             raise UserError(
                 f"config.model.name is {config.model.name!r}, but {config[name].method.name} needs two branches: "

@@ -18,7 +18,7 @@ from gcl_jax import mesh as mesh_lib
 from gcl_jax.data import Dataset
 from gcl_jax.data.augment import Augment
 from gcl_jax.data.blocks import blocks
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import ClassStats
 from gcl_jax.train_state import TrainState, merge, split
 
@@ -46,6 +46,7 @@ class Stage:
             bn=block.bn,
             log_every=config.log.every_steps,
             learning_rates=tuple(optim.epoch_learning_rates(**config_lib.schedule_fields(block))),
+            bn_scope=block.bn_scope,
             micro_batches=block.micro_batches,
         )
         self.steps_per_call = backend.steps_per_call(
@@ -63,8 +64,12 @@ class Stage:
         augment = Augment(
             data.crop_padding, data.flip, tuple(data.mean), tuple(data.std), tuple(data.photos.color_jitter)
         )
-        self.apply = train_step.NetworkApply(self.network, block.bn)
+        self.apply = train_step.NetworkApply(self.network, block.bn, block.bn_scope)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
+        blocks = {path[0] for path in traverse_util.flatten_dict(shapes["params"]["backbone"]) if len(path) > 2}
+        for key, named in (("method.last_block", self.method.last_block), ("bn_scope", block.bn_scope)):
+            if named:
+                require_one_of(f"config.{name}.{key}", named, sorted(blocks))
         self._norms = {path[:-1] for path in traverse_util.flatten_dict(shapes["batch_stats"])}
         _, frozen, groups = split(shapes["params"], self.group)
         self.freezes = bool(frozen)

@@ -40,15 +40,20 @@ class StepSettings:
     bn: str  # train | frozen | stats_only
     log_every: int  # steps; the tally also ends with each epoch
     learning_rates: tuple[float, ...]  # one an epoch
+    bn_scope: str = ""  # the block that ``bn`` is for; "" = all
     micro_batches: int = 1  # whose mean gradient makes one update
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkApply(Apply):
-    """The network as `Method.forward` receives it; ``bn`` = "frozen" uses running statistics in training too."""
+    """The network as `Method.forward` receives it; ``bn`` = "frozen" uses running statistics in training too.
+
+    With ``bn_scope``, the name of a block of the backbone, everything outside it does.
+    """
 
     network: Network
     bn: str
+    bn_scope: str = ""
 
     def __call__(self, params, batch_stats, images, train):
         features, batch_stats = self.features(params, batch_stats, images, train)
@@ -57,6 +62,7 @@ class NetworkApply(Apply):
     def features(self, params, batch_stats, images, train, **options):
         variables, method = {"params": params, "batch_stats": batch_stats}, Network.features
         if train and self.bn != "frozen":
+            options |= {"bn_scope": self.bn_scope} if self.bn_scope else {}
             out, moved = self.network.apply(
                 variables, images, train=True, method=method, mutable=["batch_stats"], **options
             )
@@ -86,7 +92,7 @@ def make_update(
     Gather, augmentation, forward, loss, gradient of the trainable sub-tree and update: a pure
     function, which `make_train_step` compiles.
     """
-    apply = NetworkApply(network, settings.bn)
+    apply = NetworkApply(network, settings.bn, settings.bn_scope)
     rate = learning_rate_at(settings)
     streams = method.streams()
 

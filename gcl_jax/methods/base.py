@@ -98,14 +98,16 @@ class LossOut(NamedTuple):
 class Method:
     """Base of all methods; see README, "Adding a method".
 
-    ``trains`` = "all" trains the network, "classifier" the head alone (cRT), "scale" only the
-    factors of an LWS head; what is left costs no backward pass and no momentum, and not one of its
-    bits moves. ``fresh_head`` starts the classifier anew instead of from the stage before.
+    ``trains`` = "all" trains the network, "last_block" the head and the backbone's block called ``last_block``, which
+    starts anew, "classifier" the head alone (cRT), "scale" only the factors of an LWS head; what is left costs no
+    backward pass and no momentum, and not one of its bits moves. ``fresh_head`` starts the classifier anew instead of
+    from the stage before.
     """
 
     head: str = "linear"
     trains: str = "all"
     fresh_head: bool = False
+    last_block: str = ""
 
     # {"class_means", "train_features"}: what to take from one deterministic pass over the training set
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -114,7 +116,9 @@ class Method:
     logged: ClassVar[tuple[str, ...]] = ()  # names of the scalars that `loss` returns in LossOut.metrics
 
     def __post_init__(self):
-        require_one_of("trains", self.trains, ("all", "classifier", "scale"))
+        require_one_of("trains", self.trains, ("all", "last_block", "classifier", "scale"))
+        named = "the name of a block where trains = 'last_block', and '' elsewhere"
+        require((self.trains == "last_block") == bool(self.last_block), "last_block", self.last_block, named)
         lws = self.head.endswith("_lws")
         require(self.trains != "scale" or lws, "head", self.head, "'linear_lws' or 'cosine_lws' where trains = 'scale'")
         require(self.trains != "scale" or not self.fresh_head, "fresh_head", True, "False where trains = 'scale'")
@@ -131,7 +135,7 @@ class Method:
     def group(self, path: tuple[str, ...]) -> str | None:
         """The group of the parameter at ``path`` (a key of `groups`), or None to freeze it."""
         if path[0] != "head":
-            return "backbone" if self.trains == "all" else None
+            return "backbone" if self.trains == "all" or self._in_last_block(path) else None
         return "head" if self.trains != "scale" or path == ("head", "scale") else None
 
     def groups(self) -> dict[str, Group]:
@@ -146,9 +150,14 @@ class Method:
     def inherits(self, path: tuple[str, ...]) -> bool:
         """Whether the parameter or statistic at ``path`` comes from the stage before; if not, it starts fresh.
 
-        By default all but a ``fresh_head`` and what a head has around its classifier.
+        By default all but the ``last_block``, a ``fresh_head`` and what a head has around its classifier.
         """
-        return path[0] != "head" or (not self.fresh_head and path[-1] in ("kernel", "bias"))
+        if path[0] != "head":
+            return not self._in_last_block(path)
+        return not self.fresh_head and path[-1] in ("kernel", "bias")
+
+    def _in_last_block(self, path):
+        return bool(self.last_block) and path[1] == self.last_block
 
     def init_params(self, key: jax.Array, params: Tree, stats: ClassStats) -> Tree:
         """Change parameters at the start of the stage: re-initialise, copy. Same structure as the network's."""

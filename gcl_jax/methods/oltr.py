@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from gcl_jax import centroids, losses
-from gcl_jax.errors import require
+from gcl_jax.errors import require, require_one_of
 from gcl_jax.methods.base import Group, LossOut, Method
 
 
@@ -32,6 +32,7 @@ class OLTR(Method):
     def __post_init__(self):
         super().__post_init__()
         require(self.head == "meta_embedding", "head", self.head, "'meta_embedding'")
+        require_one_of("trains", self.trains, ("all", "classifier"))
         require(not self.fresh_head, "fresh_head", self.fresh_head, "False: the classifier before addresses the memory")
         require(self.scale > 0, "scale", self.scale, "positive")
         for name in (

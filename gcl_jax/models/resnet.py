@@ -66,6 +66,8 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """Images [B, H, W, c] -> features [B, D], D = 512 or 2048: stem, stages of ``layers`` blocks, mean pool.
 
+    Where ``train`` is on, batch norm uses batch statistics, with ``bn_scope`` that of the block of this name alone.
+
     Stage i, from 1, has 64 * 2^(i - 1) filters and halves the map, but for the first; its blocks are `Bottleneck`, with
     ``groups`` of ``group_width``, or `BasicBlock`. Without ``pool`` the map before it, [B, H / 32, W / 32, D]. With
     ``remat`` the backward pass computes each block again instead of keeping what is inside: same values, less memory.
@@ -83,16 +85,17 @@ class ResNet(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool, pool: bool = True) -> jax.Array:
+    def __call__(self, images: jax.Array, *, train: bool, pool: bool = True, bn_scope: str = "") -> jax.Array:
         block = Bottleneck if self.bottleneck else BasicBlock
         options = {"groups": self.groups, "group_width": self.group_width} if self.bottleneck else {}
         if self.remat:
             block = nn.remat(block, static_argnums=(2,))  # ``train``
         x = Conv(64, 2, self.dtype, size=7, name="conv1")(images)
-        x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=train))
+        x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=train and not bn_scope))
         x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))  # pads with -inf
         for stage, blocks in enumerate(self.layers, start=1):
             for i in range(blocks):
                 shape = 64 << (stage - 1), 2 if stage > 1 and i == 0 else 1
-                x = block(*shape, self.dtype, **options, name=f"layer{stage}_{i}")(x, train)
+                name = f"layer{stage}_{i}"
+                x = block(*shape, self.dtype, **options, name=name)(x, train and bn_scope in ("", name))
         return mean_pool(x) if pool else x
