@@ -19,20 +19,24 @@ from gcl_jax.table.declared import RATIOS, TABLES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
+BY_RATIO = ("cifar10_lt", "cifar100_lt", "digits_lt")  # the others take a folder
 FILES = sorted(str(path.relative_to(ROOT / "configs")) for path in (ROOT / "configs").glob("*/*.py"))
 ROWS = {}  # {(data set, config, overrides): what each table quotes for it}
 for table in TABLES.values():
     for row in table.rows:
-        for dataset in (*table.columns, "digits_lt"):
+        for dataset in (*table.columns, *(("digits_lt",) if "cifar10_lt" in table.columns else ())):
             ROWS.setdefault((dataset, row.config, row.overrides), []).append(row.published.get(dataset, {}))
 
 
 def test_every_row_of_every_table_has_a_config_file_and_every_file_a_row():
-    assert {f"{dataset}/{config}.py" for dataset, config, _ in ROWS} == set(FILES)
+    assert {f"{dataset}/{config}.py" for dataset, config, _ in ROWS} == {
+        file for file in FILES if not file.startswith(("folder/", "photos_lt/"))
+    }
 
 
 def test_every_recipe_has_a_file_for_each_data_set_that_needs_it():
-    made = {n for n, f in vars(recipes).items() if inspect.isfunction(f)} - {"cifar_lt", "digits_lt"}
+    protocols = {"cifar_lt", "digits_lt", "photos_lt", "folder"}
+    made = {n for n, f in vars(recipes).items() if inspect.isfunction(f)} - protocols
     for dataset in ("cifar10_lt", "digits_lt"):
         assert {file.split("/")[1] for file in FILES if file.startswith(dataset)} == {f"{name}.py" for name in made}
 
@@ -40,20 +44,33 @@ def test_every_recipe_has_a_file_for_each_data_set_that_needs_it():
 @pytest.mark.parametrize("file", FILES)
 def test_the_docstring_says_how_to_run_it_and_what_was_published(file):
     text = (ROOT / "configs" / file).read_text()
-    assert f"--config=configs/{file}:100 " in text
+    argument = "100" if file.startswith(BY_RATIO) else "DIR"
+    assert f"--config=configs/{file}:{argument} " in text
     dataset, name = file.removesuffix(".py").split("/")
     quoted = [published for published in ROWS.get((dataset, name, ()), []) if published]
     for published in quoted:
-        if len(published) > 1:
+        if 0 in published:
+            assert f"Published top-1: {published[0]:.2f}." in text
+        elif len(published) > 1:
             ratios = [ratio for ratio in RATIOS if ratio in published]
             told = " / ".join(map(str, ratios)) + ": " + " / ".join(f"{published[r]:g}" for r in ratios)
             assert f"ratio {told}" in text
         else:
             assert f"atio 100: {published[100]:g}" in text or f" / {published[100]:g} / " in text
-    assert quoted or "Nothing is published for these data" in text
+    assert quoted or dataset == "folder" or "Nothing is published for these data" in text
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(BY_RATIO)])
+def test_the_argument_of_photographs_is_their_folder(file):
+    config = load_config(file, "somewhere")
+    config_validation.validate(config)
+    assert config.data.path == "somewhere"
+    assert config.data.loader == "host"
+    for part in ("train", "test", "validation"):
+        assert not config.data.photos[f"{part}_list"] or config.data.photos[f"{part}_list"].startswith("somewhere/")
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith(BY_RATIO)])
 def test_every_ratio_is_a_valid_config_that_differs_in_its_data(file):
     found = [load_config(file, ratio) for ratio in ("200", "100", "50", "10")]
     for config, ratio in zip(found, (200.0, 100.0, 50.0, 10.0), strict=True):
@@ -89,6 +106,17 @@ class Tiny(nn.Module):
         return nn.relu(BatchNorm(name="bn")(x, train=train))
 
 
+class TinyWithBlock(nn.Module):
+    """The same and a last block after it, of the name that Places-LT's recipe gives it."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, *, train, bn_scope=""):
+        x = Tiny(name="trunk")(images, train=train and not bn_scope)
+        return Tiny(name="layer4_2")(x[:, None, None], train=train)
+
+
 class TinyTwoBranch(nn.Module):
     """The same twice, side by side."""
 
@@ -120,13 +148,19 @@ def stages(dataset, config):
 
 
 def configs(dataset, name, overrides):
-    config = load_config(f"{dataset}/{name}.py")
+    config = load_config(f"{dataset}/{name}.py", "100" if dataset in BY_RATIO else "somewhere")
     values = dict(text.removeprefix("--config.").split("=") for text in overrides)
     # As the command line does: numbers and tuples are Python, the rest is text.
     return override(config, {k: v if v.isalpha() else eval(v) for k, v in values.items()})
 
 
-@pytest.mark.parametrize(("dataset", "name", "overrides"), ROWS, ids=lambda value: str(value)[:60])
+def rows():
+    """Every listed row; to trace a deep network takes seconds."""
+    for row in ROWS:
+        yield pytest.param(*row, marks=[] if row[0] in BY_RATIO or row[1] == "gcl" else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize(("dataset", "name", "overrides"), rows(), ids=lambda value: str(value)[:60])
 def test_every_listed_config_builds_and_shapes_its_steps(dataset, name, overrides):
     for stage in stages(dataset, configs(dataset, name, overrides)):
         if stage.settings.epochs:
@@ -145,7 +179,7 @@ def distinct_stages():
             block = config[stage].to_dict()
             own = json.dumps([block["method"], block["bn"], block["epochs"] > 0, block["optimizer"]])
             # The other data sets' programs are CIFAR-10's with other shapes.
-            marks = [] if dataset == "cifar10_lt" else [pytest.mark.slow]
+            marks = [] if dataset == "cifar10_lt" or (dataset, name) == ("places_lt", "gcl") else [pytest.mark.slow]
             case = pytest.param(dataset, name, overrides, stage, marks=marks, id=f"{dataset}-{name}-{stage}")
             found.setdefault((dataset, head, own), case)
             head = block["method"]["head"]
@@ -157,8 +191,11 @@ def test_every_stage_of_every_listed_config_takes_a_step(monkeypatch, dataset, n
     """A real one, of a tiny network, from what the network of the stage before could have been."""
     monkeypatch.setitem(BACKBONES, "tiny", Tiny)
     monkeypatch.setitem(BACKBONES, "tiny_two_branch", TinyTwoBranch)
+    monkeypatch.setitem(BACKBONES, "tiny_with_block", TinyWithBlock)
     config, found = configs(dataset, name, overrides), None
     config.model.name = "tiny_two_branch" if config.model.name in TWO_BRANCHES else "tiny"
+    if dataset == "places_lt":
+        config.model.name = "tiny_with_block"
     for stage in stages(dataset, config):
         if stage.name == last:
             break

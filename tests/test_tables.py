@@ -40,10 +40,10 @@ def test_the_dry_run_lists_every_row_in_every_column(name, tmp_path):
         (row.name, *column) for row in TABLES[name].rows for column in columns
     }
     for dataset, ratio in columns:
-        part = text.split(f"\n{dataset}_{ratio}\n")[1].split("\n\n")[0]
+        part = text.split(f"\n{plan.column_name(dataset, ratio)}\n")[1].split("\n\n")[0]
         for row in TABLES[name].rows:
             line = next(line for line in part.splitlines() if line.startswith(f"  {row.name}: "))
-            assert f"configs/{dataset}/{row.config}.py:{ratio}" in line
+            assert f"configs/{plan.config_file(row, dataset, ratio)}   " in f"{line}   ".replace(" --", "   --")
             published = row.published.get(dataset, {}).get(ratio)
             assert (f"published {published:.2f}" in line) if published else ("published" not in line)
     assert not list(tmp_path.iterdir())
@@ -54,6 +54,8 @@ def test_table_1_is_the_papers():
     assert TABLES["table1"].columns == {"cifar10_lt": RATIOS, "cifar100_lt": RATIOS}
     assert list(rows["GCL"]["cifar10_lt"].values()) == [79.03, 82.68, 85.46]
     assert list(rows["MiSLAS"]["cifar100_lt"].values()) == [42.33, 47.50, 52.62]
+    large = {row.label: row.published for row in TABLES["table2"].rows}
+    assert [v for one in large["GCL"].values() for v in one.values()] == [54.88, 72.01, 40.64]
     for name, label, accuracy in (
         ("table3", "n_max^(1/4) - n_j^(1/4)", 82.31),
         ("table4", "effective number", 82.47),

@@ -5,7 +5,8 @@ from gcl_jax.recipes.protocol import Protocol
 IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
-def _data(**own):
+def photographs(**own: object) -> dict:
+    """The fields of config.data that all photographs share: decoded on the host, flipped, ImageNet's normalisation."""
     return dict(loader="host", profile="none", crop_padding=0, flip=True, **IMAGENET, **own)
 
 
@@ -28,7 +29,7 @@ def photos_lt(root: str) -> Protocol:
         second_epochs=20,
         second_learning_rate=0.02,
         blocks=dict(
-            data=_data(source="list", name="photos_lt", path=root, photos=dict(size=64, resize=72, **lists)),
+            data=photographs(source="list", name="photos_lt", path=root, photos=dict(size=64, resize=72, **lists)),
             model=dict(name="resnet10"),
             eval=dict(every_epochs=10),
             log=dict(every_steps=29),
@@ -55,7 +56,7 @@ def folder(root: str) -> Protocol:
         second_epochs=20,
         second_learning_rate=0.01,
         blocks=dict(
-            data=_data(source="folder", name="folder", path=root, photos=photos),
+            data=photographs(source="folder", name="folder", path=root, photos=photos),
             model=dict(name="resnet18"),
             eval=dict(every_epochs=5),
         ),

@@ -1,6 +1,7 @@
 """Run a table of the paper: python -m gcl_jax.table table1 --workdir=DIR [--seeds=3] [--only=gcl,ce] [--dry-run].
 
 table1      methods on CIFAR-10-LT and CIFAR-100-LT, ratios 200, 100 and 50
+table2      methods on ImageNet-LT, iNaturalist 2018 and Places-LT, which lie in data/
 table3      GCL's cloud size          table4      its second stage's sampler
 table5      its re-training           baselines   methods of the other tables and of the references
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     given, overrides = parse(arguments)
     table, root = TABLES[given.table], Path(given.workdir).expanduser().absolute()
-    cells = plan.cells(table, plan.columns_of(table, given.dataset, given.ratio), overrides, given.seeds)
+    cells = plan.cells(table, plan.columns_of(table, given.dataset, given.ratio), overrides, given.seeds, given.only)
     chosen = plan.chosen(cells, given.only)
     backend.keep_freed_memory()
     from gcl_jax import compilation_cache  # the heavy half, now that the command is good

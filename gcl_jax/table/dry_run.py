@@ -17,7 +17,7 @@ def describe(table: Table, cells: Sequence[plan.Cell], root: Path, overrides: Se
         if column not in seen:
             lines += ["", column]
             seen.add(column)
-        command = " ".join([f"configs/{cell.dataset}/{cell.row.config}.py:{cell.ratio}", *cell.row.overrides])
+        command = " ".join([f"configs/{plan.config_file(cell.row, cell.dataset, cell.ratio)}", *cell.row.overrides])
         published = "" if cell.published is None else f"   published {cell.published:.2f}"
         lines.append(f"  {cell.row.name}: {cell.row.label}   {command}{published}")
         nodes = plan.chain(cell.config, root, column)

@@ -14,7 +14,7 @@ import gcl_jax
 from gcl_jax import command_line, config_validation
 from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError, require_one_of
-from gcl_jax.table.declared import SMALL_RATIO, Row, Table
+from gcl_jax.table.declared import AS_THEY_ARE, Row, Table, ratios_of
 
 CONFIGS = Path(gcl_jax.__file__).parents[1] / "configs"
 
@@ -50,29 +50,36 @@ def columns_of(table: Table, datasets: Sequence[str], ratios: Sequence[int]) -> 
     columns = []
     for dataset in datasets or table.columns:
         require_one_of("--dataset", dataset, known)
-        columns += [(dataset, ratio) for ratio in ratios or table.columns.get(dataset, (SMALL_RATIO,))]
+        own = ratios_of(dataset, table.columns)
+        columns += [(dataset, ratio) for ratio in (own if AS_THEY_ARE in own else ratios or own)]
     return list(dict.fromkeys(columns))
 
 
-def cells(table: Table, columns: Sequence[tuple[str, int]], overrides: Sequence[str], seeds: int) -> list[Cell]:
+def cells(
+    table: Table, columns: Sequence[tuple[str, int]], overrides: Sequence[str], seeds: int, only: Sequence[str] = ()
+) -> list[Cell]:
     """Every cell, column by column, its config resolved and checked.
 
-    An override (--config.KEY=VALUE) applies to each row that has the key. Raises UserError for a key that
-    no row has, and whatever is wrong with a config.
+    An override (--config.KEY=VALUE) applies to each row that has the key. Where ``only`` names rows, others are left
+    out that have no config for a data set. Raises UserError for a key that no row has, and whatever is wrong with a
+    config.
     """
     unused, found = set(overrides), []
     for dataset, ratio in columns:
         for row in table.rows:
             file = CONFIGS / dataset / f"{row.config}.py"
             if not file.is_file():
+                if only and row.name not in only:
+                    continue
                 raise UserError(
                     f"row {row.name!r} has no config for {dataset}: write {file}, or leave it out by --only"
                 )
-            bare = _load(f"{file}:{ratio}", ())
+            named = f"{CONFIGS}/{config_file(row, dataset, ratio)}"
+            bare = _load(named, ())
             keys = {override: override.removeprefix("--config.").split("=")[0] for override in overrides}
             meant = [o for o, key in keys.items() if config_lib.unknown_key(bare, key) is None]
             unused -= set(meant)
-            config = _load(f"{file}:{ratio}", (*meant, *row.overrides))  # what makes the row, last
+            config = _load(named, (*meant, *row.overrides))  # what makes the row, last
             config.num_seeds = seeds
             config_validation.validate(config)
             found.append(Cell(row, dataset, ratio, config))
@@ -119,10 +126,15 @@ def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
     return nodes
 
 
+def config_file(row: Row, dataset: str, ratio: int) -> str:
+    """The config of a cell below configs/, with its argument."""
+    return f"{dataset}/{row.config}.py" + (f":{ratio}" if ratio else "")
+
+
 def column_name(dataset: str, ratio: int) -> str:
     """The folder and heading of a column.
 
-    >>> column_name("digits_lt", 100)
-    'digits_lt_100'
+    >>> column_name("digits_lt", 100), column_name("places_lt", 0)
+    ('digits_lt_100', 'places_lt')
     """
-    return f"{dataset}_{ratio}"
+    return f"{dataset}_{ratio}" if ratio else dataset

@@ -1,0 +1,16 @@
+"""GCL: clouded logits with mixup 0.2, then the classifier on CBEN batches, 30 epochs at 0.002, without mixup.
+
+On ImageNet-LT, ResNet-50:
+
+    python -m gcl_jax.main --config=configs/imagenet_lt/gcl.py:DIR --workdir=runs/gcl
+
+DIR (data/imagenet_lt where nothing stands after the .py) holds the images, ImageNet_LT_train.txt, _val.txt and
+_test.txt. About 3 hours at 2,500 training images a second: an estimate, not measured.
+Published top-1: 54.88.
+"""
+
+from gcl_jax.recipes import large_scale, table2
+
+
+def get_config(root="data/imagenet_lt"):
+    return table2.gcl(large_scale.imagenet_lt(root))

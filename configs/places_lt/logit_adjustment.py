@@ -1,0 +1,17 @@
+"""Logit adjustment as a loss, tau 1 (Menon et al. 2021).
+
+On Places-LT, ResNet-152 over a published trunk:
+
+    python -m gcl_jax.main --config=configs/places_lt/logit_adjustment.py:DIR --workdir=runs/logit_adjustment
+
+DIR (data/places_lt where nothing stands after the .py) holds the images, Places_LT_train.txt, _val.txt, _test.txt and
+torchvision's resnet152.pth. About 1 hour at 2,000 images a second (most of it a forward pass): an estimate, not
+measured.
+Nothing is published for these data in the paper.
+"""
+
+from gcl_jax.recipes import large_scale, table2
+
+
+def get_config(root="data/places_lt"):
+    return table2.logit_adjustment(large_scale.places_lt(root))
