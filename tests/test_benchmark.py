@@ -15,7 +15,7 @@ from conftest import ROOT
 
 from gcl_jax import sampling
 from gcl_jax.benchmark import __main__ as command
-from gcl_jax.benchmark import cifar, harness, measure, report, startup, subjects
+from gcl_jax.benchmark import cifar, harness, measure, photographs, report, startup, subjects
 from gcl_jax.benchmark import worker as worker_process
 from gcl_jax.errors import UserError
 
@@ -114,7 +114,7 @@ def test_a_worker_prints_nothing_but_answers():
 
 
 def canned(name="epoch", rounds=2):
-    subject = subjects.SUBJECTS[name][0]("float32", 0)
+    subject = subjects.SUBJECTS[name][0](subjects.Options())
     times = [[1.0, 2.0], [4.0, 4.0], [3.0, 5.0], [2.0, 3.0]]
     facts = [{"images_per_unit": 64, "platform": "cpu", "kind": "cpu", "steps": 1, "host_peak_bytes": 2**20}] * 4
     if name == "step":
@@ -134,8 +134,24 @@ def test_ratios_are_per_round_and_against_the_better_one():
     assert json.loads(json.dumps(found)) == found
 
 
+def test_photographs_are_told_a_core_and_with_jitter():
+    subject = subjects.SUBJECTS["input"][0](subjects.Options(root="photos"))
+    assert {contender.settings["root"] for contender in subject.contenders} == {"photos"}
+    facts = [{"images_per_unit": 2048, "platform": "cpu", "kind": "cpu", "host_peak_bytes": 2**20, "per_core": 2}] * 4
+    found = measure.combine(subject, [1] * 4, [[1.0], [2.0], [3.0], [4.0]], facts) | {"busy_cores": [0.0]}
+    assert found["ratio"] == 3.0
+    assert found["ratio_jitter"] == 4.0
+    assert found["rows"]["gcl_jax host loader"]["images_per_second_per_core"]["median"] == 1024
+    assert "images/s a core" in report.table(report.complete("input", 1, found))
+
+
+def test_too_few_photographs_are_refused(tmp_path):
+    with pytest.raises(UserError, match="holds 0 JPEG files; 512 different ones are needed"):
+        photographs.prepare(str(tmp_path))
+
+
 def test_alone_there_is_no_ratio():
-    subject = subjects.SUBJECTS["epoch"][0]("float32", 0).alone()
+    subject = subjects.SUBJECTS["epoch"][0](subjects.Options()).alone()
     facts = [{"images_per_unit": 64, "platform": "gpu", "kind": "a card", "steps": 1}]
     found = measure.combine(subject, [1], [[1.0]], facts)
     assert "ratio" not in found
@@ -194,6 +210,8 @@ def check(*arguments):
         (["step", "--against=troch"], r"^--against is 'troch' \(did you mean 'torch'\?\)"),
         (["step", "--precision=fp16"], r"^--precision is 'fp16'"),
         (["epoch", "--steps=-1"], "^--steps is -1"),
+        (["step", "--root=tests"], "^--root means nothing to step"),
+        (["input", "--root=nowhere"], "^--root=nowhere: there is no such folder"),
         (["step", "--json=tests"], "--json=tests is a folder; name a file$"),
         (["step", "--json=no/such/folder/x.json"], "there is no folder no/such/folder$"),
     ],

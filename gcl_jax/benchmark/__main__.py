@@ -3,7 +3,7 @@
 step     a train step on resident data, beside what the machine can do at most
 epoch    an epoch through the host loop
 eval     predictions of the test set
-input    the loaders
+input    the loaders; with --root=DIR, a folder of JPEGs, of photographs at 224 pixels
 startup  whole commands
 
 Run it on an idle machine: contenders share its cores.
@@ -17,7 +17,7 @@ from absl import app, flags
 
 from gcl_jax import logs
 from gcl_jax.benchmark import measure, report, startup
-from gcl_jax.benchmark.subjects import SUBJECTS
+from gcl_jax.benchmark.subjects import SUBJECTS, Options
 from gcl_jax.errors import UserError, in_one_line, require_one_of
 
 STARTUP = "startup"
@@ -28,6 +28,7 @@ _AGAINST = flags.DEFINE_string("against", "", "'torch': PyTorch does the same wo
 _JSON = flags.DEFINE_string("json", "", "Write the report to this file, too.")
 _PRECISION = flags.DEFINE_string("precision", "float32", "float32, tf32 or bf16, of both sides.")
 _STEPS = flags.DEFINE_integer("steps", 0, "epoch: stop it after so many steps; 0: whole on an accelerator, 20 on CPU.")
+_ROOT = flags.DEFINE_string("root", "", "input: a folder of at least 512 JPEG files, which are re-encoded.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "How often the contenders take turns.", lower_bound=1)
 
 
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> None:
     if name == STARTUP:
         own = startup.measure(_ROUNDS.value, _say)
     else:
-        subject = SUBJECTS[name][0](_PRECISION.value, _STEPS.value)
+        subject = SUBJECTS[name][0](Options(_PRECISION.value, _STEPS.value, _ROOT.value))
         own = measure.measure(subject if _AGAINST.value else subject.alone(), _ROUNDS.value, _say)
     found = report.complete(name, _ROUNDS.value, own)
     print(report.table(found))
@@ -53,7 +54,7 @@ def check(arguments: list[str], values: flags.FlagValues) -> None:
     name = arguments[0]
     require_one_of("the subject", name, NAMES)
     meant = ("json", "rounds", *(SUBJECTS[name][1] if name in SUBJECTS else ()))
-    for flag in ("against", "precision", "steps"):
+    for flag in ("against", "precision", "steps", "root"):
         if values[flag].present and flag not in meant:
             raise UserError(f"--{flag} means nothing to {name}: leave it out")
     if values["against"].value:
@@ -62,6 +63,8 @@ def check(arguments: list[str], values: flags.FlagValues) -> None:
             if importlib.util.find_spec(module) is None:
                 raise UserError(f"--against=torch needs {module}: pip install 'gcl_jax[bench]'")
     require_one_of("--precision", values["precision"].value, PRECISIONS)
+    if values["root"].value and not Path(values["root"].value).expanduser().is_dir():
+        raise UserError(f"--root={values['root'].value}: there is no such folder")
     if values["steps"].value < 0:
         raise UserError(f"--steps is {values['steps'].value}; it must be 0 (what suits the machine) or positive")
     file = values["json"].value

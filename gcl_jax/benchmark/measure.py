@@ -45,6 +45,9 @@ def combine(subject: Subject, units: list[int], times: list[list[float]], facts:
         row = {"side": contender.side, "units_per_turn": number, "seconds": harness.spread(took)}
         if "images_per_unit" in own:
             row["images_per_second"] = harness.spread([own["images_per_unit"] / seconds for seconds in took])
+            if "per_core" in own:
+                per_core = [own["images_per_unit"] / seconds / own["per_core"] for seconds in took]
+                row["images_per_second_per_core"] = harness.spread(per_core)
         rows[contender.name] = row | {"seconds_by_round": took} | own
     return {
         "title": subject.title,

@@ -6,7 +6,8 @@ before each round while no contender worked; null where unknown)}; ``versions``;
 {contender: row}.
 
 A row has ``seconds`` per unit {median, min, max} over the rounds and ``seconds_by_round``; where it is about
-images, ``images_per_unit`` and ``images_per_second`` {median, min, max}. A contender's row adds ``side``
+images, ``images_per_unit`` and ``images_per_second`` {median, min, max}; of `input` with photographs, also
+``images_per_second_per_core`` and ``per_core`` (the cores). A contender's row adds ``side``
 ("ours", "torch" or "ceiling"), ``units_per_turn``, ``host_peak_bytes`` (resident, of its process, imports
 included), ``device_peak_bytes`` (null on CPU, where that is host memory) and ``kind`` of its device; ours also
 ``platform``, ``steps_per_call`` (train steps a dispatch) and ``steps`` (of a unit that is an epoch). Of `step`,
@@ -15,8 +16,9 @@ analysis), and a ceiling has ``flops_per_unit`` or ``bytes_per_unit``. Of `start
 
 ``ratio``: how many times faster the first row is than the best of torch's, which ``ratio_against`` names: the
 median of the rounds' ratios, with ``ratio_min`` and ``ratio_max``. `epoch` has the same for ``ratio_authors_loop``
-and ``ratio_device_loop``. `step` has ``flops_per_second`` and ``bytes_per_second`` (ours, from the median) and
-each with ``_ceiling`` (the best round). `startup` has ``tensorflow_imported``: by a run that does not need it.
+and ``ratio_device_loop``, `input` with photographs for ``ratio_jitter``. `step` has ``flops_per_second`` and
+``bytes_per_second`` (ours, from the median) and each with ``_ceiling`` (the best round). `startup` has
+``tensorflow_imported``: by a run that does not need it.
 """
 
 import contextlib
@@ -61,7 +63,7 @@ def table(report: Mapping) -> str:
     lines = [f"{report['subject']}: {report['title']}", _where(report), ""]
     lines += _rows(report)
     lines += ["", f"median (min .. max) of {report['rounds']} rounds"]
-    for key in ("ratio", "ratio_authors_loop", "ratio_device_loop"):
+    for key in ("ratio", "ratio_authors_loop", "ratio_device_loop", "ratio_jitter"):
         if key in report:
             lines.append(
                 f"{key} {report[key]:.2f} ({report[f'{key}_min']:.2f} .. {report[f'{key}_max']:.2f}): "
@@ -93,7 +95,7 @@ def _where(report):
 
 
 def _rows(report):
-    cells = [["", f"ms per {report['unit']}", "images/s", "compile s", "peak host", "peak device"]]
+    cells = [["", f"ms per {report['unit']}", "images/s", "images/s a core", "compile s", "peak host", "peak device"]]
     for name, row in report["rows"].items():
         if row.get("side") == CEILING:  # another unit; its line comes below
             continue
@@ -101,6 +103,7 @@ def _rows(report):
             name,
             _spread(row["seconds"], 1000),
             _spread(row.get("images_per_second")),
+            _spread(row.get("images_per_second_per_core")),
             _spread(row.get("compile_seconds")),
             _bytes(row.get("host_peak_bytes")),
             _bytes(row.get("device_peak_bytes")),

@@ -53,6 +53,15 @@ class Subject:
         return dataclasses.replace(self, contenders=kept, ratios={})
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags that subjects take; each reads those that mean something to it."""
+
+    precision: str = "float32"
+    steps: int = 0
+    root: str = ""
+
+
 def _recipe(precision):
     return f"GCL stage 1, ResNet-32, batch 64, 32 x 32 x 3, {precision}"
 
@@ -64,9 +73,9 @@ def _layouts(name, worker, precision, **fields):
     ]
 
 
-def step(precision: str, steps: int) -> Subject:
+def step(options: Options) -> Subject:
     """One train step, and the machine's ceilings."""
-    del steps
+    precision = options.precision
     theirs = _layouts("torch eager", "torch_workers.Step", precision)
     return Subject(
         title=f"one train step, data resident: {_recipe(precision)}",
@@ -82,8 +91,9 @@ def step(precision: str, steps: int) -> Subject:
     )
 
 
-def epoch(precision: str, steps: int) -> Subject:
+def epoch(options: Options) -> Subject:
     """An epoch of ``steps`` steps through the host loop; 0 for what suits the machine."""
+    precision, steps = options.precision, options.steps
     authors = Contender(
         "torch DataLoader loop", TORCH, "torch_workers.AuthorsEpoch", {"precision": precision}, shares_steps=True
     )
@@ -105,9 +115,9 @@ def epoch(precision: str, steps: int) -> Subject:
     )
 
 
-def evaluation(precision: str, steps: int) -> Subject:
+def evaluation(options: Options) -> Subject:
     """Predictions of the test set."""
-    del steps
+    precision = options.precision
     theirs = _layouts("torch eager", "torch_workers.Evaluation", precision)
     return Subject(
         title=f"evaluation of 10,000 images, data resident, predictions fetched: ResNet-32, {precision}",
@@ -117,9 +127,10 @@ def evaluation(precision: str, steps: int) -> Subject:
     )
 
 
-def feeding(precision: str, steps: int) -> Subject:
-    """The loaders alone."""
-    del precision, steps
+def feeding(options: Options) -> Subject:
+    """The loaders alone: of CIFAR-shaped images, or with ``root`` of photographs."""
+    if options.root:
+        return _photographs(options.root)
     theirs = Contender("torch DataLoader, Pillow", TORCH, "torch_workers.Input")
     return Subject(
         title="an epoch's batches of 64 CIFAR-shaped images put on the device",
@@ -137,10 +148,32 @@ def feeding(precision: str, steps: int) -> Subject:
     )
 
 
+def _photographs(root):
+    plain, jittered = (
+        Contender(name, TORCH, "photo_loaders.Torch", {"root": root, "jitter": jitter})
+        for name, jitter in (("torch DataLoader, Pillow", False), ("torch DataLoader, Pillow, jitter", True))
+    )
+    return Subject(
+        title="2,048 random-resized crops of 224 pixels from JPEGs of 500 x 375 (75 to 110 KB), in batches of 64",
+        unit="2,048 images",
+        contenders=[
+            Contender("gcl_jax host loader", OURS, "photo_loaders.Ours", {"root": root}),
+            Contender("gcl_jax, and the step's part here", OURS, "photo_loaders.Ours", {"root": root, "augment": True}),
+            plain,
+            jittered,
+        ],
+        ratios={"ratio": [plain], "ratio_jitter": [jittered]},
+        notes=[
+            "ratios are the host loader's, which delivers uint8; flip, jitter and normalisation are the step's part,",
+            "on the accelerator where there is one; the DataLoader delivers float32, flipped and normalised",
+        ],
+    )
+
+
 # Each with the flags that mean something to it.
-SUBJECTS: dict[str, tuple[Callable[[str, int], Subject], tuple[str, ...]]] = {
+SUBJECTS: dict[str, tuple[Callable[[Options], Subject], tuple[str, ...]]] = {
     "step": (step, ("against", "precision")),
     "epoch": (epoch, ("against", "precision", "steps")),
     "eval": (evaluation, ("against", "precision")),
-    "input": (feeding, ("against",)),
+    "input": (feeding, ("against", "root")),
 }

@@ -1,0 +1,48 @@
+"""Varied photographs of ImageNet's size and weight, re-encoded from a folder of real ones, for loaders to read."""
+
+import hashlib
+import io
+import os
+import tempfile
+from pathlib import Path
+
+from gcl_jax.errors import UserError
+
+WIDTH, HEIGHT, SIZE, BATCH = 500, 375, 224, 64
+LEAST, MOST = 75_000, 110_000  # bytes of a file
+NUMBER, IMAGES_PER_UNIT = 512, 2048
+MEAN, STD, JITTER = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (0.4, 0.4, 0.4)
+
+
+def prepare(root: str) -> list[str]:
+    """Paths of `NUMBER` JPEGs of 500 x 375 pixels and 75 to 110 KB, made of those below ``root`` once and then kept.
+
+    Varied, because a constant image would be decoded from a cache. Raises UserError if there are too few below
+    ``root``.
+    """
+    found = sorted(p for p in Path(root).expanduser().rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
+    if len(found) < NUMBER:
+        raise UserError(f"--root={root} holds {len(found)} JPEG files; {NUMBER} different ones are needed")
+    chosen = found[:: len(found) // NUMBER][:NUMBER]
+    key = hashlib.sha256("".join(f"{path}{path.stat().st_size}" for path in chosen).encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"gcl_jax_benchmark_{key}"
+    paths = [folder / f"{i:03}.jpg" for i in range(NUMBER)]
+    if not paths[-1].exists():
+        folder.mkdir(exist_ok=True)
+        for source, path in zip(chosen, paths, strict=True):
+            encoded = path.with_suffix(".tmp")
+            encoded.write_bytes(_encode(source))
+            os.replace(encoded, path)
+    return [str(path) for path in paths]
+
+
+def _encode(source):
+    from PIL import Image
+
+    image = Image.open(source).convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    for quality in (92, 94, 96, 98, 100, 88, 84, 78, 70, 60, 50):
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", quality=quality)
+        if LEAST <= stream.tell() <= MOST:
+            break
+    return stream.getvalue()
