@@ -188,7 +188,7 @@ def test_a_report_of_commands():
 
 def check(*arguments):
     values = flags.FlagValues()
-    for name in ("against", "json", "precision", "steps", "rounds"):
+    for name in ("against", "json", "precision", "steps", "rounds", "root"):
         values[name] = flags.FLAGS[name]
     values = copy.deepcopy(values)  # the global flags stay as they are
     rest = values(["benchmark", *arguments])
