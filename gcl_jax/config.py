@@ -88,7 +88,7 @@ TOP = {
     "debug_nans": False,
 }
 # Keys that do not change what is trained; a stage's identity leaves them out. Both loaders train
-# bit-identically, the data's fingerprint stands for their paths, and a run that a bad image stopped may skip it.
+# bit-identically, and the data's fingerprint stands for their paths and for the images that are skipped.
 NOT_TRAINING = (
     "eval", "tuning", "posthoc", "log", "checkpoint", "debug_nans", "num_seeds", "seeds_at_once", "steps_per_call",
     "stages",
@@ -169,6 +169,11 @@ def _fill(defaults, given, where):
             value = float(value)
         filled[key] = value
     return filled
+
+
+def color_jitter(data: Mapping) -> tuple[float, ...]:
+    """The colour jitter of a data block: none but for photographs, whose keys alone are part of a stage's identity."""
+    return tuple(data["photos"]["color_jitter"]) if data["source"] in PHOTOGRAPHS else (0.0, 0.0, 0.0)
 
 
 def unknown_key(config: ConfigDict, path: str) -> str | None:
@@ -277,6 +282,7 @@ def training_keys(config: ConfigDict, upto: str) -> dict:
     """What determines the parameters at the end of stage ``upto``: data, model, seed, precision, stages so far."""
     resolved = config.to_dict()
     kept = {k: v for k, v in resolved.items() if k in TOP and k not in NOT_TRAINING}
+    kept["model"] = {"name": resolved["model"]["name"]}  # remat changes no value
     kept["data"] = {k: v for k, v in resolved["data"].items() if k not in NOT_TRAINING_DATA}
     if kept["data"]["source"] in PHOTOGRAPHS:
         photos = resolved["data"]["photos"]

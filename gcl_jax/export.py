@@ -9,6 +9,7 @@ becomes a square. To use it, jax is enough:
 """
 
 import argparse
+import functools
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from absl import logging
 
 from gcl_jax import command_line
-from gcl_jax.errors import in_one_line
+from gcl_jax.errors import UserError, in_one_line
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -30,14 +31,20 @@ def main(arguments: Sequence[str]) -> None:
     from gcl_jax import logs, results, trained  # the heavy half, now that the command is good
 
     network = trained.read(given.workdir, given.stage)
-    out = pathlib.Path(given.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "model.stablehlo").write_bytes(serialized(network))
-    size, photos = network.image_shape[0], network.config.data.photos
+    print(f"{network.stage} of {given.workdir}, step {network.step}")
+    out = pathlib.Path(given.out).expanduser()
+    program = serialized(network)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "model.stablehlo").write_bytes(program)
+    except OSError as error:
+        raise UserError(f"--out={given.out} cannot be written ({error.strerror or error}): name another") from error
+    height, width, _ = network.image_shape
+    photos = network.config.data.photos
     about = {
         "input": {"dtype": "uint8", "shape": ["batch", *network.image_shape]},
-        "resize_shorter_side": photos.resize if size == photos.size else size,
-        "center_crop": size,
+        "resize_shorter_side": photos.resize if height == photos.size else min(height, width),
+        "center_crop": [height, width],
         "output": {"dtype": "float32", "shape": ["batch", len(network.class_names)]},
         "class_names": list(network.class_names),
         "stage": network.stage,
@@ -59,13 +66,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def serialized(network) -> bytes:
-    """A `trained.Trained` as serialised StableHLO, its batch dimension free."""
+    """A `trained.Trained` as serialised StableHLO, its batch dimension free and its parameters inside."""
     import jax
     import jax.numpy as jnp
 
     (batch,) = jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *network.image_shape), jnp.uint8)
-    return jax.export.export(jax.jit(network.probabilities()), platforms=PLATFORMS)(images).serialize()
+    function = jax.jit(functools.partial(network.probabilities(), network.variables))
+    return jax.export.export(function, platforms=PLATFORMS)(images).serialize()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ def main(arguments: Sequence[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     given = parse(arguments)
     paths = list(files(given.images))
+    if given.csv and not pathlib.Path(given.csv).expanduser().absolute().parent.is_dir():
+        raise UserError(f"--csv={given.csv}: there is no folder {pathlib.Path(given.csv).parent}")
 
     from gcl_jax import compilation_cache, trained  # the heavy half, now that the command is good
 
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
         for rank, j in enumerate((-p).argsort(kind="stable")[:top], start=1)
     ]
     if given.csv:
-        with open(given.csv, "w", newline="") as file:
+        with pathlib.Path(given.csv).expanduser().open("w", newline="") as file:
             csv.writer(file).writerows([("image", "rank", "class", "probability"), *rows])
         print(f"written: {given.csv}, {len(paths)} images")
         return
@@ -84,7 +86,9 @@ def predict(network, paths: Sequence[pathlib.Path]):
 
     from gcl_jax.data import decode
 
-    height, _, channels = network.image_shape
+    height, width, channels = network.image_shape
+    if height != width:
+        raise UserError(f"the network takes {height} x {width} pixels, and files are cropped to squares only")
     photos = network.config.data.photos
     resize = photos.resize if height == photos.size else height
     function, found = jax.jit(network.probabilities()), []
@@ -92,7 +96,7 @@ def predict(network, paths: Sequence[pathlib.Path]):
         batch = [_pixels(decode, path, height, resize, channels) for path in paths[start : start + BATCH]]
         full = np.zeros((BATCH if len(paths) > BATCH else len(paths), *network.image_shape), np.uint8)
         full[: len(batch)] = batch
-        found.append(np.asarray(function(full))[: len(batch)])
+        found.append(np.asarray(function(network.variables, full))[: len(batch)])
     return np.concatenate(found)
 
 

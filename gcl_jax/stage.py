@@ -62,7 +62,7 @@ class Stage:
                 f"config.data.mean has {len(data.mean)} entries but the images have {self.image_shape[-1]} channels"
             )
         augment = Augment(
-            data.crop_padding, data.flip, tuple(data.mean), tuple(data.std), tuple(data.photos.color_jitter)
+            data.crop_padding, data.flip, tuple(data.mean), tuple(data.std), config_lib.color_jitter(data)
         )
         self.apply = train_step.NetworkApply(self.network, block.bn, block.bn_scope)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))

@@ -9,10 +9,11 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import backend, checkpoint, config_validation, evaluate, models, workdir
+from gcl_jax import backend, checkpoint, config_validation, evaluate, models, older_configs, workdir
 from gcl_jax import config as config_lib
 from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError
+from gcl_jax.seed_run import done_file
 from gcl_jax.stage import DTYPES
 from gcl_jax.train_step import NetworkApply
 
@@ -30,11 +31,12 @@ class Trained:
     class_names: tuple[str, ...]
     counts: np.ndarray
     image_shape: tuple[int, int, int]
+    step: int
 
-    def probabilities(self) -> Callable[[jax.Array], jax.Array]:
-        """The pure function uint8[B, H, W, c] -> float32[B, C]: softmax at the method's scale, as evaluation has it.
+    def probabilities(self) -> Callable[[tuple, jax.Array], jax.Array]:
+        """The pure function (variables, uint8[B, H, W, c]) -> float32[B, C]: softmax at the method's scale.
 
-        Normalisation of pixels and the config's post-hoc rules are inside; the parameters are constants of it.
+        As evaluation has it: normalisation of pixels and the config's post-hoc rules are inside.
         """
         block, data = self.config[self.stage], self.config.data
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
@@ -42,7 +44,7 @@ class Trained:
             self.config.model.name, method.head, len(self.class_names), DTYPES[self.config.precision]
         )  # fmt: skip
         augment = Augment(
-            data.crop_padding, data.flip, tuple(data.mean), tuple(data.std), tuple(data.photos.color_jitter)
+            data.crop_padding, data.flip, tuple(data.mean), tuple(data.std), config_lib.color_jitter(data)
         )
         logits = evaluate.make_logits(
             NetworkApply(network, block.bn),
@@ -51,29 +53,33 @@ class Trained:
             self.config.posthoc.logit_adjustment,
         )
 
-        def probabilities(images: jax.Array) -> jax.Array:
+        def probabilities(variables: tuple, images: jax.Array) -> jax.Array:
             with backend.matmul_precision(self.config.precision):
-                return jax.nn.softmax(logits(self.variables, jnp.asarray(self.counts, jnp.float32), images))
+                return jax.nn.softmax(logits(variables, jnp.asarray(self.counts, jnp.float32), images))
 
         return probabilities
 
 
 def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[ConfigDict, epath.Path, str]:
-    """(config, folder of the seed, stage) of a run; of several seeds the first, by default the last trained stage.
+    """(config, folder of the seed, stage) of a run; of several seeds the first, by default the last finished stage.
 
-    Raises UserError if ``folder`` holds no run, or no checkpoint of ``stage``.
+    A stage that is named may still train. Raises UserError if ``folder`` holds no run, or no checkpoint of ``stage``.
     """
     root = epath.Path(folder).expanduser().absolute()
     file = next((f for f in (root / "config.json", root.parent / "config.json") if f.exists()), None)
     if file is None:
         raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
-    config = ConfigDict(workdir.read_json(file)["config"])
+    config = older_configs.with_defaults(ConfigDict(workdir.read_json(file)["config"]))
     config_validation.validate(config)
     own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
-    there = [name for name in config.stages if (own / name / "checkpoints").exists()]
-    name = stage or (there[0 if first else -1] if there else "")
+    there = [name for name in config.stages if any((own / name / "checkpoints").glob("[0-9]*"))]
+    finished = [name for name in there if done_file(own, name).exists()]
+    name = stage or (finished[0 if first else -1] if finished else "")
     if name not in there:
-        raise UserError(f"{own} holds no checkpoints of {name or 'any stage'}: train first, or name another --stage")
+        raise UserError(
+            f"{own} holds {'no checkpoint of ' + name if name else 'no finished stage'}: train it first, or name "
+            "another --stage"
+        )
     return config, own, name
 
 
@@ -83,7 +89,7 @@ def read(folder: str, stage: str = "") -> Trained:
     Raises UserError if ``folder`` holds no run or its checkpoint lacks what it was trained on.
     """
     config, own, name = locate(folder, stage)
-    variables, note, _ = checkpoint.read_variables(own / name / "checkpoints")
+    variables, note, step = checkpoint.read_variables(own / name / "checkpoints")
     missing = [key for key in ("class_names", "class_counts", "image_shape") if key not in note]
     if missing:
         raise UserError(f"{own / name} was saved by an older gcl_jax and lacks {', '.join(missing)}: train it again")
@@ -94,4 +100,5 @@ def read(folder: str, stage: str = "") -> Trained:
         tuple(note["class_names"]),
         np.asarray(note["class_counts"]),
         tuple(note["image_shape"]),
+        step,
     )

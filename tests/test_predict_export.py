@@ -1,8 +1,10 @@
 """After training: classes of image files, and the network as one file; both say what evaluation said."""
 
 import csv
+import dataclasses
 import json
 import re
+import shutil
 
 import jax
 import numpy as np
@@ -72,7 +74,7 @@ def test_any_size_and_colour_is_classified(run):
     assert predict.predict(trained.read(str(root / "work")), [root / "large.bmp"]).shape == (1, 10)
 
 
-@pytest.mark.parametrize("kind", ["missing", "no image", "empty folder", "no run", "stage", "top"])
+@pytest.mark.parametrize("kind", ["missing", "no image", "empty folder", "no run", "stage", "top", "csv"])
 def test_what_is_wrong_is_named(run, tmp_path, kind):
     root, _ = run
     (tmp_path / "text.png").write_text("no image")
@@ -83,8 +85,9 @@ def test_what_is_wrong_is_named(run, tmp_path, kind):
         "no image": ([workdir, str(tmp_path / "text.png")], "text.png is no image that can be read"),
         "empty folder": ([workdir, str(tmp_path / "empty")], "holds no image"),
         "no run": ([f"--workdir={tmp_path}", image], "holds no config.json"),
-        "stage": ([workdir, image, "--stage=second"], "holds no checkpoints of second"),
+        "stage": ([workdir, image, "--stage=second"], "holds no checkpoint of second"),
         "top": ([workdir, image, "--top=0"], "--top is 0"),
+        "csv": ([workdir, image, "--csv=nowhere/x.csv"], "--csv=nowhere/x.csv: there is no folder nowhere"),
     }[kind]
     with pytest.raises(SystemExit, match=re.escape(message)):
         predict.main(arguments)
@@ -104,6 +107,39 @@ def test_the_exported_function_is_the_network_for_any_batch(run):
     assert about["class_names"] == [str(j) for j in range(10)]
     assert about["input"] == {"dtype": "uint8", "shape": ["batch", 8, 8, 1]}
     assert set(function.platforms) == {"cpu", "cuda", "tpu"}
+
+
+def test_export_names_what_it_cannot_write(run, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SystemExit, match=r"--out=.*file cannot be written"):
+        export.main([f"--workdir={run[0] / 'work'}", f"--out={tmp_path / 'file'}"])
+
+
+def test_a_stage_in_training_is_taken_only_by_name(run, tmp_path):
+    shutil.copytree(run[0] / "work", tmp_path / "work")
+    (tmp_path / "work" / "classifier" / "DONE.json").unlink()
+    assert trained.read(str(tmp_path / "work")).stage == "representation"
+    assert trained.read(str(tmp_path / "work"), "classifier").stage == "classifier"
+    (tmp_path / "work" / "representation" / "DONE.json").unlink()
+    with pytest.raises(UserError, match="holds no finished stage"):
+        trained.read(str(tmp_path / "work"))
+
+
+def test_a_network_of_oblong_images_is_no_network_for_files(run):
+    network = dataclasses.replace(trained.read(str(run[0] / "work")), image_shape=(8, 12, 1))
+    with pytest.raises(UserError, match="8 x 12 pixels, and files are cropped to squares only"):
+        predict.predict(network, [run[0] / "images" / "000.png"])
+
+
+def test_the_config_of_an_older_version_is_read(run, tmp_path):
+    """One that lacks keys which newer versions have, in every kind of block."""
+    shutil.copytree(run[0] / "work", tmp_path / "work")
+    text = json.loads((tmp_path / "work" / "config.json").read_text())
+    del text["config"]["data"]["photos"], text["config"]["model"]["remat"], text["config"]["classifier"]["bn_scope"]
+    del text["config"]["classifier"]["method"]["last_block"], text["config"]["debug_nans"]
+    (tmp_path / "work" / "config.json").write_text(json.dumps(text))
+    ours, theirs = (trained.read(str(folder / "work")).config.to_dict() for folder in (tmp_path, run[0]))
+    assert json.loads(json.dumps(ours)) == json.loads(json.dumps(theirs))  # JSON has no tuples
 
 
 def test_a_checkpoint_without_what_it_was_trained_on_is_refused(run, monkeypatch):

@@ -17,22 +17,25 @@ MEAN, STD, JITTER = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (0.4, 0.4, 0.4
 def prepare(root: str) -> list[str]:
     """Paths of `NUMBER` JPEGs of 500 x 375 pixels and 75 to 110 KB, made of those below ``root`` once and then kept.
 
-    Varied, because a constant image would be decoded from a cache. Raises UserError if there are too few below
-    ``root``.
+    Varied, because a constant image would be decoded from a cache; images that no quality brings to that size are left
+    out. Raises UserError if there are too few below ``root``.
     """
     found = sorted(p for p in Path(root).expanduser().rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
     if len(found) < NUMBER:
         raise UserError(f"--root={root} holds {len(found)} JPEG files; {NUMBER} different ones are needed")
-    chosen = found[:: len(found) // NUMBER][:NUMBER]
-    key = hashlib.sha256("".join(f"{path}{path.stat().st_size}" for path in chosen).encode()).hexdigest()[:12]
+    key = hashlib.sha256("".join(f"{path}{path.stat().st_size}" for path in found).encode()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"gcl_jax_benchmark_{key}"
     paths = [folder / f"{i:03}.jpg" for i in range(NUMBER)]
     if not paths[-1].exists():
         folder.mkdir(exist_ok=True)
-        for source, path in zip(chosen, paths, strict=True):
-            encoded = path.with_suffix(".tmp")
-            encoded.write_bytes(_encode(source))
-            os.replace(encoded, path)
+        spread = sorted(range(len(found)), key=lambda i: i * NUMBER % len(found))  # through all classes
+        encoded = filter(None, (_encode(found[i]) for i in spread))
+        for path in paths:
+            one = next(encoded, None)
+            if one is None:
+                raise UserError(f"--root={root} holds too few images of enough detail: {NUMBER} are needed")
+            path.with_suffix(".tmp").write_bytes(one)
+            os.replace(path.with_suffix(".tmp"), path)
     return [str(path) for path in paths]
 
 
@@ -40,9 +43,12 @@ def _encode(source):
     from PIL import Image
 
     image = Image.open(source).convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
-    for quality in (92, 94, 96, 98, 100, 88, 84, 78, 70, 60, 50):
+    low, high = 30, 100
+    while True:  # the size rises with the quality
+        quality = (low + high) // 2
         stream = io.BytesIO()
         image.save(stream, "JPEG", quality=quality)
-        if LEAST <= stream.tell() <= MOST:
+        if LEAST <= stream.tell() <= MOST or low == high:
             break
-    return stream.getvalue()
+        low, high = (quality + 1, high) if stream.tell() < LEAST else (low, quality)
+    return stream.getvalue() if LEAST <= stream.tell() <= MOST else None

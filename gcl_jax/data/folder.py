@@ -62,7 +62,8 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
         files = Files(root, np.array(paths, object)[good], photos["size"])
         splits[part] = Split(files, np.array(labels, np.int32)[good])
         if part == "train":
-            empty = [class_name for label, class_name in enumerate(class_names) if label not in labels]
+            present = set(splits[part].labels.tolist())
+            empty = [class_name for label, class_name in enumerate(class_names) if label not in present]
             problems += [Problem("class without training image", folder or ".", name) for name in empty]
     if ignored:
         print(f"{root}: {ignored:,} files ignored, whose names do not end in {', '.join(SUFFIXES)}")

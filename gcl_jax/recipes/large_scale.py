@@ -27,6 +27,7 @@ class LargeScale:
     pretrained: bool  # a frozen trunk of published weights; only the last block and the head train
     clouds: Mapping  # GCL's noise multiplier, and the scale of its second stage
     smoothing: tuple[float, float]  # MiSLAS's, of the largest and of the smallest class
+    crt_epochs: int
     blocks: Mapping
 
     def experiment(self, **stages: Mapping) -> ConfigDict:
@@ -75,7 +76,7 @@ class LargeScale:
         return learning_rate * self.batch_size / 256
 
 
-def _from_scratch(name, root, weight_decay, **photos):
+def _from_scratch(name, root, weight_decay, crt_epochs, **photos):
     return LargeScale(
         epochs=200,
         batch_size=256,
@@ -85,6 +86,7 @@ def _from_scratch(name, root, weight_decay, **photos):
         pretrained=False,
         clouds=dict(noise_multiplier=0.5, scale=20.0),
         smoothing=(0.3, 0.0),
+        crt_epochs=crt_epochs,
         blocks=_blocks(name, root, "resnet50", **photos),
     )
 
@@ -108,7 +110,7 @@ def imagenet_lt(root: str) -> LargeScale:
     ``root`` holds the images and ImageNet_LT_train.txt, _val.txt, _test.txt. Colour jitter 0.4 as in Decoupling.
     """
     lists = _lists(root, "ImageNet_LT", train="train", validation="val", test="test")
-    return _from_scratch("imagenet_lt", root, 5e-4, color_jitter=(0.4, 0.4, 0.4), **lists)
+    return _from_scratch("imagenet_lt", root, 5e-4, 10, color_jitter=(0.4, 0.4, 0.4), **lists)
 
 
 def inat2018(root: str) -> LargeScale:
@@ -118,7 +120,7 @@ def inat2018(root: str) -> LargeScale:
     """
     lists = _lists(root, "iNaturalist18", train="train", test="val")
     own = dict(mean=(0.466, 0.471, 0.380), std=(0.195, 0.194, 0.192))
-    return _from_scratch("inat2018", root, 1e-4, **own, **lists)
+    return _from_scratch("inat2018", root, 1e-4, 30, **own, **lists)
 
 
 def places_lt(root: str) -> LargeScale:
@@ -143,5 +145,6 @@ def places_lt(root: str) -> LargeScale:
         pretrained=True,
         clouds=dict(noise_multiplier=1.0, scale=15.0),
         smoothing=(0.4, 0.1),
+        crt_epochs=10,
         blocks=_blocks("places_lt", root, "resnet152", **lists),
     )

@@ -42,12 +42,12 @@ def lws(p: LargeScale) -> ConfigDict:
 
 
 def ce_mixup_crt(p: LargeScale) -> ConfigDict:
-    """CE + mixup, then cRT (Kang et al. 2020): a fresh classifier, class-aware batches, 10 epochs; statistics move."""
+    """CE + mixup, then cRT (Kang et al. 2020): a fresh classifier, class-aware batches, 10 epochs or 30."""
     again = c.method("cross_entropy", trains="classifier", fresh_head=True)
     aware = c.sampler("class_aware", per_class=4)
     return p.experiment(
         representation=p.first("cross_entropy", mixup_alpha=0.2),
-        classifier=p.second(again, aware, epochs=10, learning_rate=p.scaled(0.1), bn="stats_only"),
+        classifier=p.second(again, aware, epochs=p.crt_epochs, learning_rate=p.scaled(0.1), bn="stats_only"),
     )
 
 

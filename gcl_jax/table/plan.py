@@ -51,7 +51,9 @@ def columns_of(table: Table, datasets: Sequence[str], ratios: Sequence[int]) -> 
     for dataset in datasets or table.columns:
         require_one_of("--dataset", dataset, known)
         own = ratios_of(dataset, table.columns)
-        columns += [(dataset, ratio) for ratio in (own if AS_THEY_ARE in own else ratios or own)]
+        if ratios and AS_THEY_ARE in own:
+            raise UserError(f"--ratio: {dataset} is long-tailed as it is and has no other ratio; leave the flag out")
+        columns += [(dataset, ratio) for ratio in ratios or own]
     return list(dict.fromkeys(columns))
 
 
