@@ -101,5 +101,5 @@ def test_a_wrong_command_ends_in_one_line(arguments, message):
 def test_a_folder_that_is_no_run_is_named(runs, tmp_path):
     with pytest.raises(UserError, match=r"holds no config\.json: name the folder of a run"):
         embedding.read(str(tmp_path))
-    with pytest.raises(UserError, match="holds no checkpoints of classifier"):
+    with pytest.raises(UserError, match="holds no checkpoint of classifier"):
         embedding.read(str(runs / "two"), "classifier")
