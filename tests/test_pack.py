@@ -291,11 +291,12 @@ def test_a_pack_that_was_stopped_is_none_and_can_be_started_again(classes, whole
             yield image
 
     with monkeypatch.context() as patch:
-        name = {"in a shard": "_images", "before the index": "_write_whole"}.get(where)
-        if name:
-            patch.setattr(pack, name, stop_late if name == "_images" else stop)
+        if where == "in a shard":
+            patch.setattr(pack, "_images", stop_late)
+        elif where == "before the index":
+            patch.setattr(pack.logs, "write_json", stop)
         else:
-            patch.setattr(pack.Path, "rename", stop)
+            patch.setattr(pack.Path, "replace", stop)
         with pytest.raises(KeyboardInterrupt):
             main(arguments(classes, tmp_path / "out"))
     assert any((tmp_path / "out").iterdir())

@@ -24,8 +24,9 @@ SOURCES = {
     "list": "gcl_jax.data.lists",
     "folder": "gcl_jax.data.folder",
     "packed": "gcl_jax.data.packed",
+    "tfds_list": "gcl_jax.data.tfds_list",
 }
-PHOTOGRAPHS = ("list", "folder", "packed")  # the sources whose images stay on disk
+PHOTOGRAPHS = ("list", "folder", "packed", "tfds_list")  # the sources whose images stay on disk
 LOADERS = {"device": ("gcl_jax.data.device", "DeviceLoader"), "host": ("gcl_jax.data.host", "HostLoader")}
 
 

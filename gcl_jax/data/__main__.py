@@ -65,7 +65,9 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, ConfigDict]:
 
 def _require_packable(given, block):
     if block.source not in data.PHOTOGRAPHS or block.source == "packed":
-        raise UserError(f"config.data.source is {block.source!r}: photographs are packed, from a list or a folder")
+        raise UserError(
+            f"config.data.source is {block.source!r}: photographs are packed, from a list, a folder or TFDS"
+        )
     if not given.out:
         raise UserError("--out is missing: name the folder to write")
     if given.shorter and given.shorter < block.photos.resize:

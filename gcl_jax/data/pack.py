@@ -8,7 +8,6 @@ pipeline takes 1.05 x the CPU time that it takes with one file an image in memor
 
 import dataclasses
 import io
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -74,7 +73,7 @@ def pack(source: Source, out: str, *, shorter: int = 0, skip: bool = False) -> d
         "quality": QUALITY,
         "splits": splits,
     }
-    _write_whole(folder / packed.INDEX, json.dumps(index).encode())
+    logs.write_json(folder / packed.INDEX, index)
     return index
 
 
@@ -85,7 +84,7 @@ def _prepare(folder: Path) -> None:
     if packed.INDEX in found:
         raise UserError(f"--out: {folder} holds a pack already: name another folder, or remove it")
     for name in found:
-        if not re.fullmatch(rf"(train|test|validation)-\d{{5}}\.array_record|{packed.INDEX}\.new", name):
+        if not re.fullmatch(rf"(train|test|validation)-\d{{5}}\.array_record|\.{packed.INDEX}\.tmp", name):
             raise UserError(f"--out: {folder} holds {name}, which is of no pack: name an empty folder")
     for name in found:
         (folder / name).unlink()
@@ -184,14 +183,6 @@ class _Shards:
         reader.close()
         self.written.append({"file": self._file.name, "bytes": self._file.stat().st_size, "images": self._images})
         self._writer, self._bytes, self._images = None, 0, 0
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    """All of ``content`` or no file, whenever the process or the machine stops."""
-    new = file.with_name(f"{file.name}.new")
-    new.write_bytes(content)
-    _sync(new)
-    new.rename(file)
 
 
 def _sync(file: Path) -> None:

@@ -15,6 +15,7 @@ KINDS = {
     "duplicate": "an image stands once in a list, and not both in training and in test or validation",
     "outside the root": "paths stay below data.path, without `..` and without links out of it: move data.path up",
     "missing": "the paths start from data.path: name the folder that holds them",
+    "not in TFDS": "the list is of another data set, or a split was not prepared",
     "empty file": "copy it again, or take it out",
     "name that is not UTF-8": "rename it",
 }

@@ -47,7 +47,7 @@ class Records(Photographs):
             record = self.store[int(self.places[position])]
         except (RuntimeError, ValueError) as error:  # the former are ArrayRecord's for all that happens in its files
             raise OSError(str(error).splitlines()[0]) from error
-        return image_of(record, self.feature) if self.feature else record
+        return value(record, self.feature) if self.feature else record
 
     def handles(self, positions: np.ndarray) -> np.ndarray:
         """The records themselves: read together, in the order of the files."""
@@ -69,8 +69,8 @@ class Records(Photographs):
         return hashlib.sha256(names + self.change.encode()).digest() if self.change else names
 
 
-def image_of(record: bytes, feature: str) -> bytes:
-    """The bytes that a serialised tf.train.Example has in ``feature``."""
+def value(record: bytes, feature: str) -> bytes:
+    """The first bytes that a serialised tf.train.Example has in ``feature``."""
     import tensorflow as tf
 
     return tf.train.Example.FromString(record).features.feature[feature].bytes_list.value[0]
