@@ -201,8 +201,11 @@ def test_all_bad_images_are_named_and_nothing_is_packed(spoilt, tmp_path):
         load(tmp_path / "out", "packed")
 
 
-def test_skipped_images_are_counted_as_from_the_list(spoilt, tmp_path, monkeypatch):
+def test_skipped_images_are_told_and_counted_as_from_the_list(spoilt, tmp_path, monkeypatch, capsys):
     main(arguments(spoilt, tmp_path / "out", photos__on_bad_image="skip"))
+    told = capsys.readouterr().out
+    assert "4 images cannot be decoded and are skipped" in told
+    assert f"{spoilt}/train/bee/0.jpg: empty file" in told
     theirs = load(spoilt, "list", on_bad_image="skip")
     monkeypatch.setattr(image_kind, "look_at_all", lambda *a, **k: pytest.fail("images of a pack are decoded again"))
     ours = load(tmp_path / "out", "packed", on_bad_image="skip")
@@ -302,6 +305,7 @@ def test_a_pack_that_was_stopped_is_none_and_can_be_started_again(classes, whole
     assert any((tmp_path / "out").iterdir())
     with pytest.raises(UserError, match="holds no pack"):
         load(tmp_path / "out", "packed")
+    (tmp_path / "out/train-00009.array_record").write_bytes(b"of data that were larger")
     main(arguments(classes, tmp_path / "out"))
     assert load(tmp_path / "out", "packed").fingerprint == load(whole, "packed").fingerprint
     names = {file.name for file in whole.iterdir()}
