@@ -30,9 +30,9 @@ PHOTOS = {
     "on_bad_image": "error",  # error | skip (counted in result.json)
 }
 DATA = {
-    "source": "digits",  # digits | arrays | tfds | list | folder
-    "name": "digits",  # the data set's name; for tfds, which one
-    "path": "",  # arrays: FILE.npz; tfds: its data_dir ("" = the default one); list, folder: the folder of the images
+    "source": "digits",  # digits | arrays | tfds | list | folder | packed | tfds_list
+    "name": "digits",  # the data set's name; for tfds and tfds_list, which one
+    "path": "",  # arrays: FILE.npz; tfds, tfds_list: its data_dir ("" = the default one); others: a folder
     "loader": "device",  # device | host
     "profile": "exponential",  # exponential | step | pareto | counts (see photos.counts) | none (as the data are)
     "imbalance_ratio": 100.0,  # n_max / n_min

@@ -79,8 +79,8 @@ def _validate_photos(block):
             f"{where}.color_jitter is {photos.color_jitter}; it must be three numbers from 0 on: brightness, contrast, "
             "saturation"
         )
-    needed = {"path": block.path} if block.source in PHOTOGRAPHS else {}
-    if block.source == "list":
+    needed = {"path": block.path} if block.source in PHOTOGRAPHS and block.source != "tfds_list" else {}
+    if block.source in ("list", "tfds_list"):
         needed |= {f"photos.{key}": photos[key] for key in ("train_list", "test_list")}
     if block.profile == "counts":
         needed["photos.counts"] = photos.counts

@@ -101,9 +101,10 @@ def predict(network, paths: Sequence[pathlib.Path]):
 
 
 def _pixels(decode, path, size, resize, channels):
-    if reason := decode.problem(str(path)):
+    encoded = path.read_bytes()
+    if reason := decode.problem(encoded):
         raise UserError(f"{path} is no image that can be read ({reason})")
-    pixels = decode.center_crop(path.read_bytes(), size, resize).numpy()
+    pixels = decode.center_crop(encoded, size, resize).numpy()
     return pixels if channels == 3 else decode.luma(pixels).numpy()
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from gcl_jax.data import image_kind
 from gcl_jax.data.__main__ import main, parse
+from gcl_jax.data.files import Files
 from gcl_jax.errors import UserError
 
 DIGITS = f"--config={ROOT}/configs/digits_lt/gcl.py"
@@ -44,7 +45,7 @@ def noise(tmp_path):
 )
 @pytest.mark.parametrize("decode", [False, True])
 def test_the_kind_of_an_image(tmp_path, mode, name, expected, decode):
-    found = image_kind.look(str(photographs.write(tmp_path / name, mode)), decode=decode)
+    found = image_kind.look(photographs.write(tmp_path / name, mode).read_bytes(), decode=decode)
     assert (found.format, found.kind, found.width, found.height, found.reason) == (*expected, 8, 6, "")
 
 
@@ -60,13 +61,15 @@ def test_what_is_no_image_has_a_reason(tmp_path, noise):
     }
     for name, (content, reason) in damaged.items():
         (tmp_path / name).write_bytes(content)
-        found = image_kind.look(str(tmp_path / name))
+        found = image_kind.look((tmp_path / name).read_bytes())
         assert found.reason.startswith(reason), name
         assert found.reason, name
         assert not found.format
-    assert image_kind.look(str(tmp_path / "half.jpg"), decode=False).reason == ""  # its header is whole
-    assert image_kind.look(str(tmp_path / "none.jpg")).reason == "no such file"
-    assert image_kind.look(str(tmp_path)).reason
+    assert image_kind.look((tmp_path / "half.jpg").read_bytes(), decode=False).reason == ""  # its header is whole
+    unreadable = Files(str(tmp_path), np.array(["none.jpg", "."]), 8)
+    none, folder = image_kind.look_at_all([(unreadable, 0), (unreadable, 1)])
+    assert none.reason == "no such file"
+    assert "Is a directory" in folder.reason
 
 
 def test_without_pillow_the_cure_is_named(noise, monkeypatch):
@@ -79,7 +82,7 @@ def test_without_pillow_the_cure_is_named(noise, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match=r"pip install 'gcl_jax\[photos\]'"):
-        image_kind.look(str(noise))
+        image_kind.look(noise.read_bytes())
 
 
 # The command.
@@ -201,7 +204,7 @@ def test_other_sources_are_described_too(capsys):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["look", DIGITS], r"the command is 'look'.*choose one of inspect"),
+        (["look", DIGITS], r"the command is 'look'.*choose one of inspect, pack"),
         (["inspect"], "--config is missing"),
         (["inspect", DIGITS, "--decod"], "Unknown command line flag 'decod'"),
         (["inspect", DIGITS, "--config.data.photos.sizes=3"], r"the nearest is config\.data\.photos\.size$"),

@@ -55,7 +55,7 @@ def test_a_list_becomes_a_source_whose_classes_are_called_after_their_folders(go
     source = good.read(size=32)
     assert source.train.images.shape == (6, 32, 32, 3)
     assert source.train.images.paths.tolist()[3] == "train/ant colony/1.jpg"
-    assert os.path.isfile(source.train.images.full(3))
+    assert os.path.isfile(source.train.images.where(3))
     assert source.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert (source.test.labels.tolist(), source.test.labels.dtype) == ([0, 1], np.int32)
     assert source.class_names == ("bee", "ant colony")

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import _shared
+from photographs import config_of, equal, four_classes, trained_on
 from PIL import Image, ImageEnhance
 from tiny import load_config, override
 
-from gcl_jax import checkpoint, config_validation, data, experiment, mesh, rng
 from gcl_jax import config as config_lib
+from gcl_jax import config_validation, data, experiment, mesh, rng
 from gcl_jax.data.augment import Augment, color_jitter
 from gcl_jax.data.files import Files
 from gcl_jax.errors import UserError
@@ -254,11 +255,6 @@ def test_views_that_a_loader_cropped_are_augmented_each():
     np.testing.assert_allclose(augment.evaluate(cropped[0]), 50 / 255, rtol=1e-6)
 
 
-def write_list(root, name, paths, labels):
-    (root / name).write_text("".join(f"{path} {label}\n" for path, label in zip(paths, labels, strict=True)))
-    return str(root / name)
-
-
 @pytest.fixture(scope="module")
 def photos_lt(tmp_path_factory):
     root = tmp_path_factory.mktemp("photos_lt")
@@ -269,62 +265,13 @@ def photos_lt(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory):
-    """Four classes of 9 to 3 photographs, by colour, and two test images each; as folders and as lists."""
-    root = tmp_path_factory.mktemp("classes")
-    generator, lists = np.random.default_rng(0), {"train": ([], []), "test": ([], [])}
-    for label, (name, number) in enumerate({"ant": 9, "bee": 7, "cat": 5, "dog": 3}.items()):
-        for i in range(number + 2):
-            part = "train" if i < number else "test"
-            path = f"{part}/{name}/{i}.jpg"
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            pixels = np.clip(generator.normal(60 * label + 30, 20, (70, 50 + 10 * i, 3)), 0, 255)
-            Image.fromarray(pixels.astype(np.uint8)).save(root / path)
-            lists[part][0].append(path)
-            lists[part][1].append(label)
-    for part, (paths, labels) in lists.items():
-        write_list(root, f"{part}.txt", paths, labels)
-    return root
-
-
-def config_of(root, source, **overrides):
-    config = load_config("photos_lt/gcl.py", str(root))
-    values = {
-        "data.source": source,
-        "data.photos.train_list": f"{root}/train.txt",
-        "data.photos.test_list": f"{root}/test.txt",
-        "data.photos.size": 32,
-        "data.photos.resize": 36,
-        "data.photos.color_jitter": (0.2, 0.2, 0.2),
-        "model.name": "resnet8",
-        "representation.batch_size": 8,
-        "classifier.batch_size": 8,
-        "representation.epochs": 2,
-        "classifier.epochs": 2,
-        "eval.every_epochs": 2,
-        "checkpoint.every_steps": 2,
-        "log.every_steps": 3,
-    }
-    return override(config, values | {key.replace("__", "."): value for key, value in overrides.items()})
-
-
-def trained_on(config, folder):
-    result = experiment.run(config, str(folder))
-    return result, {
-        stage: checkpoint.read(folder / stage / "checkpoints")[0] for stage in ("representation", "classifier")
-    }
+    return four_classes(tmp_path_factory.mktemp("classes"))
 
 
 @pytest.fixture(scope="module")
 def from_list(classes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("from_list") / "run"
     return *trained_on(config_of(classes, "list"), folder), folder
-
-
-def equal(ours, theirs):
-    for stage in theirs:
-        assert ours[stage].keys() == theirs[stage].keys()
-        for name, value in theirs[stage].items():
-            np.testing.assert_array_equal(ours[stage][name], value, err_msg=f"{stage} {name}")
 
 
 def test_both_stages_train_from_a_list_and_from_its_folder_alike(classes, from_list, tmp_path):

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from gcl_jax.data import class_counts, skipping
 from gcl_jax.data.dataset import Dataset, Source, Split, cut
-from gcl_jax.data.files import Files
+from gcl_jax.data.photographs import Photographs
 from gcl_jax.errors import UserError, require_one_of
 
 # Modules by name, imported when used: TensorFlow stays out of runs that do not need it.
@@ -23,8 +23,10 @@ SOURCES = {
     "tfds": "gcl_jax.data.tfds",
     "list": "gcl_jax.data.lists",
     "folder": "gcl_jax.data.folder",
+    "packed": "gcl_jax.data.packed",
+    "tfds_list": "gcl_jax.data.tfds_list",
 }
-PHOTOGRAPHS = ("list", "folder")  # the sources whose images stay on disk
+PHOTOGRAPHS = ("list", "folder", "packed", "tfds_list")  # the sources whose images stay on disk
 LOADERS = {"device": ("gcl_jax.data.device", "DeviceLoader"), "host": ("gcl_jax.data.host", "HostLoader")}
 
 
@@ -42,7 +44,8 @@ def load(
     """Read a source and cut its long-tailed training subset; ``photos`` are the keys of config.data.photos."""
     require_one_of("config.data.source", source, SOURCES)
     found = importlib.import_module(SOURCES[source]).read(name, path, photos)
-    if source in PHOTOGRAPHS and photos["on_bad_image"] == "skip":
+    # A pack has only images that were decoded when it was written; what has become damaged since is to be packed again.
+    if source in PHOTOGRAPHS and source != "packed" and photos["on_bad_image"] == "skip":
         found = skipping.without_undecodable(found)
     return cut(
         found,
@@ -60,7 +63,7 @@ def make_loader(name: str, dataset: Dataset, mesh: Mesh, *, resize: int = 256):
     Raises UserError for photographs on the device: decoded they do not fit it.
     """
     require_one_of("config.data.loader", name, LOADERS)
-    if isinstance(dataset.splits["train"].images, Files):
+    if isinstance(dataset.splits["train"].images, Photographs):
         if name != "host":
             raise UserError("config.data.loader is 'device', but photographs are decoded on the host: set it to 'host'")
         from gcl_jax.data.photos import PhotoLoader

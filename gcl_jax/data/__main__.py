@@ -1,19 +1,25 @@
-"""Look at data: python -m gcl_jax.data inspect --config=FILE[:ARG] [--config.KEY=VALUE ...] [--decode].
+"""Look at data, or pack them: python -m gcl_jax.data COMMAND --config=FILE[:ARG] [--config.KEY=VALUE ...].
 
 inspect     prints splits, class counts, shots, formats and sizes of images, and all that is wrong with lists and files;
-            its exit status is 1 if anything is. --decode decodes every file instead of reading some headers.
+            its exit status is 1 if anything is. --decode decodes every image instead of reading some headers.
+pack        writes the photographs of all splits, without a long-tailed cut, into a few large files in the new folder
+            --out=DIR, for --config.data.source=packed --config.data.path=DIR. --shorter=N makes larger images so small
+            that their shorter side is N pixels (JPEG of quality 95).
 """
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from gcl_jax import command_line, config_validation
-from gcl_jax.data import inspect
-from gcl_jax.errors import in_one_line, require_one_of
+from gcl_jax import command_line, config_validation, data
+from gcl_jax.data import inspect, pack
+from gcl_jax.errors import UserError, in_one_line, require_one_of
+
+COMMANDS = ("inspect", "pack")
 
 
 @in_one_line()
@@ -21,22 +27,54 @@ def main(arguments: Sequence[str]) -> None:
     """Print what was asked for; exit status 1 if the data are wrong, and for a UserError, which becomes one line."""
     logging.set_verbosity(logging.ERROR)
     given, config = parse(arguments)
-    if not inspect.inspect(config, decode=given.decode):
+    if given.command == "pack":
+        write(given, config)
+    elif not inspect.inspect(config, decode=given.decode):
         sys.exit(1)
+
+
+def write(given: argparse.Namespace, config: ConfigDict) -> None:
+    """Pack the data of ``config`` and say what was written."""
+    keys, photos = config.data, config.data.photos.to_dict()
+    source = importlib.import_module(data.SOURCES[keys.source]).read(keys.name, keys.path, photos)
+    index = pack.pack(source, given.out, shorter=given.shorter, skip=photos["on_bad_image"] == "skip")
+    for part, split in index["splits"].items():
+        size = sum(shard["bytes"] for shard in split["shards"]) / 2**20
+        resized = f", {split['resized']:,} of them resized" if given.shorter else ""
+        print(f"{part:<12}{split['images']:,} images{resized}, {size:,.1f} MiB in {len(split['shards'])} files")
+    print(f"written: {given.out}; train with --config.data.source=packed --config.data.path={given.out}")
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, ConfigDict]:
     """The command's arguments and its config, overridden and validated; UserError for whatever is wrong with them."""
     parser = command_line.Parser(__doc__)
-    parser.add_argument("command", metavar="COMMAND", help="inspect")
-    parser.add_argument("--decode", action="store_true", help="decode every image")
+    parser.add_argument("command", metavar="COMMAND", help=" or ".join(COMMANDS))
+    parser.add_argument("--decode", action="store_true", help="inspect: decode every image")
+    parser.add_argument("--out", default="", help="pack: the folder to write")
+    parser.add_argument("--shorter", type=int, default=0, help="pack: the shorter side of images that are larger")
     given, rest = parser.parse_known_args(arguments)
-    require_one_of("the command", given.command, ("inspect",))
+    require_one_of("the command", given.command, COMMANDS)
     values, argv = flags.FlagValues(), [parser.prog, *rest]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     command_line.parse(argv, values)
     config_validation.validate(values.config)
+    if given.command == "pack":
+        _require_packable(given, values.config.data)
     return given, values.config
+
+
+def _require_packable(given, block):
+    if block.source not in data.PHOTOGRAPHS or block.source == "packed":
+        raise UserError(
+            f"config.data.source is {block.source!r}: photographs are packed, from a list, a folder or TFDS"
+        )
+    if not given.out:
+        raise UserError("--out is missing: name the folder to write")
+    if given.shorter and given.shorter < block.photos.resize:
+        raise UserError(
+            f"--shorter is {given.shorter}, less than config.data.photos.resize, {block.photos.resize}: evaluation "
+            "would enlarge the images again"
+        )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from gcl_jax import longtail
-from gcl_jax.data.files import Files
+from gcl_jax.data.photographs import Photographs
 from gcl_jax.errors import UserError, require_one_of
 
 PROFILES = (*longtail.PROFILES, "counts", "none")
@@ -16,9 +16,9 @@ PROFILES = (*longtail.PROFILES, "counts", "none")
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Images uint8[N, H, W, c], or files that become such, and labels int32[N]."""
+    """Images uint8[N, H, W, c], or photographs that become such, and labels int32[N]."""
 
-    images: np.ndarray | Files
+    images: np.ndarray | Photographs
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -72,13 +72,13 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over every split's pixels (files: their names) and labels: equal ones mean the same data."""
+        """SHA-256 over every split's pixels (photographs: their names) and labels: equal ones mean the same data."""
         digest = hashlib.sha256()
         for name, split in sorted(self.splits.items()):
             digest.update(name.encode())
             digest.update(str(split.images.shape).encode())
-            files = isinstance(split.images, Files)
-            digest.update(split.images.identity() if files else np.ascontiguousarray(split.images))
+            named = isinstance(split.images, Photographs)
+            digest.update(split.images.identity() if named else np.ascontiguousarray(split.images))
             digest.update(np.ascontiguousarray(split.labels, "<i4"))
         return digest.hexdigest()
 

@@ -1,17 +1,16 @@
-"""Images that stay on disk until a batch needs them."""
+"""Images in files of their own."""
 
 import dataclasses
-import hashlib
 import os
 
 import numpy as np
 
+from gcl_jax.data.photographs import Photographs
+
 
 @dataclasses.dataclass(frozen=True)
-class Files:
-    """Photographs by path, standing where uint8[N, size, size, 3] would: with a shape, a length and `files[positions]`.
-
-    ``paths`` are str[N] relative to ``root``; ``size`` is the edge of the square that each becomes.
+class Files(Photographs):
+    """Photographs by path; ``paths`` are relative to ``root``.
 
     >>> files = Files("photos", np.array(["a/1.jpg", "b/2.jpg"]), 64)
     >>> files.shape, files[np.array([1])].paths.tolist()
@@ -22,31 +21,32 @@ class Files:
     paths: np.ndarray
     size: int
 
-    dtype = np.dtype(np.uint8)
-    ndim = 4
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Of the array that they stand for."""
-        return len(self.paths), self.size, self.size, 3
-
-    def __len__(self) -> int:
-        return len(self.paths)
+    cure = (
+        "mend or remove it, or set --config.data.photos.on_bad_image=skip in a new --workdir; python -m gcl_jax.data "
+        "inspect --decode names all such"
+    )
 
     def __getitem__(self, positions: np.ndarray) -> "Files":
         return dataclasses.replace(self, paths=self.paths[positions])
 
-    def full(self, position: int) -> str:
-        """Path of one image."""
+    def where(self, position: int) -> str:
+        """The path of an image."""
         return os.path.join(self.root, self.paths[position])
 
-    def all_paths(self) -> np.ndarray:
-        """Paths of all images as bytes[N], as a file system takes them."""
-        return np.array([os.path.join(self.root, path).encode() for path in self.paths.tolist()], np.bytes_)
+    def encoded(self, position: int) -> bytes:
+        """The content of a file; OSError where it cannot be read."""
+        try:
+            with open(self.where(position), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            raise OSError("no such file") from None
 
-    def identity(self) -> bytes:
-        """Digest of names and size; not of pixels, which would mean to read everything."""
-        digest = hashlib.sha256(str(self.size).encode())
-        for path in self.paths.tolist():
-            digest.update(path.encode() + b"\0")
-        return digest.digest()
+    def handles(self, positions: np.ndarray) -> np.ndarray:
+        """Paths as bytes, as a file system takes them: the pipeline reads on threads of its own."""
+        return np.array([self.where(i).encode() for i in positions], np.bytes_)
+
+    def opened(self, handle):
+        """Reads the file of a path."""
+        import tensorflow as tf
+
+        return tf.io.read_file(handle)

@@ -1,15 +1,17 @@
-"""What kind of image a file holds, and whether it can be decoded."""
+"""What kind of image some bytes are, and whether they can be decoded."""
 
 import dataclasses
+import io
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
+from gcl_jax.data.photographs import Photographs
 from gcl_jax.errors import UserError
 
-AT_ONCE = 4096  # files handed to the threads together
+AT_ONCE = 4096  # images handed to the threads together
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")  # what `decode` reads; MPO begins with a JPEG
 
 # Pillow's modes; others go by their own names.
@@ -22,7 +24,7 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class ImageKind:
-    """Container ("JPEG"), kind of pixels (a value of `KINDS`) and size; or ``reason``, why the file is no image."""
+    """Container ("JPEG"), kind of pixels (a value of `KINDS`) and size; or ``reason``, why it is no image."""
 
     format: str = ""
     kind: str = ""
@@ -31,19 +33,19 @@ class ImageKind:
     reason: str = ""
 
 
-def look(path: str, *, decode: bool = True) -> ImageKind:
-    """The kind of the image in ``path``; with ``decode`` all its data are read, else the header alone.
+def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
+    """The kind of the image ``encoded``; with ``decode`` all its data are read, else the header alone.
 
     Raises UserError where Pillow is not installed.
 
-    >>> look("nowhere.jpg").reason
-    'no such file'
+    >>> look(b"<html>").reason
+    'not an image'
     """
     image_module = pillow()
+    if not encoded:
+        return ImageKind(reason="empty file")
     try:
-        if not os.path.getsize(path):
-            return ImageKind(reason="empty file")
-        with image_module.open(path) as image:
+        with image_module.open(io.BytesIO(encoded)) as image:
             if image.format not in FORMATS:
                 return ImageKind(reason=f"{image.format} is not read: convert it to JPEG or PNG")
             found = ImageKind(image.format, KINDS.get(image.mode, image.mode), *image.size)
@@ -51,23 +53,32 @@ def look(path: str, *, decode: bool = True) -> ImageKind:
                 image.draft(None, (1, 1))  # a JPEG is then read to its end but not put together in full size
                 image.load()
             return found
-    except FileNotFoundError:
-        return ImageKind(reason="no such file")
     except image_module.UnidentifiedImageError:
         return ImageKind(reason="not an image")
     except Exception as error:  # decoders raise SyntaxError, struct.error and whatever else damaged bytes lead them to
         return ImageKind(reason=str(error) or type(error).__name__)
 
 
-def look_at_all(paths: Sequence[str], *, decode: bool = True) -> Iterator[ImageKind]:
-    """`look` at each of ``paths`` in turn, on all cores, with a progress bar on a terminal."""
+def look_at_all(images: Sequence[tuple[Photographs, int]], *, decode: bool = True) -> Iterator[ImageKind]:
+    """`look` at each of ``images``, (photographs, position), in turn, on all cores, with a progress bar on a terminal.
+
+    One that cannot be read has the ``reason`` why.
+    """
     pillow()  # before any thread
+
+    def look_at(image):
+        photographs, position = image
+        try:
+            return look(photographs.encoded(position), decode=decode)
+        except OSError as error:
+            return ImageKind(reason=str(error))
+
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,  # Pillow lets other threads run while it decodes
-        tqdm(total=len(paths), unit="file", disable=None, leave=False) as progress,
+        tqdm(total=len(images), unit="image", disable=None, leave=False) as progress,
     ):
-        for start in range(0, len(paths), AT_ONCE):
-            for kind in pool.map(lambda path: look(path, decode=decode), paths[start : start + AT_ONCE]):
+        for start in range(0, len(images), AT_ONCE):
+            for kind in pool.map(look_at, images[start : start + AT_ONCE]):
                 progress.update()
                 yield kind
 

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from gcl_jax import data, longtail
 from gcl_jax.data import class_counts, image_kind, problems
 from gcl_jax.data.dataset import Split
-from gcl_jax.data.files import Files
+from gcl_jax.data.photographs import Photographs
 
 SAMPLE = 1000  # files whose headers are read without --decode
 
@@ -18,7 +18,7 @@ SAMPLE = 1000  # files whose headers are read without --decode
 def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
     """Print what the data of ``config`` are; True if nothing is wrong with them.
 
-    With ``decode`` every file of every split is decoded, else the headers of at most `SAMPLE` are read.
+    With ``decode`` every image of every split is decoded, else the headers of at most `SAMPLE` are read.
 
     Raises UserError where there is nothing to describe, such as a list that is missing.
     """
@@ -43,8 +43,8 @@ def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
         ).splits
     for line in describe(splits, source.class_names):
         print(line)
-    on_disk = [split.images for split in splits.values() if isinstance(split.images, Files)]
-    bad = _print_kinds([images.full(i) for images in on_disk for i in range(len(images))], decode)
+    on_disk = [split.images for split in splits.values() if isinstance(split.images, Photographs)]
+    bad = _print_kinds([(images, i) for images in on_disk for i in range(len(images))], decode)
     for line in [problems.title(found), *problems.report(found)] if found else []:
         print(line)
     if not found and not bad:
@@ -78,7 +78,7 @@ def describe(splits: dict[str, Split], class_names: tuple[str, ...]) -> Iterator
     yield f"{'shots':<12}many / medium / few: {', '.join(told)}"
 
 
-def _print_kinds(files: list[str], decode: bool) -> int:
+def _print_kinds(files: list[tuple[Photographs, int]], decode: bool) -> int:
     """Print formats, kinds and sizes; the number of files that are no image."""
     # Evenly through the splits and so through their classes.
     chosen = (
@@ -98,11 +98,9 @@ def _print_kinds(files: list[str], decode: bool) -> int:
         columns = zip(("width", "height", "shorter side"), (*sizes.T, sizes.min(axis=1)), strict=True)
         told = [f"{title} {v.min()} to {v.max()}, median {np.median(v):g}" for title, v in columns]
         print(f"{'sizes':<12}{'; '.join(told)}")
-    bad = [(path, kind.reason) for path, kind in zip(chosen, kinds, strict=True) if kind.reason]
+    bad = [(*one, kind.reason) for one, kind in zip(chosen, kinds, strict=True) if kind.reason]
     if bad:
         print(f"{len(bad):,} cannot be decoded (copy them again, take them out, or data.photos.on_bad_image=skip)")
-        for path, reason in bad[: problems.NAMED]:
-            print(f"  {path}: {reason}")
-        if len(bad) > problems.NAMED:
-            print(f"  and {len(bad) - problems.NAMED:,} more")
+        for line in problems.first([f"{images.where(i)}: {reason}" for images, i, reason in bad]):
+            print(f"  {line}")
     return len(bad)

@@ -1,7 +1,7 @@
 """Photographs by list: an image root and text files of `relative/path label`, or iNaturalist's annotations."""
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from gcl_jax.data.dataset import Source, Split
 from gcl_jax.data.entries import Entries
 from gcl_jax.data.files import Files
 from gcl_jax.data.on_disk import bad_files
+from gcl_jax.data.photographs import Photographs
 from gcl_jax.data.problems import Problem, require_none
 from gcl_jax.errors import UserError
 
@@ -36,6 +37,25 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
     Raises UserError only where a whole list, or the root, cannot be read.
     """
     root = root_folder(path)
+
+    def missing(paths):
+        # Images that are skipped are counted when they are read.
+        return bad_files(root, paths, empty=photos["on_bad_image"] == "skip")
+
+    return find_listed(name, photos, missing, lambda paths: Files(root, paths, photos["size"]))
+
+
+def find_listed(
+    name: str,
+    photos: Mapping,
+    missing: Callable[[Sequence[str]], Iterable[tuple[int, str]]],
+    images: Callable[[np.ndarray], Photographs],
+) -> tuple[Source, list[Problem]]:
+    """`find` for images that are anywhere.
+
+    ``missing(paths)`` are (position, kind of `problems.KINDS`) of those that are not there, ``images(paths)`` stands
+    for the others.
+    """
     lists = {part: read_list(photos[f"{part}_list"], f"{part}_list") for part in PARTS if photos[f"{part}_list"]}
     train = lists["train"]
     num_classes = _num_classes(train)
@@ -45,14 +65,11 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
             raise UserError(f"config.data.photos.{part}_list has other categories than train_list")
         # Test and validation may share images, as those of iNaturalist do; neither may share any with training.
         bad = [*_outside(found, num_classes), *_duplicates(found, () if found is train else (train,))]
-        # Images that are skipped are counted when they are read.
-        bad_now = bad_files(root, found.paths, empty=photos["on_bad_image"] == "skip")
-        bad += [(position, kind, found.paths[position]) for position, kind in bad_now]
+        bad += [(position, kind, found.paths[position]) for position, kind in missing(found.paths)]
         problems += found.problems
         problems += [Problem(kind, found.where(i), what) for i, kind, what in sorted(bad)]
         good = np.setdiff1d(np.arange(len(found.paths)), [i for i, _, _ in bad])
-        files = Files(root, np.array(found.paths, object)[good], photos["size"])
-        splits[part] = Split(files, found.labels[good].astype(np.int32))
+        splits[part] = Split(images(np.array(found.paths, object)[good]), found.labels[good].astype(np.int32))
     for j in np.setdiff1d(np.arange(num_classes), train.labels).tolist():
         problems.append(Problem("class without training image", train.name, f"class {j} of 0..{num_classes - 1}"))
     names = train.class_names or _folders(train, num_classes) or tuple(map(str, range(num_classes)))

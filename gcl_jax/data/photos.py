@@ -15,11 +15,12 @@ from gcl_jax.data.dataset import Dataset
 from gcl_jax.errors import UserError
 
 PREFETCH = 4  # batches
+READ_AHEAD = 2  # batches of records
 Draws = Callable[[str, int], np.ndarray]
 
 
 class PhotoLoader:
-    """Batches by value, of files that are decoded ahead of the step by all cores of the host."""
+    """Batches by value, of images that are decoded ahead of the step by all cores of the host."""
 
     resident = False
 
@@ -33,10 +34,8 @@ class PhotoLoader:
             ) from error
         import tensorflow as tf
 
-        tf.config.set_visible_devices([], "GPU")  # the accelerator is JAX's
         self._tf, self._decode, self._resize = tf, decode, resize
         self._splits = dataset.splits
-        self._paths = {name: split.images.all_paths() for name, split in dataset.splits.items()}
         self.uniforms = decode.UNIFORMS
 
     def arrays(self, split: str) -> dict[str, jax.Array]:
@@ -82,34 +81,38 @@ class PhotoLoader:
     def _pipeline(
         self, split: str, rows: np.ndarray, draws: Callable[[int], np.ndarray] | None
     ) -> Iterator[np.ndarray]:
-        tf, paths, size = self._tf, self._paths[split], self._splits[split].images.size
+        tf, photographs = self._tf, self._splits[split].images
+        size = photographs.size
+
+        def numbers(step):
+            return draws(step).reshape(-1, self.uniforms) if draws else np.zeros((rows[step].size, 1), np.float32)
 
         def generate():
             for step, row in enumerate(rows):
-                numbers = draws(step).reshape(-1, self.uniforms) if draws else np.zeros((row.size, 1), np.float32)
-                yield np.repeat(paths[row.ravel()], len(numbers) // row.size), numbers
+                drawn = numbers(step)
+                yield np.repeat(photographs.handles(row.ravel()), len(drawn) // row.size), drawn
 
-        def pixels(path, uniforms):
-            encoded = tf.io.read_file(path)
+        def pixels(handle, uniforms):
+            encoded = photographs.opened(handle)
             if draws is None:
                 return self._decode.center_crop(encoded, size, self._resize)
             return self._decode.random_resized_crop(encoded, uniforms, size)
 
-        first, numbers = next(generate())
-        signature = (tf.TensorSpec(first.shape, tf.string), tf.TensorSpec(numbers.shape, tf.float32))
-        steps = tf.data.Dataset.from_generator(generate, output_signature=signature)
-        images = steps.unbatch().map(pixels, tf.data.AUTOTUNE, deterministic=True).batch(len(first))
+        shape = numbers(0).shape
+        signature = (tf.TensorSpec(shape[:1], tf.string), tf.TensorSpec(shape, tf.float32))
+        steps = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(READ_AHEAD)
+        images = steps.unbatch().map(pixels, tf.data.AUTOTUNE, deterministic=True).batch(shape[0])
         options = tf.data.Options()
         options.threading.max_intra_op_parallelism = 1  # images side by side, not one over several cores
         return images.prefetch(PREFETCH).with_options(options).as_numpy_iterator()
 
     def _culprit(self, split: str, row: np.ndarray) -> UserError:
-        files = self._splits[split].images
-        for path in map(files.full, row.ravel()):
-            if reason := self._decode.problem(path):
-                return UserError(
-                    f"{path} cannot be read ({reason}): mend or remove it, or set "
-                    "--config.data.photos.on_bad_image=skip in a new --workdir; python -m gcl_jax.data inspect "
-                    "--decode names all such"
-                )
+        photographs = self._splits[split].images
+        for i in row.ravel():
+            try:
+                reason = self._decode.problem(photographs.encoded(i))
+            except OSError as error:
+                reason = str(error)
+            if reason:
+                return UserError(f"{photographs.where(i)} cannot be read ({reason}): {photographs.cure}")
         return UserError(f"a batch of {len(row.ravel())} photographs could not be read, but each can now: start again")

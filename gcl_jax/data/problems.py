@@ -15,6 +15,7 @@ KINDS = {
     "duplicate": "an image stands once in a list, and not both in training and in test or validation",
     "outside the root": "paths stay below data.path, without `..` and without links out of it: move data.path up",
     "missing": "the paths start from data.path: name the folder that holds them",
+    "not in TFDS": "the list is of another data set, or a split was not prepared",
     "empty file": "copy it again, or take it out",
     "name that is not UTF-8": "rename it",
 }
@@ -58,10 +59,18 @@ def report(problems: Sequence[Problem]) -> Iterator[str]:
     for kind, cure in KINDS.items():
         if kind in numbers:
             yield f"{numbers[kind]:,} {kind} ({cure})"
-    for problem in problems[:NAMED]:
-        yield f"  {problem}"
-    if len(problems) > NAMED:
-        yield f"  and {len(problems) - NAMED:,} more"
+    yield from (f"  {line}" for line in first(problems))
+
+
+def first(several: Sequence) -> Iterator[str]:
+    """The first ten of ``several`` as text, and how many more there are.
+
+    >>> list(first(range(12)))[-2:]
+    ['9', 'and 2 more']
+    """
+    yield from map(str, several[:NAMED])
+    if len(several) > NAMED:
+        yield f"and {len(several) - NAMED:,} more"
 
 
 def require_none(name: str, problems: Sequence[Problem]) -> None:

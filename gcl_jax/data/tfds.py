@@ -25,7 +25,10 @@ def read(name: str, path: str, photos: Mapping | None = None) -> Source:
     """
     del photos
     if name not in URLS:
-        raise UserError(f"data.name is {name!r}; data.source='tfds' reads one of {', '.join(URLS)}")
+        raise UserError(
+            f"data.name is {name!r}; data.source='tfds' reads one of {', '.join(URLS)} (photographs: "
+            "data.source='tfds_list')"
+        )
     try:
         import tensorflow as tf
         import tensorflow_datasets as tfds

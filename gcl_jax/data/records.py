@@ -1,0 +1,95 @@
+"""Images in records of a few large files, read at random."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gcl_jax.data.photographs import Photographs
+from gcl_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Records(Photographs):
+    """Photographs by their places int64[N] in ``store``, which is read by index and for many indices at once.
+
+    A record is the bytes of an image, or, where ``feature`` is not "", a tf.train.Example that has them there. ``root``
+    names the store for people. ``change`` says in what the images are others than the files of the same names; where it
+    is "" they are equal byte for byte, and so is `identity`.
+
+    >>> names = np.array(["a/1.jpg", "b/2.jpg"])
+    >>> records = Records([b"one", b"two"], names, np.array([0, 1]), 64, "pack", "pack again")
+    >>> records[np.array([1])].encoded(0), records.where(0)
+    (b'two', 'a/1.jpg of pack')
+    """
+
+    store: Any
+    paths: np.ndarray
+    places: np.ndarray
+    size: int
+    root: str
+    cure: str
+    change: str = ""
+    feature: str = ""
+
+    def __getitem__(self, positions: np.ndarray) -> "Records":
+        return dataclasses.replace(self, paths=self.paths[positions], places=self.places[positions])
+
+    def where(self, position: int) -> str:
+        """The name of an image and of its store."""
+        return f"{self.paths[position]} of {self.root}"
+
+    def encoded(self, position: int) -> bytes:
+        """The image in a record; OSError where it cannot be read or its checksum is wrong."""
+        try:
+            record = self.store[int(self.places[position])]
+        except (RuntimeError, ValueError) as error:  # the former are ArrayRecord's for all that happens in its files
+            raise OSError(str(error).splitlines()[0]) from error
+        return value(record, self.feature) if self.feature else record
+
+    def handles(self, positions: np.ndarray) -> np.ndarray:
+        """The records themselves: read together, in the order of the files."""
+        found = np.empty(len(positions), object)
+        found[:] = self.store.__getitems__(self.places[positions].tolist())
+        return found
+
+    def opened(self, handle):
+        """The record is there already; of an Example, its image."""
+        if not self.feature:
+            return handle
+        import tensorflow as tf
+
+        return tf.io.parse_single_example(handle, {self.feature: tf.io.FixedLenFeature([], tf.string)})[self.feature]
+
+    def identity(self) -> bytes:
+        """Digest of names, size and ``change``: that of the files of the same names where these were copied."""
+        names = super().identity()
+        return hashlib.sha256(names + self.change.encode()).digest() if self.change else names
+
+
+def value(record: bytes, feature: str) -> bytes:
+    """The first bytes that a serialised tf.train.Example has in ``feature``."""
+    import tensorflow as tf
+
+    return tf.train.Example.FromString(record).features.feature[feature].bytes_list.value[0]
+
+
+def open_shards(files: Sequence[tuple[str, int]]) -> Any:
+    """One store of ArrayRecord files, given as (path, number of records); each is opened when it is first read.
+
+    Raises UserError where array_record is not installed.
+    """
+    # That the numbers are known spares a look into each file at the start.
+    return array_record().array_record_data_source.ArrayRecordDataSource([f"{path}[0:{n}]" for path, n in files])
+
+
+def array_record():
+    """The package array_record.python; UserError where it is not installed."""
+    try:
+        import array_record.python
+        import array_record.python.array_record_data_source
+    except ImportError as error:
+        raise UserError("packed photographs need array_record: pip install 'gcl_jax[photos,tf]'") from error
+    return array_record.python

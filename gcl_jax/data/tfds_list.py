@@ -1,0 +1,159 @@
+"""Photographs of prepared TensorFlow Datasets by published lists, which also lay down the labels."""
+
+import dataclasses
+import json
+import posixpath
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from etils import epath
+from tqdm import tqdm
+
+from gcl_jax import logs
+from gcl_jax.data import lists, records
+from gcl_jax.data.dataset import Source
+from gcl_jax.data.problems import Problem, require_none
+from gcl_jax.errors import UserError, require_one_of
+
+AT_ONCE = 256  # records in memory
+NAMES = "gcl_jax_names.json"  # in the data set's folder: TFDS itself has no index by name
+
+
+def two_last(path: str) -> str:
+    """Folder and name of a path, by which lists and TFDS agree on an image of Places; a validation image has no folder.
+
+    >>> two_last("train/apartment_building-outdoor/00000001.jpg")
+    'apartment_building-outdoor/00000001.jpg'
+    >>> two_last("val/airfield/Places365_val_00003597.jpg")
+    'Places365_val_00003597.jpg'
+    """
+    folder, name = posixpath.split(path)
+    return name if "_val_" in name else posixpath.join(posixpath.basename(folder), name)
+
+
+def places_in_tfds(filename: str) -> str:
+    """What `two_last` makes of the list's path, from the name that TFDS stores.
+
+    >>> places_in_tfds("data_256/a/apartment_building/outdoor/00000001.jpg")
+    'apartment_building-outdoor/00000001.jpg'
+    >>> places_in_tfds("val_256/Places365_val_00003597.jpg")
+    'Places365_val_00003597.jpg'
+    """
+    folder, name = posixpath.split(filename)
+    return posixpath.join("-".join(folder.split("/")[2:]), name)
+
+
+def stem(path: str) -> str:
+    """The name of an image without folder and suffix.
+
+    >>> stem("train_val2018/Aves/2761/0ac31e.jpg")
+    '0ac31e'
+    """
+    return posixpath.basename(path).partition(".")[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Naming:
+    """The feature that holds an image's name, and what makes one key of that name and of a list's path."""
+
+    feature: str
+    of_tfds: Callable[[str], str]
+    of_list: Callable[[str], str]
+
+
+NAMINGS = {
+    "imagenet2012": Naming("file_name", str, posixpath.basename),
+    "places365_small": Naming("filename", places_in_tfds, two_last),
+    "i_naturalist2018": Naming("id", str, stem),
+}
+SPLITS = ("train", "validation")  # those with labels; names tell images of one from those of the other
+
+
+def read(name: str, path: str, photos: Mapping) -> Source:
+    """The images of ``name`` in the TFDS folder ``path`` ("" = TFDS's default) that the lists of ``photos`` name.
+
+    The lists are read as those of files are (see `lists.read`); the training and validation split are searched for the
+    images of every list. The first time all records are read for their names, which are kept in the data set's folder.
+
+    Raises UserError unless the data set is prepared for random access, and one for all problems of all lists.
+    """
+    source, problems = find(name, path, photos)
+    require_none(name, problems)
+    return source
+
+
+def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
+    """What `read` returns, of the entries that are good, and the problems of the others.
+
+    Raises UserError only where the data set, or a whole list, cannot be read.
+    """
+    require_one_of("config.data.name, of data.source='tfds_list',", name, NAMINGS)
+    naming = NAMINGS[name]
+    builder, store = _open(name, path)
+    places = {naming.of_tfds(one): i for i, one in enumerate(_names(builder, store, naming.feature))}
+
+    def missing(paths):
+        return ((i, "not in TFDS") for i, one in enumerate(paths) if naming.of_list(one) not in places)
+
+    def images(paths):
+        where = np.array([places[naming.of_list(one)] for one in paths.tolist()], np.int64)
+        full_name = builder.info.full_name
+        cure = "prepare the data set again, or set --config.data.photos.on_bad_image=skip in a new --workdir"
+        # A few images of TFDS are encoded anew, and those of places365_small are small: others than the list's files.
+        return records.Records(
+            store, paths, where, photos["size"], full_name, cure, change=full_name, feature="image"
+        )  # fmt: skip
+
+    return lists.find_listed(name, photos, missing, images)
+
+
+def _open(name: str, path: str) -> tuple[Any, Any]:
+    """The builder of a data set, and its records, those of the training split first."""
+    try:
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"data.source='tfds_list' needs TensorFlow Datasets ({error.name} is missing): pip install 'gcl_jax[tf]'"
+        ) from error
+    tf.config.set_visible_devices([], "GPU")  # the accelerator is JAX's
+    builder = tfds.builder(name, **({"data_dir": path} if path else {}))
+    prepare = f"tfds.builder('{name}', file_format='array_record').download_and_prepare()"
+    if not builder.is_prepared():
+        raise UserError(
+            f"{name} is not prepared in {builder.data_dir}: run {prepare}, or name its folder with "
+            "--config.data.path=DIR"
+        )
+    array_record = tfds.core.FileFormat.ARRAY_RECORD
+    if array_record not in builder.info.available_file_formats():
+        raise UserError(
+            f"{name} in {builder.data_dir} is stored as {builder.info.file_format.value}, which cannot be read at "
+            f"random: prepare it with {prepare} in another folder, and name that with --config.data.path=DIR"
+        )
+    splits = "+".join(split for split in SPLITS if split in builder.info.splits)
+    if not splits:
+        raise UserError(f"{name} in {builder.data_dir} has neither of the splits {' and '.join(SPLITS)}: {prepare}")
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    return builder, builder.as_data_source(splits, deserialize_method=raw, file_format=array_record)
+
+
+def _names(builder, store, feature: str) -> list[str]:
+    """The name of every record, from a file of ours beside the data set where there is one."""
+    file = epath.Path(builder.data_dir) / NAMES
+    if file.is_file():
+        try:
+            found = json.loads(file.read_bytes())
+        except ValueError:
+            found = []
+        if len(found) == len(store):
+            return found
+    found = []
+    for start in tqdm(range(0, len(store), AT_ONCE), desc="names", disable=None, leave=False):
+        some = store.__getitems__(list(range(start, min(start + AT_ONCE, len(store)))))
+        found += [records.value(record, feature).decode() for record in some]
+    try:
+        logs.write_json(file, found)
+    except OSError as error:
+        logs.say(f"{builder.info.name}: the names of its images cannot be kept ({error}) and are read at every start")
+    return found
