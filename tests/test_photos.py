@@ -1,8 +1,11 @@
 """Photographs: what is decoded, where it is cropped, and that batches are a pure function of the plan."""
 
+import gc
 import io
 import math
+import re
 import shutil
+import weakref
 import zipfile
 
 import jax
@@ -16,6 +19,7 @@ from tiny import load_config, override
 
 from gcl_jax import config as config_lib
 from gcl_jax import config_validation, data, experiment, mesh, rng
+from gcl_jax.data import image_kind
 from gcl_jax.data.augment import Augment, color_jitter
 from gcl_jax.data.files import Files
 from gcl_jax.errors import UserError
@@ -82,6 +86,10 @@ KINDS = {
     "gif": lambda: encoded(picture().convert("P"), "GIF"),
     "bmp": lambda: encoded(picture(), "BMP"),
     "webp": lambda: encoded(picture(), "WEBP", lossless=True),
+    "webp with alpha": lambda: encoded(picture().convert("RGBA"), "WEBP", lossless=True),
+    "png of gray and alpha": lambda: encoded(picture().convert("LA"), "PNG"),
+    "gray bmp": lambda: encoded(picture().convert("L"), "BMP"),
+    "bmp with alpha": lambda: encoded(picture().convert("RGBA"), "BMP"),
 }
 
 
@@ -94,6 +102,34 @@ def test_formats_are_what_pillow_sees(kind):
     for size in (64, 224):
         assert decode.center_crop(given, size, size * 8 // 7).shape == (size, size, 3)
         assert decode.random_resized_crop(given, tf.fill([decode.UNIFORMS], 0.4), size).dtype == tf.uint8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_looked_at_and_what_is_read_agree(kind):
+    given = KINDS[kind]()
+    assert decode.problem(given) == ""
+    assert image_kind.look(given).reason == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (encoded(picture().convert("P"), "BMP"), "BMP with a palette"),
+        (encoded(picture().convert("1"), "BMP"), "BMP with a palette"),
+        (encoded(picture(), "TIFF"), "."),
+        (encoded(picture())[:-2000], "."),
+        (encoded(picture(), "PNG")[:-100], "."),
+    ],
+)
+def test_what_is_not_read_is_refused_by_both(given, reason):
+    assert re.search(reason, decode.problem(given))
+    assert re.search(reason, image_kind.look(given).reason)
+
+
+def test_a_strip_is_cut_before_it_is_resized():
+    """1 x 3000 pixels would become 256 x 768,000."""
+    strip = Image.fromarray(np.arange(3000, dtype=np.uint16).astype(np.uint8)[None])
+    assert decode.center_crop(encoded(strip, "PNG"), 224, 256).shape == (224, 224, 3)
 
 
 def test_sixteen_bits_become_eight():
@@ -172,6 +208,20 @@ def test_batches_are_the_plans_images_cropped_by_the_draws(photographs):
             np.testing.assert_array_equal(row["main"]["image"][slot], expected)
     # Image 0 stands twice in the plan, in different crops.
     assert (found[0]["main"]["image"][0] != found[1]["main"]["image"][3]).any()
+
+
+def test_nothing_is_kept_of_an_epoch_that_is_over(photographs):
+    many, seen = loader(*photographs), []
+    for stop_after in (1, 3):
+        own = draws()
+        seen.append(weakref.ref(own))
+        rows = many.rows("train", {"main": PLAN}, own)
+        for _ in range(stop_after):
+            next(rows)
+        rows.close()
+        del own, rows
+    gc.collect()
+    assert [ref() for ref in seen] == [None, None]
 
 
 def test_views_streams_and_seeds_have_axes_of_their_own(photographs):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from jax.sharding import Mesh
 
-from gcl_jax.data import class_counts, skipping
+from gcl_jax.data import class_counts, undecodable
 from gcl_jax.data.dataset import Dataset, Source, Split, cut
 from gcl_jax.data.photographs import Photographs
 from gcl_jax.errors import UserError, require_one_of
@@ -45,8 +45,8 @@ def load(
     require_one_of("config.data.source", source, SOURCES)
     found = importlib.import_module(SOURCES[source]).read(name, path, photos)
     # A pack has only images that were decoded when it was written; what has become damaged since is to be packed again.
-    if source in PHOTOGRAPHS and source != "packed" and photos["on_bad_image"] == "skip":
-        found = skipping.without_undecodable(found)
+    if source in PHOTOGRAPHS and source != "packed":
+        found = undecodable.settle(found, photos["on_bad_image"])
     return cut(
         found,
         profile=profile,

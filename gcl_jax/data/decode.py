@@ -13,6 +13,7 @@ tf.config.set_visible_devices([], "GPU")  # the accelerator is JAX's
 TRIES = 10
 UNIFORMS = 2 * TRIES + 2  # random numbers that one crop takes
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
+LONGEST = 8  # times the shorter side
 
 
 def random_window(height: tf.Tensor, width: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
@@ -79,6 +80,11 @@ def center_crop(encoded: tf.Tensor, size: int, resize: int) -> tf.Tensor:
     image = decoded(encoded)
     shape = tf.shape(image)
     shorter = tf.minimum(shape[0], shape[1])
+    # Of a strip the middle is enough; resized whole it could fill the memory.
+    cut = tf.minimum(shape[:2], LONGEST * shorter)
+    top, left = tf.unstack((shape[:2] - cut) // 2)
+    image = image[top : top + cut[0], left : left + cut[1]]
+    shape = tf.shape(image)
     height, width = (resize * shape[i] // shorter for i in (0, 1))
     image = tf.image.resize(image, [height, width], antialias=True)
     # Halves to the even side, as Python's round in torchvision.
@@ -88,7 +94,15 @@ def center_crop(encoded: tf.Tensor, size: int, resize: int) -> tf.Tensor:
 
 def decoded(encoded: tf.Tensor) -> tf.Tensor:
     """The whole image, uint8[H, W, 3]; the operation fails where it is damaged or none of the formats."""
-    return tf.ensure_shape(tf.io.decode_image(encoded, channels=3, expand_animations=False), [None, None, 3])
+
+    def other():
+        # As many channels as there are: WebP has no conversion of its own, and alpha is dropped.
+        image = tf.io.decode_image(encoded, channels=0, expand_animations=False)
+        colours = tf.shape(image)[2] >= 3
+        return tf.cond(colours, lambda: image[..., :3], lambda: tf.repeat(image[..., :1], 3, axis=2))
+
+    image = tf.cond(tf.io.is_jpeg(encoded), lambda: tf.io.decode_jpeg(encoded, channels=3), other)
+    return tf.ensure_shape(image, [None, None, 3])
 
 
 def _pixels(image, size):
@@ -109,8 +123,20 @@ def problem(encoded: bytes) -> str:
     """
     if not encoded:
         return "0 bytes"
+    if _has_palette(encoded):
+        return "a BMP with a palette is not read: convert it to PNG"
     try:
         decoded(encoded)
     except tf.errors.OpError as error:
         return error.message.rsplit("}}", 1)[-1].strip().splitlines()[0].split(" [Op:")[0]
     return ""
+
+
+def _has_palette(encoded):
+    """Whether it is a BMP of palette indices, which TensorFlow would take for levels of gray."""
+    if encoded[:2] != b"BM" or (bits := int.from_bytes(encoded[28:30], "little")) > 8:
+        return False
+    start = 14 + int.from_bytes(encoded[14:18], "little")
+    levels = b"".join(bytes([i, i, i]) for i in range(256))
+    colours = b"".join(encoded[k : k + 3] for k in range(start, start + 4 * 256, 4))
+    return bits < 8 or colours != levels

@@ -36,7 +36,7 @@ class ImageKind:
 def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
     """The kind of the image ``encoded``; with ``decode`` all its data are read, else the header alone.
 
-    Raises UserError where Pillow is not installed.
+    Raises UserError where Pillow, or to decode TensorFlow, is not installed.
 
     >>> look(b"<html>").reason
     'not an image'
@@ -49,14 +49,14 @@ def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
             if image.format not in FORMATS:
                 return ImageKind(reason=f"{image.format} is not read: convert it to JPEG or PNG")
             found = ImageKind(image.format, KINDS.get(image.mode, image.mode), *image.size)
-            if decode:
-                image.draft(None, (1, 1))  # a JPEG is then read to its end but not put together in full size
-                image.load()
-            return found
+            if image.format == "BMP" and image.mode in ("P", "1"):
+                return ImageKind(reason="a BMP with a palette is not read: convert it to PNG")
     except image_module.UnidentifiedImageError:
         return ImageKind(reason="not an image")
     except Exception as error:  # decoders raise SyntaxError, struct.error and whatever else damaged bytes lead them to
         return ImageKind(reason=str(error) or type(error).__name__)
+    reason = decoder().problem(encoded) if decode else ""  # by the decoder that training has
+    return ImageKind(reason=reason) if reason else found
 
 
 def look_at_all(images: Sequence[tuple[Photographs, int]], *, decode: bool = True) -> Iterator[ImageKind]:
@@ -65,6 +65,8 @@ def look_at_all(images: Sequence[tuple[Photographs, int]], *, decode: bool = Tru
     One that cannot be read has the ``reason`` why.
     """
     pillow()  # before any thread
+    if decode:
+        decoder()
 
     def look_at(image):
         photographs, position = image
@@ -90,3 +92,14 @@ def pillow():
     except ImportError as error:
         raise UserError("photographs need Pillow: pip install 'gcl_jax[photos]'") from error
     return Image
+
+
+def decoder():
+    """The module `decode`; UserError where TensorFlow is not installed."""
+    try:
+        from gcl_jax.data import decode
+    except ImportError as error:
+        raise UserError(
+            "photographs are decoded by TensorFlow, which is not installed: pip install 'gcl_jax[photos,tf]'"
+        ) from error
+    return decode

@@ -49,6 +49,9 @@ def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
         print(line)
     if not found and not bad:
         print("nothing wrong found")
+    if bad and photos["on_bad_image"] == "skip":
+        print("training leaves them out (data.photos.on_bad_image=skip); the counts above have them")
+        bad = 0
     return not found and not bad
 
 

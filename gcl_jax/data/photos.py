@@ -60,11 +60,16 @@ class PhotoLoader:
 
         Raises UserError that names the first image that cannot be read.
         """
+        # TensorFlow keeps the generators that it was given; what they read is taken from them at the end.
+        given = {name: [rows, functools.partial(draws, name) if draws else None] for name, rows in plan.items()}
+        try:
+            yield from self._rows(split, plan, {name: self._pipeline(split, own) for name, own in given.items()})
+        finally:
+            for own in given.values():
+                own.clear()
+
+    def _rows(self, split, plan, streams):
         labels = self._splits[split].labels.astype(np.int32)
-        streams = {
-            name: iter(self._pipeline(split, rows, functools.partial(draws, name) if draws else None))
-            for name, rows in plan.items()
-        }
         for step in range(len(next(iter(plan.values())))):
             batch = {}
             for name, images in streams.items():
@@ -72,33 +77,35 @@ class PhotoLoader:
                 try:
                     image = next(images)
                 except self._tf.errors.OpError as error:
-                    raise self._culprit(split, row) from error
+                    raise self._culprit(split, row, error.message) from error
                 views = len(image) // row.size
                 shape = (*row.shape, *((views,) if views > 1 else ()), *image.shape[1:])
                 batch[name] = {"image": image.reshape(shape), "label": labels[row]}
             yield batch
 
-    def _pipeline(
-        self, split: str, rows: np.ndarray, draws: Callable[[int], np.ndarray] | None
-    ) -> Iterator[np.ndarray]:
+    def _pipeline(self, split: str, own: list) -> Iterator[np.ndarray]:
+        """Images by row of ``own`` = [rows, draws]; none more once that has been emptied."""
         tf, photographs = self._tf, self._splits[split].images
-        size = photographs.size
+        size, crops = photographs.size, own[1] is not None
 
-        def numbers(step):
-            return draws(step).reshape(-1, self.uniforms) if draws else np.zeros((rows[step].size, 1), np.float32)
+        def numbers(row, draws, step):
+            return draws(step).reshape(-1, self.uniforms) if crops else np.zeros((row.size, 1), np.float32)
 
         def generate():
-            for step, row in enumerate(rows):
-                drawn = numbers(step)
+            step = 0
+            while (current := tuple(own)) and step < len(current[0]):
+                row = current[0][step]
+                drawn = numbers(row, current[1], step)
                 yield np.repeat(photographs.handles(row.ravel()), len(drawn) // row.size), drawn
+                step += 1
 
         def pixels(handle, uniforms):
             encoded = photographs.opened(handle)
-            if draws is None:
-                return self._decode.center_crop(encoded, size, self._resize)
-            return self._decode.random_resized_crop(encoded, uniforms, size)
+            if crops:
+                return self._decode.random_resized_crop(encoded, uniforms, size)
+            return self._decode.center_crop(encoded, size, self._resize)
 
-        shape = numbers(0).shape
+        shape = numbers(own[0][0], own[1], 0).shape
         signature = (tf.TensorSpec(shape[:1], tf.string), tf.TensorSpec(shape, tf.float32))
         steps = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(READ_AHEAD)
         images = steps.unbatch().map(pixels, tf.data.AUTOTUNE, deterministic=True).batch(shape[0])
@@ -106,7 +113,7 @@ class PhotoLoader:
         options.threading.max_intra_op_parallelism = 1  # images side by side, not one over several cores
         return images.prefetch(PREFETCH).with_options(options).as_numpy_iterator()
 
-    def _culprit(self, split: str, row: np.ndarray) -> UserError:
+    def _culprit(self, split: str, row: np.ndarray, message: str) -> UserError:
         photographs = self._splits[split].images
         for i in row.ravel():
             try:
@@ -115,4 +122,7 @@ class PhotoLoader:
                 reason = str(error)
             if reason:
                 return UserError(f"{photographs.where(i)} cannot be read ({reason}): {photographs.cure}")
-        return UserError(f"a batch of {len(row.ravel())} photographs could not be read, but each can now: start again")
+        return UserError(
+            f"a batch of {row.size} photographs could not be read ({message.splitlines()[0][:200]}), but each can by "
+            "itself: start again, with less else in memory"
+        )

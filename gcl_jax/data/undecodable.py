@@ -1,0 +1,45 @@
+"""The photographs that cannot be decoded: refused or left out, before anything is counted or drawn."""
+
+import dataclasses
+
+import numpy as np
+
+from gcl_jax import logs
+from gcl_jax.data import image_kind
+from gcl_jax.data.dataset import Source, Split
+from gcl_jax.data.photographs import Photographs
+from gcl_jax.data.problems import first
+from gcl_jax.errors import UserError
+
+
+def settle(source: Source, on_bad_image: str) -> Source:
+    """``source``, every photograph of which can be decoded.
+
+    Each is decoded once, at the start of every run. With ``on_bad_image`` = "skip" the bad ones are left out, and said:
+    class counts, and with them losses and sampling, are those of the images that are there. With "error" they are
+    named in one UserError.
+    """
+    splits, skipped, refused = {}, {}, []
+    for part in ("train", "test", "validation"):
+        split = getattr(source, part)
+        if split is None or not isinstance(split.images, Photographs):
+            continue
+        images = [(split.images, i) for i in range(len(split))]
+        reasons = np.array([kind.reason for kind in image_kind.look_at_all(images, decode=True)], object)
+        bad = np.flatnonzero(reasons)
+        told = [f"{split.images.where(i)}: {reasons[i]}" for i in bad]
+        if on_bad_image == "error":
+            refused += told
+        elif len(bad):
+            skipped[part] = len(bad)
+            lines = "".join(f"\n  {line}" for line in first(told))
+            logs.say(f"{source.name}: {len(bad)} {part} images cannot be decoded and are skipped:{lines}")
+            good = np.setdiff1d(np.arange(len(split)), bad)
+            splits[part] = Split(split.images[good], split.labels[good])
+    if refused:
+        lines = "".join(f"\n  {line}" for line in first(refused))
+        raise UserError(
+            f"{source.name}: {len(refused)} images cannot be decoded: mend or remove them, or leave them out with "
+            f"--config.data.photos.on_bad_image=skip{lines}"
+        )
+    return dataclasses.replace(source, **splits, skipped={**source.skipped, **skipped})
