@@ -35,7 +35,7 @@ def test_every_core_room_imports():
     code = """
 import importlib, pkgutil, gcl_jax
 for module in pkgutil.walk_packages(gcl_jax.__path__, "gcl_jax."):
-    if module.name != "gcl_jax.main":
+    if module.name not in ("gcl_jax.main", "gcl_jax.data.decode"):  # flags of its own; TensorFlow's operations
         importlib.import_module(module.name)
 print("all")
 """
