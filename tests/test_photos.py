@@ -356,7 +356,8 @@ def test_bad_images_are_skipped_and_counted_or_stop_the_run(classes, tmp_path):
     for path in ("train/ant/3.jpg", "train/ant/5.jpg", "test/bee/8.jpg"):
         (tmp_path / "photos" / path).write_bytes(b"damaged")
     config = config_of(tmp_path / "photos", "folder", stages=("representation",))
-    with pytest.raises(UserError, match=r"3 images cannot be decoded: .*on_bad_image=skip\n.*ant.3.jpg(.|\n)*bee.8.jpg"):
+    every = r"3 images cannot be decoded: .*on_bad_image=skip\n.*ant.3.jpg(.|\n)*bee.8.jpg"
+    with pytest.raises(UserError, match=every):
         experiment.run(config, str(tmp_path / "run"))
     skipping = override(config, {"data.photos.on_bad_image": "skip"})
     result = experiment.run(skipping, str(tmp_path / "skipping"))
