@@ -18,16 +18,16 @@ Tree = Any
 
 
 def make_logits(apply: Apply, method: Method, augment: Augment, logit_adjustment: float = 0.0) -> Callable:
-    """Build ``logits(variables, counts, images)``: uint8 [B, H, W, c] -> float32 [B, C], as prediction has them.
+    """Build ``logits(variables, stats, images)``: uint8 [B, H, W, c] -> float32 [B, C], as prediction has them.
 
     ``variables`` is (params, batch_stats, method_state). ``logit_adjustment`` is the tau of
-    `posthoc.logit_adjust`, which reads ``counts``; 0 is off.
+    `posthoc.logit_adjust`, which reads the counts in ``stats``; 0 is off.
     """
 
-    def logits(variables: tuple, counts: jax.Array, images: jax.Array) -> jax.Array:
+    def logits(variables: tuple, stats: ClassStats, images: jax.Array) -> jax.Array:
         out, _, _ = method.forward(apply, *variables, {"image": augment.evaluate(images)}, train=False)
         found = method.logits(out)
-        return posthoc.logit_adjust(found, counts, logit_adjustment) if logit_adjustment else found
+        return posthoc.logit_adjust(found, stats.counts, logit_adjustment) if logit_adjustment else found
 
     return logits
 
@@ -44,7 +44,7 @@ def make_eval_step(
 
     def eval_step(variables: tuple, stats: ClassStats, arrays: Tree, item: Tree) -> dict[str, jax.Array]:
         images, labels = fetch(arrays, item)
-        logits = predict_logits(variables, stats.counts, images)
+        logits = predict_logits(variables, stats, images)
         log_p = jax.nn.log_softmax(logits)
         of_label = jnp.take_along_axis(logits, labels[:, None], axis=1)
         return {

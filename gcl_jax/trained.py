@@ -13,6 +13,7 @@ from gcl_jax import backend, checkpoint, config_validation, evaluate, models, ol
 from gcl_jax import config as config_lib
 from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError
+from gcl_jax.methods import ClassStats
 from gcl_jax.seed_run import done_file
 from gcl_jax.stage import DTYPES
 from gcl_jax.train_step import NetworkApply
@@ -53,9 +54,11 @@ class Trained:
             self.config.posthoc.logit_adjustment,
         )
 
+        stats = ClassStats(jnp.asarray(self.counts, jnp.float32), {})
+
         def probabilities(variables: tuple, images: jax.Array) -> jax.Array:
             with backend.matmul_precision(self.config.precision):
-                return jax.nn.softmax(logits(variables, jnp.asarray(self.counts, jnp.float32), images))
+                return jax.nn.softmax(logits(variables, stats, images))
 
         return probabilities
 

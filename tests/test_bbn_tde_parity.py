@@ -187,7 +187,7 @@ def run(method, head, state, steps, rate, weight_decay, nesterov):
     return network, {"params": params, "batch_stats": batch_stats}, found
 
 
-@pytest.fixture(scope="module", params=["net64", "net_lr0.01"])
+@pytest.fixture(scope="module", params=["net64", pytest.param("net_lr0.01", marks=pytest.mark.slow)])
 def bbn_run(request, bbn_tde):
     """Three steps of BBN in float64; the float32 reference at rate 0.01 is rounding away."""
     given = Family(bbn_tde, "bbn/net/")
@@ -358,7 +358,7 @@ def test_tde_classifier(bbn_tde, case, classes):
     assert relative_error(np.stack(cosines, 1), family["cos_to_moving_feature"]) <= 1e-5
 
 
-@pytest.fixture(scope="module", params=["net", "net64"])
+@pytest.fixture(scope="module", params=[pytest.param("net", marks=pytest.mark.slow), "net64"])
 def tde_run(request, bbn_tde):
     given = Family(bbn_tde, f"tde/{request.param}/")
     images, labels = bbn_tde["bbn/net/train/images_uniform"], bbn_tde["bbn/net/train/labels_uniform"]

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 SHORT = {"data.validation_fraction": 0.2, "eval.batch_size": 64, "representation.epochs": 3, "classifier.epochs": 2}
 
 
-@pytest.mark.parametrize("steps_per_call", [1, 3])
+@pytest.mark.parametrize("steps_per_call", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_seeds_in_turn_share_their_programs(tmp_path, compiled, steps_per_call):
     """Two seeds, two stages, several epochs with log lines and checkpoints that cut dispatches short, two splits."""
     config = override(digits(), SHORT | {"num_seeds": 2, "seeds_at_once": 1, "steps_per_call": steps_per_call})
@@ -36,6 +36,7 @@ def test_seeds_in_turn_share_their_programs(tmp_path, compiled, steps_per_call):
     assert compiled["jit(eval_step)"] == 2 * 2
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_are_one_program(tmp_path, compiled):
     config = override(digits(), SHORT | {"num_seeds": 2, "seeds_at_once": 2, "steps_per_call": 3})
     experiment.run(config, tmp_path)

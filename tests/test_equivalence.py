@@ -44,6 +44,7 @@ def float32():
     return report("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_in_float64(float64, case):
     assert max(float64[case]) <= 1e-9
@@ -57,9 +58,11 @@ def test_in_float32(float32, case):
     assert twentieth <= 1e-3
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["bbn", "tde", "hybrid_sc", "hybrid_psc", "oltr"])
-def test_methods_with_streams_views_or_state_on_eight_devices(method):
+@pytest.mark.parametrize(
+    "method",
+    ["gcl", *(pytest.param(m, marks=pytest.mark.slow) for m in ("bbn", "tde", "hybrid_sc", "hybrid_psc", "oltr"))],
+)
+def test_methods_on_eight_devices(method):
     """Contrast is with the global batch, moving features and centroids are one: float64, as above."""
     found = report("float64", f"digits_lt/{method}.py")
     compared = [case for case in found if case.endswith("data parallel")]
@@ -69,6 +72,7 @@ def test_methods_with_streams_views_or_state_on_eight_devices(method):
         assert min(found[case.replace("data parallel", "another seed")]) > 1e-3
 
 
+@pytest.mark.slow
 def test_two_seeds_are_two_runs(float64):
     """What the bounds are measured against: runs that differ in more than rounding."""
     assert min(float64["representation: another seed"]) > 0.1

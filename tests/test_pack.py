@@ -88,6 +88,7 @@ def test_a_validation_split_is_packed_too(classes, tmp_path):
     assert found.splits["validation"].images.paths.tolist() == found.splits["test"].images.paths.tolist()
 
 
+@pytest.mark.slow
 def test_both_stages_train_from_a_list_and_from_its_pack_alike(classes, whole, tmp_path):
     """One index plan, one set of crops: equal bit for bit."""
     result, expected = trained_on(config_of(classes, "list"), tmp_path / "list")

@@ -366,6 +366,7 @@ def test_bad_images_are_skipped_and_counted_or_stop_the_run(classes, tmp_path):
     assert result["final"]["test"]["num_examples"] == 7
 
 
+@pytest.mark.slow
 def test_a_method_of_two_views_sees_two_crops(classes, tmp_path):
     config = config_of(classes, "list", stages=("representation",), representation__epochs=1)
     config.representation.method = config_lib.ConfigDict(config_lib.method("hybrid_sc"))

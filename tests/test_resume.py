@@ -114,6 +114,7 @@ def test_a_half_written_last_line_is_dropped(undisturbed, tmp_path):
     assert_same_run(workdir, undisturbed)
 
 
+@pytest.mark.slow
 def test_several_steps_a_dispatch(tmp_path):
     """The same with 4 steps a dispatch, whose cuts a kill moves."""
     flags = override_flags(steps_per_call=4)
@@ -125,6 +126,7 @@ def test_several_steps_a_dispatch(tmp_path):
     assert_same_run(tmp_path / "cut", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side(tmp_path):
     """Killed between one seed's checkpoint and the other's: both go on from the newest that both have."""
     flags = override_flags(num_seeds=2, seeds_at_once=2, stages="('representation',)")
