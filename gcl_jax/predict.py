@@ -84,8 +84,9 @@ def predict(network, paths: Sequence[pathlib.Path]):
     import jax
     import numpy as np
 
-    from gcl_jax.data import decode
+    from gcl_jax.data import image_kind
 
+    decode = image_kind.decoder()
     height, width, channels = network.image_shape
     if height != width:
         raise UserError(f"the network takes {height} x {width} pixels, and files are cropped to squares only")

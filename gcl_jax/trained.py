@@ -44,9 +44,7 @@ class Trained:
         network = models.build(
             self.config.model.name, method.head, len(self.class_names), DTYPES[self.config.precision]
         )  # fmt: skip
-        augment = Augment(
-            data.crop_padding, data.flip, tuple(data.mean), tuple(data.std), config_lib.color_jitter(data)
-        )
+        augment = Augment(0, False, tuple(data.mean), tuple(data.std))  # which only normalises here
         logits = evaluate.make_logits(
             NetworkApply(network, block.bn),
             method.after_training(self.config.posthoc),

@@ -66,7 +66,7 @@ def make_loader(name: str, dataset: Dataset, mesh: Mesh, *, resize: int = 256):
     if isinstance(dataset.splits["train"].images, Photographs):
         if name != "host":
             raise UserError("config.data.loader is 'device', but photographs are decoded on the host: set it to 'host'")
-        from gcl_jax.data.photos import PhotoLoader
+        from gcl_jax.data.photo_loader import PhotoLoader
 
         return PhotoLoader(dataset, mesh, resize)
     module, cls = LOADERS[name]

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from gcl_jax import config as c
 from gcl_jax.recipes.photographs import photographs
 
-TRUNK = "layer4_2"  # ResNet-152's last block, which starts anew over the published trunk
+LAST_BLOCK = "layer4_2"  # ResNet-152's last block, which starts anew over the published trunk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +38,8 @@ class LargeScale:
         """The first stage with the method ``name``."""
         trained = {}
         if self.pretrained:
-            hyperparameters |= dict(trains="last_block", last_block=TRUNK, fresh_head=True)
-            trained = dict(bn_scope=TRUNK, init_from=f"{self.blocks['data']['path']}/resnet152.pth")
+            hyperparameters |= dict(trains="last_block", last_block=LAST_BLOCK, fresh_head=True)
+            trained = dict(bn_scope=LAST_BLOCK, init_from=f"{self.blocks['data']['path']}/resnet152.pth")
         optimizer = c.optimizer(learning_rate=self.learning_rate, weight_decay=self.weight_decay, **self.schedule)
         return c.stage(
             c.method(name, **hyperparameters),
@@ -67,7 +67,7 @@ class LargeScale:
             epochs=epochs,
             batch_size=batch_size or self.batch_size,
             bn=bn,
-            bn_scope=TRUNK if self.pretrained and bn != "frozen" else "",
+            bn_scope=LAST_BLOCK if self.pretrained and bn != "frozen" else "",
             optimizer=c.optimizer(learning_rate=learning_rate, schedule="cosine", weight_decay=self.weight_decay),
         )
 
