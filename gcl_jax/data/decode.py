@@ -106,7 +106,8 @@ def decoded(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _pixels(image, size):
-    return tf.ensure_shape(tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8), [size, size, 3])
+    # Means of pixels, weighted or not, stay in 0..255; a cast cuts off what is behind the point.
+    return tf.ensure_shape(tf.cast(image + 0.5, tf.uint8), [size, size, 3])
 
 
 def luma(image: tf.Tensor) -> tf.Tensor:
