@@ -16,21 +16,13 @@ def is_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def compiler_options() -> dict[str, str | bool]:
+def compiler_options() -> dict[str, str]:
     """Options of the train step's compilation.
 
-    On CPU: jax 0.10's XLA drops optimization barriers before it fuses, and `models.conv` needs them until after
-    (1.3 x on a ResNet-32 step; jax 0.12 keeps them anyway). jax 0.12's XLA can call oneDNN's convolution kernels,
-    1.2 to 1.7 x as fast at 16 channels as its own, and does not by itself; to jax 0.10's wheels the two options
-    mean nothing.
+    On CPU, jax 0.10's XLA drops optimization barriers before it fuses, and `models.conv` needs them until after:
+    1.3 x on a ResNet-32 step. jax 0.12 keeps them anyway.
     """
-    if not is_cpu():
-        return {}
-    return {
-        "xla_disable_hlo_passes": "cse_barrier_expander",
-        "xla_cpu_use_onednn": True,
-        "xla_cpu_experimental_onednn_custom_call": True,
-    }
+    return {"xla_disable_hlo_passes": "cse_barrier_expander"} if is_cpu() else {}
 
 
 MATMUL = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "default"}
