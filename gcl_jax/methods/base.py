@@ -150,11 +150,12 @@ class Method:
     def inherits(self, path: tuple[str, ...]) -> bool:
         """Whether the parameter or statistic at ``path`` comes from the stage before; if not, it starts fresh.
 
-        By default all but the ``last_block``, a ``fresh_head`` and what a head has around its classifier.
+        By default all but the ``last_block``, a ``fresh_head`` and what a head has around its classifier, whose feature
+        layer counts as part of it.
         """
         if path[0] != "head":
             return not self._in_last_block(path)
-        return not self.fresh_head and path[-1] in ("kernel", "bias")
+        return not self.fresh_head and path[-1].removeprefix("feature_") in ("kernel", "bias")
 
     def _in_last_block(self, path):
         return bool(self.last_block) and path[1] == self.last_block

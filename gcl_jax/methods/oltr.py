@@ -14,7 +14,8 @@ class OLTR(Method):
 
     Centroids start as the class means of the features that this stage starts with, and are trained as parameters;
     the memory is addressed by the classifier of the stage before, which goes on. ``trains`` = "classifier" freezes the
-    backbone and trains attention, feature layer and all behind them, as the published code does on Places-LT.
+    backbone and trains attention, feature layer and all behind them, as the published code does on Places-LT, where
+    the ``head`` "meta_embedding_512" also goes on with the feature layer of the stage before, a "linear_512".
     ``feature_lr_factor`` is the backbone's, the attention's and the feature layer's, ``centroid_lr_factor`` the
     centroids'.
     """
@@ -31,7 +32,7 @@ class OLTR(Method):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.head == "meta_embedding", "head", self.head, "'meta_embedding'")
+        require_one_of("head", self.head, ("meta_embedding", "meta_embedding_512"))
         require_one_of("trains", self.trains, ("all", "classifier"))
         require(not self.fresh_head, "fresh_head", self.fresh_head, "False: the classifier before addresses the memory")
         require(self.scale > 0, "scale", self.scale, "positive")
@@ -55,7 +56,8 @@ class OLTR(Method):
         }
 
     def inherits(self, path):
-        return path[0] != "head" or path[1:] in (("kernel",), ("bias",))
+        fresh = self.head == "meta_embedding" and path[-1].startswith("feature_")
+        return path[0] != "head" or (super().inherits(path) and not fresh)
 
     def init_params(self, key, params, stats):
         return {**params, "head": {**params["head"], "centroids": stats.class_means}}

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from gcl_jax.errors import require_one_of
 from gcl_jax.models import calibrated_heads
+from gcl_jax.models.feature_layer import FeatureLayerHead
 from gcl_jax.models.heads import CosineHead, LinearHead, UniformLinearHead
 from gcl_jax.models.meta_embedding import MetaEmbeddingHead
 from gcl_jax.models.normalized_head import TwoPartNormalizedHead
@@ -34,7 +35,9 @@ HEADS = {
     "linear_uniform": UniformLinearHead,
     "cosine": CosineHead,
     "two_part_normalized": TwoPartNormalizedHead,
+    "linear_512": partial(FeatureLayerHead, width=512),
     "meta_embedding": MetaEmbeddingHead,
+    "meta_embedding_512": partial(MetaEmbeddingHead, width=512),
     "projection": ProjectionHead,
     "projection_prototypes": partial(ProjectionHead, prototypes=True),
     "linear_lws": calibrated_heads.LinearLWS,
@@ -47,7 +50,8 @@ HEADS = {
         for variant in ("un", "l2n", "cl2n")
     },
 }
-TAKES_MAP = frozenset({"meta_embedding"})  # heads of the last feature map [B, H, W, D], not of its mean [B, D]
+# Heads of the last feature map [B, H, W, D], not of its mean [B, D].
+TAKES_MAP = frozenset({"meta_embedding", "meta_embedding_512"})
 
 
 class Network(nn.Module):

@@ -40,15 +40,17 @@ class MetaEmbeddingHead(nn.Module):
     """Feature map [B, H, W, D] -> "features" x = ReLU(fc(mean of the attended map)), "scores", "centroids" [C, D].
 
     ``kernel`` and ``bias`` address the memory and are the classifier of the stage before. The scores read the centroids
-    as constants, and `gcl_jax.centroids` moves them; they start at 0, for the method to place.
+    as constants, and `gcl_jax.centroids` moves them; they start at 0, for the method to place. x has ``width``
+    dimensions, or where that is 0 as many as the map.
     """
 
     num_classes: int
+    width: int = 0
 
     @nn.compact
     def __call__(self, feature_map: jax.Array) -> dict[str, jax.Array]:
         attended = ModulatedAttention(name="attention")(feature_map)
-        dim = attended.shape[-1]
+        dim = self.width or attended.shape[-1]
         x = nn.relu(self._linear("feature", jnp.mean(attended, axis=(1, 2)), dim))
         centroids = self.param("centroids", nn.initializers.zeros, (self.num_classes, dim), jnp.float32)
         memory = jax.lax.stop_gradient(centroids)

@@ -24,7 +24,7 @@ class LargeScale:
     learning_rate: float
     weight_decay: float
     schedule: Mapping  # other fields of the first stage's optimiser
-    pretrained: bool  # a frozen trunk of published weights; only the last block and the head train
+    published: str  # file of published weights: a frozen trunk, of which only last block and head train; "" = none
     clouds: Mapping  # GCL's noise multiplier, and the scale of its second stage
     smoothing: tuple[float, float]  # MiSLAS's, of the largest and of the smallest class
     crt_epochs: int
@@ -37,9 +37,9 @@ class LargeScale:
     def first(self, name: str, **hyperparameters: object) -> dict:
         """The first stage with the method ``name``."""
         trained = {}
-        if self.pretrained:
+        if self.published:
             hyperparameters |= dict(trains="last_block", last_block=LAST_BLOCK, fresh_head=True)
-            trained = dict(bn_scope=LAST_BLOCK, init_from=f"{self.blocks['data']['path']}/resnet152.pth")
+            trained = dict(bn_scope=LAST_BLOCK, init_from=self.published)
         optimizer = c.optimizer(learning_rate=self.learning_rate, weight_decay=self.weight_decay, **self.schedule)
         return c.stage(
             c.method(name, **hyperparameters),
@@ -67,7 +67,7 @@ class LargeScale:
             epochs=epochs,
             batch_size=batch_size or self.batch_size,
             bn=bn,
-            bn_scope=LAST_BLOCK if self.pretrained and bn != "frozen" else "",
+            bn_scope=LAST_BLOCK if self.published and bn != "frozen" else "",
             optimizer=c.optimizer(learning_rate=learning_rate, schedule="cosine", weight_decay=self.weight_decay),
         )
 
@@ -83,7 +83,7 @@ def _from_scratch(name, root, weight_decay, crt_epochs, **photos):
         learning_rate=0.1,
         weight_decay=weight_decay,
         schedule=dict(schedule="cosine", warmup_percent=2.5),
-        pretrained=False,
+        published="",
         clouds=dict(noise_multiplier=0.5, scale=20.0),
         smoothing=(0.3, 0.0),
         crt_epochs=crt_epochs,
@@ -142,7 +142,7 @@ def places_lt(root: str) -> LargeScale:
         learning_rate=0.2,
         weight_decay=5e-4,
         schedule=steps,
-        pretrained=True,
+        published=f"{root}/resnet152.pth",
         clouds=dict(noise_multiplier=1.0, scale=15.0),
         smoothing=(0.4, 0.1),
         crt_epochs=10,

@@ -106,6 +106,7 @@ TABLES = {
             Row("ce", "CE", "ce", published=_large(44.51, 63.80, 27.13)),
             Row("ce_mixup", "CE + mixup", "ce_mixup", published=_large(45.66, 65.77, 29.51)),
             Row("ldam_drw", "LDAM-DRW", "ldam_drw", published=_large(48.80, 68.00, None)),
+            Row("oltr", "OLTR", "oltr", published=_large(None, None, 35.9)),
             Row("lws", "Decoupling (LWS)", "lws", published=_large(47.70, 69.49, 37.62)),
             Row("ce_mixup_crt", "CE + mixup + cRT", "ce_mixup_crt", published=_large(51.68, 70.16, 38.51)),
             Row("logit_adjustment", "logit adjustment", "logit_adjustment", published=_large(51.11, 66.36, None)),
