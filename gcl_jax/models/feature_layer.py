@@ -1,0 +1,28 @@
+"""A classifier behind a feature layer of its own: OLTR's first stage on Places-LT (Liu et al. 2019)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gcl_jax.models.heads import dot, uniform
+
+
+class FeatureLayerHead(nn.Module):
+    """Features f [B, D] -> "features" x = ReLU(V f + v) [B, width], "scores" W x + b [B, C]; torch's initialisation.
+
+    A `MetaEmbeddingHead` of the same ``width`` goes on with all four parameters.
+    """
+
+    num_classes: int
+    width: int
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> dict[str, jax.Array]:
+        features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+        x = nn.relu(self._linear("feature_", features, self.width))
+        return {"features": x, "scores": self._linear("", x, self.num_classes)}
+
+    def _linear(self, prefix, x, size):
+        init = uniform(x.shape[-1])
+        kernel = self.param(f"{prefix}kernel", init, (x.shape[-1], size), jnp.float32)
+        return dot(x, kernel) + self.param(f"{prefix}bias", init, (size,), jnp.float32)
