@@ -32,7 +32,7 @@ def test_every_program_is_the_convolution_and_its_gradients(program, height, wid
     direction = generator.normal(size=by_hand(x, kernel, stride).shape)
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         y, pull = jax.vjp(lambda *a: program(stride, 1, *a), jnp.asarray(x), jnp.asarray(kernel))
-        to_x, to_kernel = pull(jnp.asarray(direction))
+        to_x, to_kernel = map(np.asarray, pull(jnp.asarray(direction)))
     np.testing.assert_allclose(y, by_hand(x, kernel, stride), rtol=1e-12, atol=1e-12)
     # The map is linear in either argument: the gradient along v is the map of v.
     step = generator.normal(size=x.shape)
