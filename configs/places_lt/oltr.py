@@ -7,7 +7,7 @@ On Places-LT, ResNet-152 from published weights:
 DIR (data/places_lt where nothing stands after the .py) holds the images, Places_LT_train.txt, _val.txt, _test.txt and
 torchvision's resnet152.pth (the original has Caffe's). About 1 hour at 1,000 images a second in the first stage and
 2,000 in the second, of which most is a forward pass: an estimate, not measured.
-Published top-1: 35.9.
+Published top-1: 35.90.
 """
 
 from gcl_jax.recipes import large_scale, table2
