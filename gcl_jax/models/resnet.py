@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from gcl_jax.models import conv
 from gcl_jax.models.norm import BatchNorm
-from gcl_jax.models.pool import mean_pool
+from gcl_jax.models.pool import max_pool, mean_pool
 
 Conv = partial(conv.Conv, kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"))
 # Each block starts as its shortcut (Goyal et al. 2017, section 5.1).
@@ -92,7 +92,7 @@ class ResNet(nn.Module):
             block = nn.remat(block, static_argnums=(2,))  # ``train``
         x = Conv(64, 2, self.dtype, size=7, name="conv1")(images)
         x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=train and not bn_scope))
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))  # pads with -inf
+        x = max_pool(x)
         for stage, blocks in enumerate(self.layers, start=1):
             for i in range(blocks):
                 shape = 64 << (stage - 1), 2 if stage > 1 and i == 0 else 1
