@@ -51,8 +51,9 @@ def summarize(found: Predictions, counts: np.ndarray) -> dict:
     """All metrics as plain numbers: percents for accuracies, nats for NLL, [0, 1] for ECE.
 
     ``counts`` are training images per class; many/medium/few average the per-class accuracies
-    of their classes, and are None where no class of the test set is in the group. Top-5 is None
-    for five classes or fewer.
+    of their classes, and are None where no class of the test set is in the group; "few_up_to_20" has
+    them by the other rule in use, with classes of exactly 20 images among the few. Top-5 is None for five
+    classes or fewer.
     """
     correct = found.predicted == found.label
     num_classes = len(counts)
@@ -70,6 +71,7 @@ def summarize(found: Predictions, counts: np.ndarray) -> dict:
         "accuracy": float(100 * correct.mean()),
         "top5": float(100 * (found.rank < 5).mean()) if num_classes > 5 else None,
         **{name: mean_over(group) for name, group in longtail.shot_groups(counts).items()},
+        "few_up_to_20": {name: mean_over(group) for name, group in longtail.shot_groups(counts, most_few=20).items()},
         "mislas_ranges": mislas and {name: mean_over(group) for name, group in mislas.items()},
         "macro_recall": mean_over(np.ones(num_classes, bool)),
         "nll": float(found.nll.mean(dtype=np.float64)),

@@ -98,6 +98,17 @@ def test_shot_accuracies_average_their_classes():
     assert {name: summary[name] for name in chosen} == pytest.approx({k: np.mean(v) for k, v in chosen.items()})
 
 
+def test_classes_of_exactly_20_images_are_medium_or_few():
+    """Both rules of the field, of five test images each: classes of 200, 20 and 5 images, 100, 60 and 20 % right."""
+    label = np.repeat(np.arange(3), 5)
+    predicted = np.where(np.arange(15) % 5 < np.repeat([5, 3, 1], 5), label, (label + 1) % 3)
+    unused = np.zeros(15, np.float32)
+    found = metrics.Predictions(label, predicted, unused.astype(np.int32), unused, unused)
+    summary = metrics.summarize(found, np.array([200, 20, 5]))
+    assert (summary["many"], summary["medium"], summary["few"]) == pytest.approx((100, 60, 20))
+    assert summary["few_up_to_20"] == {"many": pytest.approx(100), "medium": None, "few": pytest.approx(40)}
+
+
 def test_mislas_ranges_average_three_four_and_three_classes():
     found, _ = predictions()
     accuracy = per_class_by_loop(found, 10)
