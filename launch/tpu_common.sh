@@ -131,7 +131,8 @@ remove() {
   fi
 }
 
-state() { # FIELD COMMAND, of the TPU or its queued resource: gcloud's word; NONE, where there is none; UNKNOWN, where gcloud fails
+# FIELD COMMAND, of the TPU or its queued resource: gcloud's word; NONE, where there is none; UNKNOWN, where gcloud fails
+state() {
   local found field=$1
   shift
   if found=$("$@" describe "$name" "${where[@]}" --format="value($field)" 2>"$scratch/error"); then
