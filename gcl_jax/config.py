@@ -28,6 +28,7 @@ PHOTOS = {
     "resize": 256,  # the shorter side before the centre crop of evaluation
     "color_jitter": (0.0, 0.0, 0.0),  # brightness, contrast, saturation: factors from 1 - x to 1 + x
     "on_bad_image": "error",  # error | skip (counted in result.json)
+    "allow_outside": False,  # list, folder, packed: files outside data.path, by `..`, absolute paths and links
 }
 DATA = {
     "source": "digits",  # digits | arrays | tfds | list | folder | packed | tfds_list
@@ -94,7 +95,7 @@ NOT_TRAINING = (
     "stages",
 )  # fmt: skip
 NOT_TRAINING_DATA = ("path", "loader", "photos")  # but for photographs, see `training_keys`
-NOT_TRAINING_PHOTOS = ("train_list", "test_list", "validation_list", "counts", "on_bad_image")
+NOT_TRAINING_PHOTOS = ("train_list", "test_list", "validation_list", "counts", "on_bad_image", "allow_outside")
 PRECISIONS = ("float32", "tf32", "bf16")
 
 

@@ -61,7 +61,8 @@ def _read_torch(file: epath.Path) -> dict[str, np.ndarray]:
             "anything): fetch it again, or save the network's state_dict() alone"
         ) from error
     except Exception as error:  # whatever torch's readers trip over
-        raise UserError(f"init_from: {file} is damaged ({str(error)[:99]}); fetch it again") from error
+        reason = " ".join(str(error).split())[:99]
+        raise UserError(f"init_from: {file} is damaged ({reason}); fetch it again") from error
     tensors = _state_dict(found)
     for name, value in tensors.items():
         if not torch.is_tensor(value):

@@ -64,6 +64,7 @@ BAD = [
     (["--config.data.source=tdfs"], r"^config\.data\.source is 'tdfs' \(did you mean 'tfds'\?\)"),
     (["--config.classifier.sampler.name=class_balanced"], r"sampler has no key 'a' \(the keys of 'class_balanced' are laid down where the config file"),
     (["--config.data.photos.on_bad_image=skp"], r"^config\.data\.photos\.on_bad_image is 'skp' \(did you mean 'skip'\?\)"),
+    (["--config.data.photos.allow_outside=perhaps"], r"^config\.data\.photos\.allow_outside is 'perhaps'; it must be of type bool, such as False$"),
     (["--config.data.photos.size=0"], r"^config\.data\.photos\.size is 0; it must be at least 1$"),
     (["--config.data.photos.resize=200"], r"^config\.data\.photos\.resize is 200; it must be at least config\.data\.photos\.size, 224$"),
     (["--config.data.photos.color_jitter=(0.4, 0.4)"], r"^config\.data\.photos\.color_jitter is \(0\.4, 0\.4\); it must be three numbers"),
@@ -155,6 +156,6 @@ def test_photographs_are_known_by_their_size_and_not_by_where_their_lists_lie():
         return config.training_keys(config.experiment(stages=stages, data={"source": "list", "photos": photos}), "s")
 
     assert keys(train_list="a.txt", test_list="b.txt", validation_list="c.txt", counts="d.json") == keys()
-    assert keys(on_bad_image="skip") == keys()
+    assert keys(on_bad_image="skip", allow_outside=True) == keys()
     assert keys(size=64) != keys()
     assert keys(color_jitter=(0.4, 0.4, 0.4)) != keys()

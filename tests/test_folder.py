@@ -86,11 +86,27 @@ def test_a_class_may_be_called_train(tmp_path):
     assert read(tmp_path).class_names == ("bus", "train")
 
 
-def test_linked_class_folders_are_followed(tmp_path):
+def test_links_lead_out_of_the_root_only_where_that_is_allowed(tmp_path):
     fill(tmp_path / "elsewhere", a=5)
     fill(tmp_path / "root", b=5)
     (tmp_path / "root/a").symlink_to(tmp_path / "elsewhere/a")
-    assert np.bincount(read(tmp_path / "root").train.labels).tolist() == [4, 4]
+    (tmp_path / "root/b/one.png").symlink_to(tmp_path / "elsewhere/a/001.png")
+    with pytest.raises(UserError) as error:
+        read(tmp_path / "root")
+    told = str(error.value)
+    assert "6 outside the root (" in told
+    assert "--config.data.photos.allow_outside=True" in told
+    assert "  .: outside the root: a/000.png\n" in told
+    assert "  .: outside the root: b/one.png" in told
+    assert np.bincount(read(tmp_path / "root", allow_outside=True).train.labels).tolist() == [4, 5]
+
+
+def test_links_within_the_root_and_a_root_that_is_a_link_are_followed(tmp_path):
+    fill(tmp_path / "real", b=5)
+    (tmp_path / "real/a").symlink_to("b")
+    (tmp_path / "real/b/one.png").symlink_to("000.png")
+    (tmp_path / "root").symlink_to(tmp_path / "real")
+    assert np.bincount(read(tmp_path / "root").train.labels).tolist() == [5, 5]
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,40 @@ def test_links_inside_the_root_are_followed(good):
     assert len(good.read().test) == 2
 
 
+def test_a_root_may_be_a_link(good):
+    (good.folder / "link").symlink_to(good.root)
+    good.root = good.folder / "link"
+    assert len(good.read().test) == 2
+
+
+@pytest.mark.parametrize("annotated", [False, True])
+def test_what_is_outside_the_root_is_read_only_where_that_is_allowed(good, annotated):
+    outside = [photographs.write(good.folder / "elsewhere" / f"{i}.jpg") for i in range(4)]
+    (good.root / "out").symlink_to(outside[0].parent)
+    (good.root / "out.jpg").symlink_to(outside[1])
+    paths = ["out/0.jpg", "out.jpg", "../elsewhere/2.jpg", str(outside[3])]
+    good.lines["test"] += [f"{path} 1" for path in paths]
+    given = {}
+    if annotated:  # the same as iNaturalist has it
+        for part, lines in good.lines.items():
+            found = entries.parse("\n".join(lines), "")
+            blocks = {
+                "images": [{"id": i, "file_name": path} for i, path in enumerate(found.paths)],
+                "annotations": [{"image_id": i, "category_id": label} for i, label in enumerate(found.labels.tolist())],
+                "categories": [{"id": i, "name": str(i)} for i in range(2)],
+            }
+            given[f"{part}_list"] = good.folder / f"{part}.json"
+            given[f"{part}_list"].write_text(json.dumps(blocks))
+    with pytest.raises(UserError) as error:
+        good.read(**given)
+    told = str(error.value).split("\n")
+    assert told[1].startswith("4 outside the root (")
+    assert "--config.data.photos.allow_outside=True" in told[1]
+    assert [line.rsplit("outside the root: ", 1)[1] for line in told[2:]] == paths
+    images = good.read(**given, allow_outside=True).test.images
+    assert [images.encoded(i) for i in range(2, 6)] == [file.read_bytes() for file in outside]
+
+
 def test_a_root_and_a_list_that_are_missing_are_named(good):
     photos = good.photos()
     with pytest.raises(UserError, match=r"config\.data\.path: there is no folder .*nowhere"):

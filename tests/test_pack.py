@@ -253,6 +253,24 @@ def test_a_damaged_pack_is_named_at_the_start(copy, damage, message):
         load(copy, "packed")
 
 
+def test_shards_outside_the_pack_are_read_only_where_that_is_allowed(copy, tmp_path):
+    index = json.loads((copy / packed.INDEX).read_bytes())
+    shards = [shard for split in index["splits"].values() for shard in split["shards"]]
+    (tmp_path / "away").mkdir()
+    moved = [(copy / shard["file"]).rename(tmp_path / "away" / shard["file"]) for shard in shards]
+    shards[0]["file"] = str(moved[0])
+    for shard, file in zip(shards[1:], moved[1:], strict=True):
+        (copy / shard["file"]).symlink_to(file)
+    rewrite(copy / packed.INDEX, **index)
+    with pytest.raises(UserError) as error:
+        load(copy, "packed")
+    told = str(error.value).split("\n")
+    assert told[1].startswith(f"{len(shards)} outside the root (")
+    assert told[2] == f"  index.json: outside the root: {moved[0]}"
+    image = load(copy, "packed", allow_outside=True).splits["train"].images.encoded(0)
+    assert image[:2] == b"\xff\xd8"
+
+
 @pytest.mark.parametrize("position", [0, 20])
 def test_a_changed_byte_is_found_by_its_checksum_and_its_image_is_named(copy, position):
     dataset = load(copy, "packed")

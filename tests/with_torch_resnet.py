@@ -1,6 +1,9 @@
 """ResNets for photographs against PyTorch, and its files; test_pretrained.py runs this file in a process of its own."""
 
+import io
 import os
+import pickle
+import tarfile
 
 import jax
 import jax.numpy as jnp
@@ -155,6 +158,28 @@ def test_what_is_more_than_weights_is_refused_and_not_run(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pt")
     with pytest.raises(UserError, match=r"save the network's state_dict\(\) alone"):
         pretrained.read(str(tmp_path / "whole.pt"))
+
+
+def in_a_tar(content: bytes) -> bytes:
+    """As the first versions of torch saved: a tar file with pickles in it."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as file:
+        for name in ("storages", "tensors", "pickle"):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.pth.tar"])
+@pytest.mark.parametrize("wrap", [bytes, in_a_tar])
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_a_pickle_by_a_name_of_torch_is_refused_in_one_line_and_not_run(tmp_path, name, wrap, protocol):
+    (tmp_path / name).write_bytes(wrap(pickle.dumps(Runs(tmp_path / "ran"), protocol)))
+    with pytest.raises(UserError, match=rf"init_from: .*{name} is damaged") as error:
+        pretrained.read(str(tmp_path / name))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -54,6 +54,10 @@ def read_npz(path: str, key: str) -> dict[str, np.ndarray]:
         raise UserError(f"{key}: there is no file {file}")
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as npz:
-            return {name: npz[name] for name in npz.files}
+            found = {name: npz[name] for name in npz.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
         raise UserError(f"{key}: {file} is not a readable .npz of plain arrays ({error}); write it again") from error
+    for name, value in found.items():
+        if not isinstance(value, np.ndarray):  # numpy gives the bytes of what is in the zip file but no .npy
+            raise UserError(f"{key}: {file} is not a readable .npz of plain arrays ({name} is none); write it again")
+    return found

@@ -55,7 +55,8 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
             paths += found
             labels += [label] * len(found)
             ignored += others
-        bad = dict(bad_files(root, paths, links_out=True, empty=photos["on_bad_image"] == "skip"))
+        allowed = {"allow_outside": photos["allow_outside"], "empty": photos["on_bad_image"] == "skip"}
+        bad = dict(bad_files(root, paths, **allowed))
         bad |= {i: "name that is not UTF-8" for i, path in enumerate(paths) if not _is_utf8(path)}
         problems += [Problem(bad[i], folder or ".", paths[i]) for i in sorted(bad)]
         good = np.setdiff1d(np.arange(len(paths)), list(bad))

@@ -40,7 +40,7 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
 
     def missing(paths):
         # Images that are skipped are counted when they are read.
-        return bad_files(root, paths, empty=photos["on_bad_image"] == "skip")
+        return bad_files(root, paths, allow_outside=photos["allow_outside"], empty=photos["on_bad_image"] == "skip")
 
     return find_listed(name, photos, missing, lambda paths: Files(root, paths, photos["size"]))
 

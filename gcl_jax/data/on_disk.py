@@ -9,20 +9,21 @@ THREADS = 16  # for file systems across a network, where each look waits; a loca
 
 
 def bad_files(
-    root: str, paths: Sequence[str], *, links_out: bool = False, empty: bool = False
+    root: str, paths: Sequence[str], *, allow_outside: bool = False, empty: bool = False
 ) -> Iterator[tuple[int, str]]:
     """(position, kind of `problems.KINDS`) of each path that is no readable, non-empty file below ``root``.
 
     Paths that are absolute, contain ``..`` or reach out of ``root`` by a link are "outside the root" and not looked at;
-    ``links_out`` allows such links, ``empty`` files without content.
+    ``allow_outside`` allows them, ``empty`` files without content. ``root`` itself may be a link, and links may lead
+    anywhere below it.
     """
     folders = {}
     for position, path in enumerate(paths):
-        if os.path.isabs(path) or ".." in path.split("/"):
+        if not allow_outside and (os.path.isabs(path) or ".." in path.split("/")):
             yield position, "outside the root"
         else:
             folders.setdefault(os.path.dirname(path), []).append(position)
-    top = None if links_out else os.path.realpath(root)
+    top = None if allow_outside else os.path.realpath(root)
 
     def look(folder):
         # Resolving links costs as much as ten looks at a file: once a folder, then only for what is a link itself.

@@ -9,7 +9,8 @@ import numpy as np
 
 from gcl_jax.data import records
 from gcl_jax.data.dataset import Source, Split
-from gcl_jax.data.problems import first
+from gcl_jax.data.on_disk import bad_files
+from gcl_jax.data.problems import Problem, first, require_none
 from gcl_jax.errors import UserError
 
 INDEX = "index.json"  # written last: where it is, the pack is whole
@@ -20,11 +21,13 @@ CURE = "pack the data again into a new folder"
 def read(name: str, path: str, photos: Mapping) -> Source:
     """The images of the pack in the folder ``path``, in the order and with the labels of what was packed.
 
-    Raises UserError where there is no pack, or one of another version, and for shards that are missing or cut; what
-    else is damaged fails its checksum when it is read.
+    Raises UserError where there is no pack, or one of another version, and for shards that are missing, cut or, unless
+    ``photos`` allow it, outside the folder; what else is damaged fails its checksum when it is read.
     """
     root = Path(path).expanduser()
     index = read_index(root)
+    if not photos["allow_outside"]:
+        _require_inside(name, root, index)
     _require_whole(root, index)
     splits = {part: _split(root, index, part, photos["size"]) for part in index["splits"]}
     skipped = {part: split["skipped"] for part, split in index["splits"].items() if split["skipped"]}
@@ -48,6 +51,13 @@ def read_index(root: Path) -> dict[str, Any]:
     if version != VERSION:
         raise UserError(f"{file} is of version {version}, and this gcl_jax reads version {VERSION}: {CURE}")
     return index
+
+
+def _require_inside(name: str, root: Path, index: Mapping[str, Any]) -> None:
+    shards = [shard["file"] for split in index["splits"].values() for shard in split["shards"]]
+    outside = "outside the root"
+    found = [shards[i] for i, kind in bad_files(str(root), shards) if kind == outside]
+    require_none(name, [Problem(outside, INDEX, shard) for shard in found])
 
 
 def _require_whole(root: Path, index: Mapping[str, Any]) -> None:

@@ -13,7 +13,8 @@ KINDS = {
     "class without training image": "number the classes 0..C-1 without gaps, each with at least one training image",
     "class unknown to training": "test and validation have the classes of training",
     "duplicate": "an image stands once in a list, and not both in training and in test or validation",
-    "outside the root": "paths stay below data.path, without `..` and without links out of it: move data.path up",
+    "outside the root": "paths stay below data.path, without `..` and without links out of it: move data.path up, or, "
+    "where you trust the lists and the folder, --config.data.photos.allow_outside=True",
     "missing": "the paths start from data.path: name the folder that holds them",
     "not in TFDS": "the list is of another data set, or a split was not prepared",
     "empty file": "copy it again, or take it out",

@@ -1,0 +1,147 @@
+"""One run a point of a grid: python launch/sweep.py --config=CONFIG --workdir=DIR --grid=KEY=VALUE,VALUE ... [--run].
+
+Prints the commands, for a shell or a queue of your own; --run runs them here, one after the other. Every --grid=KEY=...
+is an axis, KEY as in --config.KEY=VALUE; every --config.KEY=VALUE goes to all points. The values of an axis are
+separated by commas outside of brackets and quotes: --grid=data.mean='(0.5,),(0.4,)' are two. A point's workdir is
+DIR/KEY=VALUE,KEY=VALUE; what is in it already goes on, and is not done again when finished. All points are checked
+before any is started.
+
+With --run a point that fails ends the sweep with its exit status; with --keep-going the others are run all the same,
+and the exit status is 1 if any failed. A signal that stops a point ends the sweep with status 0: the same command goes
+on.
+"""
+
+import argparse
+import itertools
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # not installed is as good
+
+from absl import flags  # noqa: E402
+from etils import epath  # noqa: E402
+from ml_collections import config_flags  # noqa: E402
+
+from gcl_jax import command_line, config_validation  # noqa: E402
+from gcl_jax.errors import UserError, in_one_line  # noqa: E402
+
+LONGEST = 200  # bytes of a folder's name; file systems take 255
+
+
+@in_one_line()
+def main(argv: Sequence[str]) -> None:
+    """Print or run the sweep; a UserError becomes one line and exit status 1."""
+    given, rest = _parse(argv)
+    runs = points(given.config, given.workdir, given.grid, rest)
+    if not given.run:
+        for _, command in runs:
+            print(shlex.join(command))
+        return
+    sys.exit(run(runs, keep_going=given.keep_going))
+
+
+def values(text: str) -> list[str]:
+    """The values of an axis: parts of ``text`` between commas outside of brackets and quotes.
+
+    >>> values("(0.1, 0.2),(0.3,),'a,b'")
+    ['(0.1, 0.2)', '(0.3,)', "'a,b'"]
+    """
+    return [part for part in re.findall(r"""(?:\([^()]*\)|\[[^][]*\]|'[^']*'|"[^"]*"|[^,])+""", text) if part]
+
+
+def points(config: str, workdir: str, grid: Sequence[str], rest: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """(workdir, command) of every point, all of them checked as main checks them; the last axis moves fastest.
+
+    Raises UserError for what is wrong with the grid, or with the command of a point.
+    """
+    axes = []
+    for axis in grid:
+        key, given, text = axis.partition("=")
+        if not key or not given or not values(text):
+            raise UserError(f"--grid={axis}: write --grid=KEY=VALUE,VALUE with KEY as in --config.KEY=VALUE")
+        axes.append([(key, value) for value in values(text)])
+    runs = {}
+    for point in itertools.product(*axes):
+        name = ",".join(f"{key}={re.sub('[^-+.A-Za-z0-9_()]+', '_', value)}" for key, value in point)
+        folder = f"{workdir.rstrip('/')}/{name}"
+        if folder in runs:
+            raise UserError(f"--grid: two points would share the workdir {folder}; give each key and value once")
+        if len(name) > LONGEST:
+            raise UserError(f"--grid: the workdir {folder} would have too long a name; take fewer axes")
+        arguments = [f"--config={config}", *rest, *(f"--config.{key}={value}" for key, value in point)]
+        check(arguments)
+        runs[folder] = [sys.executable, "-m", "gcl_jax.main", *arguments, f"--workdir={folder}"]
+    return list(runs.items())
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Raise the UserError with which main would answer these arguments."""
+    known, argv = flags.FlagValues(), ["gcl_jax.main", *arguments]
+    config_flags.DEFINE_config_file("config", flag_values=known, sys_argv=argv)
+    command_line.parse(argv, known)
+    config_validation.validate(known.config)
+
+
+def run(runs: Sequence[tuple[str, list[str]]], *, keep_going: bool) -> int:
+    """Run every command in turn; returns the exit status of the sweep."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.getenv("PYTHONPATH")])])}
+    failed, stopped, child = [], [], None
+
+    def hand_on(number, frame):
+        stopped.append(number)
+        # A Ctrl-C reaches the run by itself, as it does everything in the terminal's foreground.
+        if child is not None and number == signal.SIGTERM:
+            child.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, hand_on)
+    for i, (folder, command) in enumerate(runs, 1):
+        print(f"== {i} of {len(runs)}: {folder}", flush=True)
+        child = subprocess.Popen(command, env=environment)
+        status = child.wait()
+        # One that was preempted saves, and ends with status 0 like one that has finished; only the latter has a result.
+        if not status and not (epath.Path(folder) / "result.json").exists():
+            stopped.append(folder)
+        if stopped:
+            print("== stopped; the same command goes on", flush=True)
+            return _shells(status)
+        if status:
+            failed.append(folder)
+            print(f"== failed with status {status}: {folder}", file=sys.stderr, flush=True)
+            if not keep_going:
+                return _shells(status)
+    print(f"== {len(runs) - len(failed)} of {len(runs)} finished", flush=True)
+    return 1 if failed else 0
+
+
+def _shells(status: int) -> int:
+    """An exit status as a shell has it: 128 and the number of the signal, which Python has below 0."""
+    return status if status >= 0 else 128 - status
+
+
+def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = command_line.Parser(__doc__)
+    parser.add_argument("--config", required=True, metavar="CONFIG")
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="the folder of all points")
+    parser.add_argument("--grid", action="append", required=True, metavar="KEY=VALUE,VALUE")
+    parser.add_argument("--run", action="store_true", help="run the commands instead of printing them")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands: the default")
+    parser.add_argument("--keep-going", action="store_true", help="run the other points where one fails")
+    given, rest = parser.parse_known_args(argv)
+    if given.run and given.dry_run:
+        raise UserError("--run and --dry-run exclude each other")
+    for argument in rest:
+        if not re.match(r"--(no)?config\.[^=]+(=|$)", argument):
+            raise UserError(f"{argument!r} is no argument of this command: see --help")
+    return given, rest
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
