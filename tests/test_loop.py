@@ -30,9 +30,9 @@ def test_no_dispatch_crosses_what_is_due(per_epoch, log_every, save_every, most)
         assert len(found) == sum(-(-(b - a) // most) for a, b in itertools.pairwise([*due, end]))
 
 
-def run(*, first=0, epochs=2, per_epoch=5, log_every=2, save_every=4, eval_every=1, most=2):
+def run(*, first=0, epochs=2, per_epoch=5, log_every=2, save_every=4, eval_every=1, most=2, events=None):
     """The loop over a "state" that counts its steps; returns everything that happened, in order."""
-    events = []
+    events = [] if events is None else events
 
     def step(state, constants, block, n):
         assert block == (state, int(n))  # the rows that are next
