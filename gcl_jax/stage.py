@@ -279,7 +279,7 @@ class Stage:
         restart = train_step.restarts(before.step, self.settings)
         state, _ = self.compile()(state, constants, block, np.int32(1))
         state = self._skip(before, state, jnp.asarray(left_out) if self.seeds > 1 else left_out[0], restart)
-        return state, {**state.tally, "trouble": state.trouble}
+        return state, jax.tree.map(jnp.copy, {**state.tally, "trouble": state.trouble})
 
     def blocks(self, seeds: Sequence[int], epoch: int, first: int, lengths: Sequence[int]) -> Iterator[dict]:
         """What the dispatches of `lengths` steps consume, from row ``first`` of the epoch's plan on."""

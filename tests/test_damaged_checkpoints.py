@@ -151,21 +151,25 @@ def test_a_full_disk_is_one_error_and_loses_nothing(whole, tmp_path):
     before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20000, hard))
     try:
-        with pytest.raises(UserError, match=r"could not be written to .*checkpoints \(File too large\)") as e:
+        with pytest.raises(UserError, match=r"could not be written to .*checkpoints \(File too large\)") as error:
             experiment.run(override(digits(), CONFIG), workdir)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
-    assert "the checkpoint of step 15 is safe there" in str(end.value)
+    assert "the checkpoint of step 15 is safe there" in str(error.value)
     experiment.run(override(digits(), CONFIG), workdir)
     assert_same_run(workdir, whole, ("representation",))
 
 
 def test_no_room_for_a_line_is_one_error(tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
+    kind = type(epath.Path(tmp_path))
+    opened = kind.open
 
-    monkeypatch.setattr(epath.Path, "open", full, raising=False)
-    monkeypatch.setattr(type(epath.Path(tmp_path)), "open", full)
+    def full(self, mode="r", *args, **kwargs):
+        if mode == "a":
+            raise OSError(28, "No space left on device")
+        return opened(self, mode, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "open", full)
     with pytest.raises(UserError, match=r"metrics\.jsonl could not be written \(No space left on device\)"):
         experiment.run(override(digits(), CONFIG), tmp_path / "run")
 

@@ -15,7 +15,7 @@ from same_run import assert_same_run
 from test_loop import run as run_loop
 from tiny import digits, load_config, override
 
-from gcl_jax import checkpoint, data, evaluate, experiment, preemption
+from gcl_jax import checkpoint, data, evaluate, experiment, preemption, trainer
 from gcl_jax.checkpoint import Checkpoints
 from gcl_jax.seed_run import SeedRun
 from gcl_jax.stage import Stage
@@ -105,7 +105,7 @@ def test_an_evaluation_that_is_cut_off_again_and_again_is_owed(undisturbed, tmp_
         kinds = [json.loads(line)["kind"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
         assert kinds == ["train"] * 2  # 4, 8
     with monkeypatch.context() as patch:
-        patch.setattr(SeedRun, "log", signalling(SeedRun.log, 1, signal.SIGINT))
+        patch.setattr(trainer, "train", signalling(trainer.train, 1, signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):  # no command: Python's own answer
             experiment.run(config(), workdir)
     assert saved(workdir) == [5, 8]
