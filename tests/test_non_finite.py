@@ -60,7 +60,7 @@ def test_the_step_and_what_went_wrong_are_written_down(tmp_path):
     assert set(found["kinds"]) == {
         "params of backbone",
         "params of head",
-    }  # the loss alone was bad: statistics are good
+    }  # the loss alone was bad
     assert all(kind["arrays"] == kind["of"] for kind in found["kinds"].values())
     assert found["first"][0].startswith("params/backbone/")
     assert sorted(int(p.name) for p in (folder / "checkpoints").glob("[0-9]*")) == [3, 6]
