@@ -3,9 +3,15 @@
 A checkpoint is a flat dict {"params/backbone/conv1/kernel": array, ...} and a JSON note. Flat
 names make a mismatch one clear line, and let another run take the parameters alone. Orbax
 writes to a temporary folder and renames it, so that a kill in mid-write leaves the one before.
+It notices files that are cut short, but not every changed byte: the note therefore holds a checksum
+of each array and of itself, which are compared whenever a checkpoint is read.
 """
 
 import contextlib
+import errno
+import json
+import os
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +20,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from flax import traverse_util
+from jax.experimental import multihost_utils
 
+from gcl_jax import logs
 from gcl_jax.errors import UserError
 
 Tree = Any
@@ -38,21 +46,83 @@ def _name(part) -> str:
     raise TypeError(f"no name for {part!r}")
 
 
+class Damaged(UserError):
+    """A checkpoint that cannot be read or is not what was saved; ``folder`` is its own."""
+
+    def __init__(self, folder: epath.Path, reason: str):
+        self.folder, self.reason = folder, (reason.strip().splitlines() or ["no reason given"])[0][:200]
+        super().__init__(
+            f"checkpoint {folder} is damaged ({self.reason}): to go on from the one before, move that folder away, "
+            f"remove {folder.parent.parent / 'DONE.json'} if it is there, and give the command of its run again"
+        )
+
+
+class _Manager(ocp.CheckpointManager):
+    def reached_preemption(self, step: int) -> bool:
+        """Not asked here: JAX's sync point counts calls, and `preemption` makes them."""
+        return False
+
+
 def _manager(folder: epath.Path, **options) -> ocp.CheckpointManager:
     # Handlers are named here, since metadata is asked for before anything is saved or restored.
     handlers = {"state": ocp.StandardCheckpointHandler(), "note": ocp.JsonCheckpointHandler()}
-    return ocp.CheckpointManager(folder, item_handlers=handlers, options=ocp.CheckpointManagerOptions(**options))
+    return _Manager(folder, item_handlers=handlers, options=ocp.CheckpointManagerOptions(**options))
 
 
 @contextlib.contextmanager
-def _damage_named(where: str) -> Iterator[None]:
+def _damage_named(folder: epath.Path) -> Iterator[None]:
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:  # Orbax and TensorStore raise whatever the damage leads them to
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{where} is damaged ({reason[:200]}): remove that folder to go on from the one before"
-        ) from error
+        raise Damaged(folder, str(error) or type(error).__name__) from error
+
+
+def checksums(flat: Mapping[str, Any]) -> dict[str, list[int]]:
+    """[CRC-32 of its bytes, *shape] of each array.
+
+    >>> checksums({"a": np.arange(3, dtype=np.int32)})
+    {'a': [494276218, 3]}
+    """
+    return {
+        name: [zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)), *np.shape(leaf)]
+        for name, leaf in flat.items()
+    }
+
+
+def _signed(note: Mapping, flat: Mapping[str, Any]) -> dict:
+    signed = json.loads(json.dumps({**note, "arrays": checksums(flat)}))
+    return {**signed, "note_crc32": _of_note(signed)}
+
+
+def _of_note(note: Mapping) -> int:
+    return zlib.crc32(json.dumps({k: v for k, v in note.items() if k != "note_crc32"}, sort_keys=True).encode())
+
+
+def _read_note(manager: ocp.CheckpointManager, step: int, folder: epath.Path) -> dict:
+    """The note, if its own checksum is right; those of older versions, which have none, are taken as they are."""
+    note = manager.restore(step, args=ocp.args.Composite(note=ocp.args.JsonRestore()))["note"]
+    if not {"arrays", "note_crc32"}.isdisjoint(note) and note.get("note_crc32") != _of_note(note):
+        raise Damaged(folder, "its note is not what was saved")
+    return note
+
+
+def _shapes(manager: ocp.CheckpointManager, step: int, note: Mapping, folder: epath.Path) -> dict[str, Any]:
+    """The arrays as Orbax lists them, if they are those that were saved."""
+    found = flatten(manager.item_metadata(step)["state"])
+    if "arrays" in note and {k: list(x.shape) for k, x in found.items()} != {
+        k: shape for k, (_, *shape) in note["arrays"].items()
+    }:
+        raise Damaged(folder, "its list of arrays is not what was saved")
+    return found
+
+
+def _verify(flat: Mapping[str, Any], note: Mapping, folder: epath.Path) -> None:
+    if "arrays" in note:
+        for name, found in checksums(flat).items():
+            if found != note["arrays"][name]:
+                raise Damaged(folder, f"{name} is not what was saved")
 
 
 class Checkpoints:
@@ -60,7 +130,14 @@ class Checkpoints:
 
     def __init__(self, folder: epath.Path, keep: int):
         self._folder = epath.Path(folder).expanduser().absolute()  # Orbax fails on relative paths, in a thread
-        self._manager = _manager(self._folder, max_to_keep=keep, create=True, enable_async_checkpointing=True)
+        with self._trouble_named():
+            self._manager = _manager(
+                self._folder,
+                max_to_keep=keep,
+                create=True,
+                enable_async_checkpointing=True,
+                cleanup_tmp_directories=True,  # of killed saves
+            )
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -69,51 +146,118 @@ class Checkpoints:
         self.close()
 
     def close(self) -> None:
-        """Wait for the last save and let go of the folder."""
-        self._manager.close()
+        """Wait for the last save and let go of the folder; UserError if that save failed."""
+        with self._trouble_named():
+            self._manager.close()
 
     def wait(self) -> None:
-        """Return when the last save is complete."""
-        self._manager.wait_until_finished()
+        """Return when the last save is complete; UserError if it failed."""
+        with self._trouble_named():
+            self._manager.wait_until_finished()
+
+    def forget_after(self, step: int) -> None:
+        """Remove the checkpoints after ``step``, which is gone on from: they are made again."""
+        for later in self.steps():
+            if later > step:
+                self._manager.delete(later)
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints that are complete or being completed, ascending."""
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, tree: Tree, note: Mapping) -> None:
-        """Start saving ``tree`` and ``note`` as ``step``; returns before the write ends."""
-        args = ocp.args.Composite(state=ocp.args.StandardSave(flatten(tree)), note=ocp.args.JsonSave(dict(note)))
-        if not self._manager.save(step, args=args):
+        """Start saving ``tree`` and ``note`` as ``step``; returns before the write ends.
+
+        Raises UserError if the disk is full or cannot be written, be it here, at the next save or in `wait`.
+        """
+        flat = flatten(tree)
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(flat), note=ocp.args.JsonSave(_signed(note, jax.device_get(flat)))
+        )
+        with self._trouble_named():
+            saved = self._manager.save(step, args=args)
+        if not saved:
             raise UserError(f"checkpoint {step} was not written to {self._folder}: one with that number exists already")
+
+    @contextlib.contextmanager
+    def _trouble_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:  # the latter are TensorStore's
+            if isinstance(error, UserError):
+                raise
+            whole = [int(path.name) for path in self._folder.glob("[0-9]*") if path.name.isdigit()]
+            there = f"the checkpoint of step {max(whole)} is safe there" if whole else "there is none there yet"
+            raise UserError(
+                f"a checkpoint could not be written to {self._folder} ({_reason(error)}); {there}. Make room, or see "
+                "that the folder can be written, and give the same command again"
+            ) from error
 
     def restore(self, step: int, like: Tree) -> tuple[Tree, dict]:
         """The tree saved as ``step``, in the structure, types and shardings of ``like``, and its note.
 
-        Raises UserError naming the first array that is missing, left over, or of another shape.
+        Raises `Damaged` where it is not what was saved, and UserError naming the first array that is missing, left
+        over, or of another shape.
         """
-        wanted = flatten(like)
-        where = f"checkpoint {self._folder}/{step}"
+        wanted, where = flatten(like), self._folder / str(step)
         with _damage_named(where):
-            found = flatten(self._manager.item_metadata(step)["state"])
+            note = _read_note(self._manager, step, where)
+            found = _shapes(self._manager, step, note, where)
         for name in [*wanted, *found]:
             if name not in found:
-                raise UserError(f"{where} has no array {name}: it belongs to another model or method")
+                raise UserError(f"checkpoint {where} has no array {name}: it belongs to another model or method")
             if name not in wanted:
-                raise UserError(f"{where} holds {name}, which this model or method does not have")
+                raise UserError(f"checkpoint {where} holds {name}, which this model or method does not have")
             if tuple(found[name].shape) != tuple(wanted[name].shape):
-                raise UserError(f"{where}: {name} has shape {found[name].shape}, not {wanted[name].shape}")
+                raise UserError(f"checkpoint {where}: {name} has shape {found[name].shape}, not {wanted[name].shape}")
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), wanted)
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(target), note=ocp.args.JsonRestore())
         with _damage_named(where):
-            restored = self._manager.restore(step, args=args)
-        leaves = [restored["state"][name] for name in wanted]
-        return jax.tree.unflatten(jax.tree.structure(like), leaves), restored["note"]
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+            state = self._manager.restore(step, args=args)["state"]
+        _verify(jax.device_get(state), note, where)
+        return jax.tree.unflatten(jax.tree.structure(like), [state[name] for name in wanted]), note
+
+
+def set_aside(damaged: Damaged) -> None:
+    """Move a damaged checkpoint out of the way, so that its step can be saved again; say so."""
+    place = aside(damaged.folder.parent.parent)
+    target, n = place / damaged.folder.name, 1
+    while target.exists():
+        target, n = place / f"{damaged.folder.name}.{n}", n + 1
+    if jax.process_index() == 0:
+        with logs.writing(place):
+            place.mkdir(parents=True, exist_ok=True)
+            damaged.folder.rename(target)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("set_aside")
+    logs.say(f"warning: checkpoint {damaged.folder} is damaged ({damaged.reason}); it is now {target}")
+
+
+def aside(stage: epath.Path) -> epath.Path:
+    """Where the damaged checkpoints of the stage in the folder ``stage`` are put."""
+    return stage / "damaged"
+
+
+def refuse_to_start_over(stage: epath.Path) -> None:
+    """Raise UserError if the stage in the folder ``stage`` had checkpoints, of which none is good."""
+    if aside(stage).exists() and not any((stage / "checkpoints").glob("[0-9]*")):
+        raise UserError(
+            f"no checkpoint of {stage} is left: all are damaged, and lie in {aside(stage)}. Put a good copy into "
+            f"{stage / 'checkpoints'}, or remove {aside(stage)} to train the stage from its start"
+        )
+
+
+def _reason(error: Exception) -> str:
+    """What the operating system said, out of an error of TensorStore's, or its first line."""
+    text = str(error).strip() or type(error).__name__
+    named = {os.strerror(code) for code in (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES)}
+    return next((said for said in named if said in text), text.splitlines()[0][:200])
 
 
 def read(folder: epath.Path) -> tuple[dict[str, np.ndarray], dict, int]:
     """Newest complete checkpoint in ``folder`` as ({path: array}, note, step), without touching the folder.
 
-    Raises UserError when there is none.
+    Raises UserError when there is none, and `Damaged` when it is not what was saved: no other step is taken for it.
     """
     folder = epath.Path(folder).expanduser().absolute()
     if not folder.exists():
@@ -122,11 +266,14 @@ def read(folder: epath.Path) -> tuple[dict[str, np.ndarray], dict, int]:
         step = manager.latest_step()
         if step is None:
             raise UserError(f"{folder} holds no complete checkpoint")
-        with _damage_named(f"checkpoint {folder}/{step}"):
-            on_host = {k: np.empty(x.shape, x.dtype) for k, x in manager.item_metadata(step)["state"].items()}
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(on_host), note=ocp.args.JsonRestore())
-            found = manager.restore(step, args=args)
-    return found["state"], found["note"], step
+        where = folder / str(step)
+        with _damage_named(where):
+            note = _read_note(manager, step, where)
+            on_host = {k: np.empty(x.shape, x.dtype) for k, x in _shapes(manager, step, note, where).items()}
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(on_host))
+            found = manager.restore(step, args=args)["state"]
+    _verify(found, note, where)
+    return found, note, step
 
 
 def read_variables(folder: epath.Path) -> tuple[dict, dict, int]:

@@ -85,14 +85,17 @@ TOP = {
     # After training: tau of z - tau * log(prior), 0 = off; alpha of De-confound-TDE, -1 = its method's.
     "posthoc": {"logit_adjustment": 0.0, "alpha": -1.0},
     "log": {"every_steps": 50, "tensorboard": False},
-    "checkpoint": {"every_steps": 1000, "keep": 2},
+    # every_minutes: besides every_steps, 0 = off; keep_best: also the best on validation images, where there are such.
+    "checkpoint": {"every_steps": 1000, "every_minutes": 0.0, "keep": 2, "keep_best": True},
+    # Numbers that are not finite: stop | skip (go back and leave that batch out, at most so many times a stage).
+    "non_finite": {"action": "stop", "most_skips": 10},
     "debug_nans": False,
 }
 # Keys that do not change what is trained; a stage's identity leaves them out. Both loaders train
 # bit-identically, and the data's fingerprint stands for their paths and for the images that are skipped.
 NOT_TRAINING = (
-    "eval", "tuning", "posthoc", "log", "checkpoint", "debug_nans", "num_seeds", "seeds_at_once", "steps_per_call",
-    "stages",
+    "eval", "tuning", "posthoc", "log", "checkpoint", "non_finite", "debug_nans", "num_seeds", "seeds_at_once",
+    "steps_per_call", "stages",
 )  # fmt: skip
 NOT_TRAINING_DATA = ("path", "loader", "photos")  # but for photographs, see `training_keys`
 NOT_TRAINING_PHOTOS = ("train_list", "test_list", "validation_list", "counts", "on_bad_image", "allow_outside")

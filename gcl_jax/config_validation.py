@@ -66,6 +66,9 @@ def validate(config: ConfigDict) -> None:
     for key in ("eval.every_epochs", "log.every_steps", "checkpoint.every_steps", "checkpoint.keep"):
         block, field = key.split(".")
         _at_least(config[block][field], 1, f"config.{key}")
+    _at_least(config.checkpoint.every_minutes, 0, "config.checkpoint.every_minutes")
+    require_one_of("config.non_finite.action", config.non_finite.action, ("stop", "skip"))
+    _at_least(config.non_finite.most_skips, 1, "config.non_finite.most_skips")
 
 
 def _validate_photos(block):

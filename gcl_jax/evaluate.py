@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from gcl_jax import mesh as mesh_lib
-from gcl_jax import posthoc
+from gcl_jax import posthoc, preemption
 from gcl_jax.data.augment import Augment
 from gcl_jax.methods.base import Apply, ClassStats, Method
 from gcl_jax.metrics import Predictions
@@ -81,11 +81,13 @@ def whole_split(num: int, batch_size: int) -> np.ndarray:
 def run(step: Callable, loader: Any, mesh: Mesh, split: str, num: int, batch_size: int) -> Callable[[], Any]:
     """Dispatch ``step(arrays, item) -> pytree of [B, ...]`` over a whole split.
 
-    Calling the result fetches: numpy arrays of length ``num``. The device has other work meanwhile.
+    Calling the result fetches: numpy arrays of length ``num``. The device has other work meanwhile. Raises
+    `preemption.Stopped` between two batches where a stop is due.
     """
     arrays, place = loader.arrays(split), mesh_lib.over_batch(mesh)
     batches = []
     for row in loader.rows(split, {"eval": whole_split(num, batch_size)}):
+        preemption.check()
         if len(batches) >= 2:
             jax.block_until_ready(batches[-2])  # two in flight keep a device busy; more only take memory
         batches.append(step(arrays, jax.device_put(row["eval"], place)))

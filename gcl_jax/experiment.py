@@ -1,12 +1,13 @@
 """A run: the stages in order, for every seed, and result.json."""
 
+import contextlib
 from collections.abc import Sequence
 
 import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import backend, checkpoint, config_validation, handover, logs, metrics, results, tuning
+from gcl_jax import backend, checkpoint, config_validation, handover, lock, logs, metrics, preemption, results, tuning
 from gcl_jax import config as config_lib
 from gcl_jax import workdir as workdirs
 from gcl_jax.errors import UserError
@@ -30,28 +31,35 @@ def run(
     result at once. ``eval_only`` evaluates what is there with today's eval and posthoc keys and
     writes eval.json instead.
 
-    Raises UserError for a bad config, bad data, or a workdir of another run.
+    Raises UserError for a bad config, bad data, or a workdir of another run, or in use by one; `preemption.Stopped`
+    where a command was told to stop.
     """
     config_validation.validate(config)
     root = epath.Path(workdir).expanduser().absolute()
     per_seed = folder_per_seed or config.num_seeds > 1
+    folders = {s: root / f"seed_{s}" if per_seed else root for s in config_lib.seeds(config)}
+    finished = all((folder / "result.json").exists() for folder in folders.values())
+    # What is only looked at may lie where nothing can be written; of several processes the first speaks for all.
+    with contextlib.nullcontext() if eval_only or finished or jax.process_index() else lock.held(root):
+        return _run(config, root, folders, per_seed, overrides, eval_only, finished)
+
+
+def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dict:
     if config.tuning.key:
         folder = root / "tuning"
 
         def before(held_out: ConfigDict) -> dict[int, str]:
             own = folder / f"held_out_{config.tuning.validation_fraction:g}"
             run(held_out, str(own), folder_per_seed=True)
-            return {s: str(own / f"seed_{s}") for s in config_lib.seeds(config)}
+            return {s: str(own / f"seed_{s}") for s in folders}
 
         config = tuning.settled(config, folder, None if eval_only else before)
     names = config_lib.stages_to_run(config)
     with backend.matmul_precision(config.precision), jax.debug_nans(config.debug_nans):
         parts = Parts(config)
-        folders = {s: root / f"seed_{s}" if per_seed else root for s in config_lib.seeds(config)}
         if eval_only:
             workdirs.check(root, config, names, per_seed, lambda: parts.dataset.fingerprint)
         else:
-            finished = all((folder / "result.json").exists() for folder in folders.values())
             workdirs.claim(root, config, names, per_seed, lambda: parts.build(names).fingerprint, finished=finished)
         if eval_only:
             found = {s: _evaluate_one(parts, config, names, s, folder, overrides) for s, folder in folders.items()}
@@ -89,6 +97,7 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
     for start in range(0, len(pending), parts.seeds_at_once):
         group = {seed: folders[seed] for seed in pending[start : start + parts.seeds_at_once]}
         for name in names:
+            preemption.check()
             _train_stage(parts, name, group, stage_before(config, name))
         for seed, folder in group.items():
             done = {name: workdirs.read_json(done_file(folder, name)) for name in names}

@@ -1,8 +1,9 @@
 """What a run tells: JSON lines (the truth), TensorBoard through clu, a progress bar, plain lines."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from etils import epath
 from tqdm import tqdm
@@ -16,11 +17,24 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+@contextlib.contextmanager
+def writing(path: epath.Path) -> Iterator[None]:
+    """Make an OSError (disk full, read-only, ...) a UserError that names ``path`` and the cure."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} could not be written ({error.strerror or error}); what was saved before is untouched. Make room, "
+            "or see that the folder can be written, and give the same command again"
+        ) from error
+
+
 def write_json(path: epath.Path, value: object) -> None:
     """Write JSON so that a reader sees the whole file or the old one, never a part."""
     temporary = path.parent / f".{path.name}.tmp"
-    temporary.write_text(json.dumps(value, indent=1, default=list, allow_nan=False) + "\n")
-    temporary.replace(path)
+    with writing(path):
+        temporary.write_text(json.dumps(value, indent=1, default=list, allow_nan=False) + "\n")
+        temporary.replace(path)
 
 
 class MetricsLog:
@@ -32,8 +46,11 @@ class MetricsLog:
     def __init__(self, path: epath.Path):
         self._path = path
 
-    def cut_back(self, stage: str, step: int) -> None:
-        """Drop the lines of ``stage`` after ``step``, and a last line that a kill left unfinished."""
+    def cut_back(self, stage: str, step: int, *, owed: bool = False) -> None:
+        """Drop the lines of ``stage`` after ``step``, and a last line that a kill left unfinished.
+
+        With ``owed``, also those of an evaluation at ``step``, which is still to come.
+        """
         if not self._path.exists():
             return
         text = self._path.read_text()
@@ -42,14 +59,20 @@ class MetricsLog:
             records = [(line, json.loads(line)) for line in lines]
         except ValueError as error:
             raise UserError(f"{self._path} has a line that is no JSON ({error}): remove that line") from error
-        kept = [line for line, record in records if record["stage"] != stage or record["step"] <= step]
+
+        def stands(record):
+            evaluated = owed and record["step"] == step and record["kind"] != "train"
+            return record["stage"] != stage or (record["step"] <= step and not evaluated)
+
+        kept = [line for line, record in records if stands(record)]
         temporary = self._path.parent / f".{self._path.name}.tmp"
-        temporary.write_text("".join(line + "\n" for line in kept))
-        temporary.replace(self._path)
+        with writing(self._path):
+            temporary.write_text("".join(line + "\n" for line in kept))
+            temporary.replace(self._path)
 
     def write(self, record: Mapping) -> None:
         """Append one line; it is with the operating system when this returns."""
-        with self._path.open("a") as file:
+        with writing(self._path), self._path.open("a") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
     def read(self, stage: str) -> list[dict]:

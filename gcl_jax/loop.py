@@ -1,31 +1,35 @@
 """The host loop: dispatch steps; log, evaluate and save when they are due."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from gcl_jax import logs
+from gcl_jax import logs, preemption
 from gcl_jax.train_state import TrainState
 from gcl_jax.train_step import Constants, StepSettings
 
 
-def lengths(first: int, per_epoch: int, *, log_every: int, save_every: int, most: int) -> list[int]:
+def lengths(
+    first: int, per_epoch: int, *, log_every: int, save_every: int, most: int, alone: Collection[int] = ()
+) -> list[int]:
     """How many steps each dispatch takes, from step ``first`` of a stage to the end of that epoch.
 
     None crosses a step at which a log line (counted within the epoch) or a checkpoint (counted
-    from the start) is due, none is longer than ``most``.
+    from the start) is due, none is longer than ``most``. The steps ``alone`` have one to themselves.
 
     >>> lengths(10, 10, log_every=4, save_every=15, most=3)
     [3, 1, 1, 3, 2]
+    >>> lengths(0, 6, log_every=6, save_every=6, most=6, alone=[3])
+    [2, 1, 3]
     """
     found, end = [], (first // per_epoch + 1) * per_epoch
     while first < end:
         within = first % per_epoch
         due = (first - within + (within // log_every + 1) * log_every, (first // save_every + 1) * save_every)
-        stop = min(*due, first + most, end)
+        stop = min(*due, first + most, end, *(cut for step in alone for cut in (step - 1, step) if cut > first))
         found.append(stop - first)
         first = stop
     return found
@@ -45,7 +49,9 @@ def train(
     save_every_steps: int,
     on_log: Callable[[int, dict[str, np.ndarray]], str],
     on_eval: Callable[[int, TrainState], Callable[[], None]],
-    on_save: Callable[[int, TrainState], None],
+    on_save: Callable[[int, TrainState, bool], None],
+    save_now: Callable[[], bool] = lambda: False,
+    alone: Collection[int] = (),
 ) -> TrainState:
     """Train from step ``first`` to the end of the stage.
 
@@ -55,6 +61,10 @@ def train(
     Numbers are fetched after the next dispatch, so that the device never waits for the host:
     ``on_log`` gets a tally and returns what the progress bar shows of it; ``on_eval`` dispatches and
     returns what fetches.
+
+    ``save_now`` is asked where a log line is due, and can ask for a checkpoint there. Where `preemption` says to stop,
+    the step is saved and `preemption.Stopped` raised; if that cuts off an evaluation, ``on_save`` is told (its last
+    argument) that the step's is owed. ``alone`` are steps that get a dispatch to themselves.
     """
     per_epoch = settings.steps_per_epoch
     total = settings.epochs * per_epoch
@@ -71,7 +81,12 @@ def train(
 
         while done < total:
             sizes = lengths(
-                done, per_epoch, log_every=settings.log_every, save_every=save_every_steps, most=steps_per_call
+                done,
+                per_epoch,
+                log_every=settings.log_every,
+                save_every=save_every_steps,
+                most=steps_per_call,
+                alone=alone,
             )
             for size, block in zip(sizes, blocks(done // per_epoch, done % per_epoch, sizes), strict=True):
                 state, tally = step(state, constants, block, np.int32(size))
@@ -79,12 +94,21 @@ def train(
                 done += size
                 bar.update(size)
                 within = done % per_epoch
-                save_due = done == total or done % save_every_steps == 0
+                save_due, owed = done == total or done % save_every_steps == 0, False
                 if within == 0 or within % settings.log_every == 0:
                     late.append(partial(log, done, tally))
+                    save_due |= save_now()
                 if within == 0 and (done == total or done // per_epoch % eval_every_epochs == 0):
-                    late.append(on_eval(done, state))
-                if save_due:
+                    try:
+                        late.append(on_eval(done, state))
+                    except preemption.Stopped:
+                        owed = True
+                stop = owed or preemption.due()
+                if save_due or stop:
                     flush()
-                    on_save(done, state)
+                    on_save(done, state, owed)
+                if stop:
+                    raise preemption.Stopped(
+                        f"{stage}: stopped after step {done} of {total}, which is saved; the same command goes on"
+                    )
     return state

@@ -3,7 +3,7 @@
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from gcl_jax import backend, command_line, config_validation
+from gcl_jax import backend, command_line, config_validation, preemption
 from gcl_jax.errors import UserError, in_one_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/cifar10_lt/gcl.py:100.")
@@ -12,8 +12,9 @@ _EVAL_ONLY = flags.DEFINE_bool("eval_only", False, "Evaluate the run in --workdi
 
 
 @in_one_line()
+@preemption.answered()
 def main(argv: list[str]) -> None:
-    """Run the experiment; a UserError becomes one line and exit status 1."""
+    """Run the experiment; a UserError becomes one line and exit status 1, SIGTERM and SIGINT a saved step and 0."""
     logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a save
     backend.keep_freed_memory()
     from gcl_jax import compilation_cache, experiment  # now that the config is good: the heavy half

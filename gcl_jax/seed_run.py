@@ -1,6 +1,6 @@
 """What one seed's run of a stage leaves in its folder: checkpoints, lines, predictions, DONE.json."""
 
-import math
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from gcl_jax import checkpoint, handover, logs, memory, metrics, non_finite
 from gcl_jax import config as config_lib
-from gcl_jax import handover, logs, memory, metrics
-from gcl_jax.checkpoint import Checkpoints
+from gcl_jax.checkpoint import Checkpoints, flatten
 from gcl_jax.errors import UserError
 from gcl_jax.stage import Stage
 from gcl_jax.train_state import TrainState, merge, split
 from gcl_jax.train_step import Constants
+from gcl_jax.workdir import read_json
 
 # What an evaluation writes to metrics.jsonl; result.json has everything.
 LOGGED = ("accuracy", "top5", "many", "medium", "few", "macro_recall", "nll", "ece")
@@ -26,11 +27,16 @@ def done_file(workdir: epath.Path, stage: str) -> epath.Path:
     return workdir / stage / "DONE.json"
 
 
+class GoBack(Exception):
+    """The stage has to go on from its newest good checkpoint, with what has been learnt: see `SeedRun.skipped`."""
+
+
 class SeedRun:
     """One seed of one stage in ``workdir``: where it starts or goes on, and everything it writes.
 
     Several of them can train side by side; each folder is then as if its seed had run alone.
-    Raises UserError when the checkpoints are another run's, and when the start is missing.
+    ``skipped`` are steps whose batch is left out, ``owed`` says that the evaluation of the step that it resumed from
+    is still to come. Raises UserError when the checkpoints are another run's, and when the start is missing.
     """
 
     def __init__(self, stage: Stage, seed: int, workdir: epath.Path, stage_before: str | None):
@@ -49,25 +55,40 @@ class SeedRun:
         keys = config_lib.training_keys(stage.config, stage.name) | {"seed": seed}
         self._key = config_lib.stage_key(keys, f"{stage.dataset.fingerprint} {self._started_from}")
         self._log = logs.MetricsLog(workdir / "metrics.jsonl")
-        self._began, self._predictions = time.monotonic(), {}
-        self._checkpoints = Checkpoints(self._folder / "checkpoints", stage.config.checkpoint.keep)
+        self._began, self._predictions, self.owed = time.monotonic(), {}, False
+        skips = self._folder / "skipped.json"
+        self.skipped: list[int] = read_json(skips)["steps"] if skips.exists() else []
+        checkpoint.refuse_to_start_over(self._folder)
+        self._checkpoints, self._best = Checkpoints(self._folder / "checkpoints", stage.config.checkpoint.keep), None
+        self._best_accuracy = -1.0
+        if stage.config.checkpoint.keep_best and "validation" in stage.dataset.splits:
+            self._best = Checkpoints(self._folder / "best_on_validation" / "checkpoints", 1)
         self._board = logs.TensorBoard(self._folder / "tensorboard", stage.config.log.tensorboard)
 
     def __enter__(self) -> "SeedRun":
         return self
 
     def __exit__(self, *exception) -> None:
-        self._checkpoints.close()
-        self._board.close()
+        with contextlib.ExitStack() as stack:  # each, whatever becomes of the others
+            for one in (self._board, self._best, self._checkpoints):
+                if one:
+                    stack.callback(one.close)
 
     def saved_steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
         return self._checkpoints.steps()
 
     def resume(self, step: int | None) -> None:
-        """Go on from the checkpoint of ``step`` (None = from the start), and forget the lines that came after it."""
+        """Go on from the checkpoint of ``step`` (None = from the start), and forget all that came after it.
+
+        A damaged checkpoint is set aside, and `GoBack` raised.
+        """
         if step is not None:
-            tree, note = self._checkpoints.restore(step, to_save(self.state, self.constants))
+            try:
+                tree, note = self._checkpoints.restore(step, to_save(self.state, self.constants))
+            except checkpoint.Damaged as damaged:
+                checkpoint.set_aside(damaged)
+                raise GoBack from damaged
             if note["stage_key"] != self._key:
                 raise UserError(
                     f"{self._folder} holds checkpoints of another run (its data, seed, start or config differ): choose "
@@ -75,26 +96,35 @@ class SeedRun:
                 )
             self.state, self.constants = from_saved(self.stage, tree, self.constants)
             self._began -= note["seconds"]
+            self.owed = note.get("evaluation_owed", False)
             logs.say(f"{self._name}: resuming after step {step}")
-        self._log.cut_back(self.stage.name, -1 if step is None else step)
+        step = -1 if step is None else step
+        self._checkpoints.forget_after(step)
+        self._log.cut_back(self.stage.name, step, owed=self.owed)
+        for record in self._log.read(self.stage.name):
+            if record["kind"] == "validation":
+                self._best_accuracy = max(self._best_accuracy, record["accuracy"])
 
     @property
     def _name(self) -> str:
         return self.stage.name if self.stage.seeds == 1 else f"{self.stage.name}, seed {self.seed}"
 
     def log(self, step: int, tally: dict[str, np.ndarray]) -> str:
-        """Write the training line of ``step`` and return the loss for people; UserError if a mean is not finite."""
-        means = {name: float(value / tally["count"]) for name, value in tally.items() if name != "count"}
-        for name, value in means.items():
-            if not math.isfinite(value):
-                self._diverged(name, value, step)
-        rate = self.stage.settings.learning_rates[(step - 1) // self.stage.settings.steps_per_epoch]
-        self._record(step, "train", means | {"learning_rate": rate})
-        return f"{means['loss']:.3f}"
+        """Write the training line of ``step`` and return the loss for people; `_diverged` if a number is not finite."""
+        if tally["trouble"]["step"]:
+            self._diverged(tally["trouble"], step)
+        sums = {name: value for name, value in tally.items() if name not in ("count", "trouble")}
+        means = {name: float(value / tally["count"]) for name, value in sums.items() if tally["count"]}
+        self._record(step, "train", means | {"learning_rate": self._learning_rate(step)})
+        return f"{means['loss']:.3f}" if means else "all skipped"
+
+    def _learning_rate(self, step: int) -> float:
+        return self.stage.settings.learning_rates[(step - 1) // self.stage.settings.steps_per_epoch]
 
     def evaluate(self, step: int, state: TrainState) -> Callable[[], None]:
-        """Dispatch an evaluation; calling the result fetches it and writes its lines."""
+        """Dispatch an evaluation; calling the result fetches it, writes its lines, and saves the best on validation."""
         fetch = self.stage.evaluate(self.stage.variables(state, self.constants), self.constants.stats)
+        kept = self._copy(state) if self._best else None
 
         def finish():
             self._predictions = fetch()
@@ -103,25 +133,35 @@ class SeedRun:
                 summary = metrics.summarize(predictions, self.stage.dataset.counts)
                 self._record(step, name, {k: summary[k] for k in LOGGED})
                 logs.say(f"{self._name}: epoch {done} of {epochs}, {name} accuracy {summary['accuracy']:.2f} %")
+                if kept and name == "validation" and summary["accuracy"] > self._best_accuracy:
+                    self._best_accuracy = summary["accuracy"]
+                    if step > max(self._best.steps(), default=-1):  # not again after a kill: it is the same
+                        self._best.save(step, kept, self._note() | {"validation_accuracy": summary["accuracy"]})
 
         return finish
 
-    def save(self, step: int, state: TrainState) -> None:
-        """Save a checkpoint in the background; UserError if a parameter or statistic is not finite."""
+    def save(self, step: int, state: TrainState, owed: bool = False) -> None:
+        """Save a checkpoint in the background, whose evaluation may be ``owed``.
+
+        UserError or `GoBack` if a parameter or statistic is not finite.
+        """
         # The loss of a step says nothing of the update it made, which is what a checkpoint would keep.
         if not _all_finite((state.params, state.batch_stats, state.method_state)):
-            self._diverged("a parameter or statistic", "not finite", step)
-        if step in self.saved_steps():
-            return  # a kill came between this seed's save and another's, and this is the same step again
-        note = {
+            self._diverged(jax.device_get(state.trouble), step)
+        self._checkpoints.save(step, self._copy(state), self._note() | {"evaluation_owed": owed})
+
+    def _copy(self, state: TrainState) -> dict:
+        """What a checkpoint holds; a copy, since the step donates these buffers while a save still reads them."""
+        return jax.tree.map(jnp.copy, to_save(state, self.constants))
+
+    def _note(self) -> dict:
+        return {
             "stage_key": self._key,
             "seconds": time.monotonic() - self._began,
             "class_names": self.stage.dataset.class_names,
             "class_counts": self.stage.dataset.counts.tolist(),
             "image_shape": self.stage.image_shape,
         }
-        # A copy: the step donates these buffers while the save still reads them.
-        self._checkpoints.save(step, jax.tree.map(jnp.copy, to_save(state, self.constants)), note)
 
     def finish(self, step: int, state: TrainState) -> dict:
         """Write predictions and DONE.json, and return what that holds."""
@@ -137,6 +177,7 @@ class SeedRun:
             "steps": step,
             "epochs": self.stage.settings.epochs,
             "seconds": round(time.monotonic() - self._began, 2),
+            "skipped_steps": self.skipped,
             "memory": memory.peaks(),
             "final": {name: metrics.summarize(found, counts) for name, found in self._predictions.items()},
             "best": best_epochs(self._log.read(self.stage.name)),
@@ -149,11 +190,41 @@ class SeedRun:
         self._log.write({"stage": self.stage.name, "step": step, "epoch": epoch, "kind": kind} | scalars)
         self._board.write(step, {f"{kind}/{name}": value for name, value in scalars.items()})
 
-    def _diverged(self, what: str, value: object, step: int) -> None:
+    def _diverged(self, trouble: dict, noticed: int) -> None:
+        """Write down what is not finite; then raise UserError, or `GoBack` with the step's batch to be skipped."""
+        step, state = int(trouble["step"]) or noticed, self.state
+        names = flatten({"params": state.params, "batch_stats": state.batch_stats, "method_state": state.method_state})
+        in_order = [n for part in ("params", "batch_stats", "method_state") for n in names if n.startswith(f"{part}/")]
+        counts = np.asarray(trouble["counts"])
+        found = {name: int(count) for name, count in zip(in_order, counts, strict=True) if count}
+        file = self._folder / f"non_finite_{step}.json"
+        good = max(self.saved_steps(), default=0)
+        what = {
+            "stage": self.stage.name,
+            "seed": self.seed,
+            "step": step,
+            "noticed_after_step": noticed,
+            "learning_rate": self._learning_rate(step),
+            "loss": str(float(trouble["loss"])),
+            "batch": self.stage.entries(self.seed, step),
+            **non_finite.report(found, in_order, self.stage.group),
+            "last_good_checkpoint": good,
+        }
+        logs.write_json(file, what)
+        rate, most = what["learning_rate"], self.stage.config.non_finite.most_skips
+        said = (
+            f"{self._name}: a number became not finite at step {step} (loss {what['loss']}, learning rate {rate:g}, "
+            f"{len(found)} of {len(in_order)} arrays); {file} lists the batch and what is wrong. "
+        )
+        if self.stage.config.non_finite.action == "skip" and step not in self.skipped and len(self.skipped) < most:
+            self.skipped = sorted([*self.skipped, step])
+            logs.write_json(self._folder / "skipped.json", {"steps": self.skipped})
+            logs.say(f"warning: {said}Going back to step {good}, to skip that batch ({len(self.skipped)} of {most})")
+            raise GoBack
         raise UserError(
-            f"{self._name}: {what} became {value} by step {step}; nothing of it was saved. Lower the stage's "
-            "learning_rate or lengthen its warmup_percent (in a new --workdir), or find the first bad operation with "
-            "--config.debug_nans=True"
+            f"{said}Nothing of it was saved. Lower the stage's learning_rate or lengthen its warmup_percent (in a new "
+            "--workdir), leave such batches out with --config.non_finite.action=skip, or find the first bad operation "
+            "with --config.debug_nans=True"
         )
 
 
@@ -177,7 +248,8 @@ def to_save(state: TrainState, constants: Constants) -> dict:
 def from_saved(stage: Stage, tree: dict, constants: Constants) -> tuple[TrainState, Constants]:
     """The inverse of `to_save`."""
     trainable, frozen, _ = split(tree["params"], stage.group)
-    return TrainState(**{**tree, "params": trainable}), constants.replace(frozen=frozen)
+    trouble = stage.replicate(non_finite.none_yet(trainable, tree["batch_stats"], tree["method_state"]))
+    return TrainState(**{**tree, "params": trainable}, trouble=trouble), constants.replace(frozen=frozen)
 
 
 def best_epochs(records: list[dict]) -> dict:
@@ -200,5 +272,6 @@ def save_predictions(folder: epath.Path, predictions: dict[str, metrics.Predicti
     """Write every example's prediction, and what is confused with what, to predictions_SPLIT.npz."""
     for name, found in predictions.items():
         confused = metrics.confusion(found.label, found.predicted)
-        with (folder / f"predictions_{name}.npz").open("wb") as file:
+        path = folder / f"predictions_{name}.npz"
+        with logs.writing(path), path.open("wb") as file:
             np.savez_compressed(file, confusion=confused, **vars(found))

@@ -12,12 +12,27 @@ from flax import traverse_util
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from gcl_jax import backend, evaluate, handover, logs, memory, metrics, models, optim, rng, sampling, train_step
+from gcl_jax import (
+    backend,
+    evaluate,
+    handover,
+    logs,
+    memory,
+    metrics,
+    models,
+    non_finite,
+    optim,
+    preemption,
+    rng,
+    sampling,
+    train_step,
+)
 from gcl_jax import config as config_lib
 from gcl_jax import mesh as mesh_lib
 from gcl_jax.data import Dataset
 from gcl_jax.data.augment import Augment
 from gcl_jax.data.blocks import blocks
+from gcl_jax.data.photographs import Photographs
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import ClassStats
 from gcl_jax.train_state import TrainState, merge, split
@@ -82,6 +97,8 @@ class Stage:
         update = train_step.make_update(self.network, self.method, self.optimizer, augment, loader.fetch, self.settings)
         self.step = train_step.make_train_step(update, mesh, steps=self.steps_per_call, seeds=seeds)
         self._compiled = None
+        own = mesh_lib.over_seeds(mesh) if seeds > 1 else mesh_lib.replicated(mesh)
+        self._skip = jax.jit(jax.vmap(non_finite.skip) if seeds > 1 else non_finite.skip, out_shardings=own)
         self._init = jax.jit(self._init_network)
         self._unstack = jax.jit(
             lambda stacked: [jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(seeds)],
@@ -123,7 +140,7 @@ class Stage:
             found = {"class_means": means.astype(np.float32), "train_features": (features, labels)}
             needed = {name: found[name] for name in self.method.needs}
         constants = {k: np.asarray(v, np.float32) for k, v in self.method.constants(counts).items()}
-        return self._replicate(ClassStats(counts.astype(np.float32), constants, **needed))
+        return self.replicate(ClassStats(counts.astype(np.float32), constants, **needed))
 
     def features(self, variables: dict, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Features float32[N, D] and labels int32[N] of a split under ``variables``, in eval mode."""
@@ -132,7 +149,8 @@ class Stage:
             split, len(self.dataset.splits[split]), self.eval_batch_size,
         )  # fmt: skip
 
-    def _replicate(self, tree):
+    def replicate(self, tree: Any) -> Any:
+        """``tree`` on all devices."""
         return jax.device_put(tree, mesh_lib.replicated(self.mesh))
 
     def start(self, seed: int, found: dict | None, origin: str) -> tuple[TrainState, train_step.Constants, str]:
@@ -143,12 +161,12 @@ class Stage:
         if found is not None:
             variables = handover.inherit(jax.device_get(variables), found, self.method.inherits, origin)
             started_from = handover.digest(variables)
-        variables = self._replicate(variables)
+        variables = self.replicate(variables)
         stats = self.stats(variables)
         state, frozen, stats = self._begin(key, variables, stats)
         constants = train_step.Constants(key, frozen, stats, self.loader.arrays("train"))
         # A copy, since the step donates its state and frozen leaves may share buffers with it.
-        return self._replicate(jax.tree.map(jnp.copy, state)), self._replicate(constants), started_from
+        return self.replicate(jax.tree.map(jnp.copy, state)), self.replicate(constants), started_from
 
     def _begin(self, key: jax.Array, variables: dict, stats: ClassStats) -> tuple[TrainState, dict, ClassStats]:
         """A run's state, frozen parameters and class statistics; pure, so that their shapes can be had without data."""
@@ -164,6 +182,7 @@ class Stage:
             opt_state=self.optimizer.init(trainable),
             method_state=method_state,
             tally=train_step.empty_tally(self.method),
+            trouble=non_finite.none_yet(trainable, variables["batch_stats"], method_state),
         )
         return state, frozen, stats.replace(train_features=None)  # of use to init_params only, and large
 
@@ -219,6 +238,7 @@ class Stage:
             )
             cure = "choose a smaller batch_size" + (" or seeds_at_once" if self.seeds > 1 else "")
             memory.require(self.bytes_needed, f"config.{self.name}", cure, memory.available())
+            preemption.check()  # what came while XLA was busy
         return self._compiled
 
     def _stacked(self, tree: Any) -> Any:
@@ -238,6 +258,28 @@ class Stage:
             )
             for stream, sampler in self.samplers.items()
         }
+
+    def entries(self, seed: int, step: int) -> dict[str, dict]:
+        """What the batch of ``step`` (from 1) consists of: {stream: {"indices" in the training split, "labels"}}.
+
+        Of photographs also "files".
+        """
+        epoch, row = divmod(step - 1, self.settings.steps_per_epoch)
+        images, found = self.dataset.splits["train"].images, {}
+        for stream, plan in self.plan(seed, epoch).items():
+            indices = plan[row]
+            found[stream] = {"indices": indices.tolist(), "labels": self.labels[indices].tolist()}
+            if isinstance(images, Photographs):
+                found[stream]["files"] = [images.where(i) for i in indices]
+        return found
+
+    def skip(self, state: TrainState, constants: train_step.Constants, block, left_out: Sequence[bool]) -> tuple:
+        """One step like `step`'s, but seeds that are ``left_out`` only count it."""
+        before = jax.tree.map(jnp.copy, state)  # the step donates its own
+        restart = train_step.restarts(before.step, self.settings)
+        state, _ = self.compile()(state, constants, block, np.int32(1))
+        state = self._skip(before, state, jnp.asarray(left_out) if self.seeds > 1 else left_out[0], restart)
+        return state, jax.tree.map(jnp.copy, {**state.tally, "trouble": state.trouble})
 
     def blocks(self, seeds: Sequence[int], epoch: int, first: int, lengths: Sequence[int]) -> Iterator[dict]:
         """What the dispatches of `lengths` steps consume, from row ``first`` of the epoch's plan on."""
@@ -267,7 +309,7 @@ class Stage:
         fresh = jax.eval_shape(self._init_network, jax.random.key(0))
         fresh = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), fresh)
         variables = handover.inherit(fresh, found, lambda path: True, f"config.{self.name}")
-        return self._replicate((variables["params"], variables["batch_stats"], found.get("method_state", {})))
+        return self.replicate((variables["params"], variables["batch_stats"], found.get("method_state", {})))
 
     def evaluate(
         self, variables: tuple, stats: ClassStats, splits: Sequence[str] = ("test", "validation")

@@ -15,7 +15,8 @@ class TrainState:
 
     ``params`` is the trainable sub-tree only: what is frozen is a plain argument of the step and
     has no gradient and no momentum. ``tally`` holds running sums since the last logged step,
-    so that a logged mean does not depend on where a run was cut.
+    so that a logged mean does not depend on where a run was cut. ``trouble`` is `non_finite`'s record of the first step
+    after which a number was not finite; there is none in a checkpoint.
     """
 
     step: jax.Array  # int32, updates done in this stage
@@ -24,6 +25,7 @@ class TrainState:
     opt_state: Tree
     method_state: Tree
     tally: dict[str, jax.Array]
+    trouble: dict[str, jax.Array]
 
 
 def split(params: Mapping, group: Callable[[tuple[str, ...]], str | None]) -> tuple[dict, dict, dict]:

@@ -10,7 +10,7 @@ import optax
 from flax import struct
 from jax.sharding import Mesh
 
-from gcl_jax import backend, losses, rng
+from gcl_jax import backend, losses, non_finite, rng
 from gcl_jax import mesh as mesh_lib
 from gcl_jax.data.augment import Augment
 from gcl_jax.methods.base import Apply, ClassStats, Method, Time
@@ -138,14 +138,15 @@ def make_update(
         else:
             (batch_stats, method_state), (grads, metrics) = gradient(moving, row, step_key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        within = state.step % settings.steps_per_epoch % settings.log_every
+        params = optax.apply_updates(state.params, updates)
         return TrainState(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=params,
             batch_stats=batch_stats,
             opt_state=opt_state,
             method_state=method_state,
-            tally=add_to_tally(state.tally, metrics, restart=within == 0),
+            tally=add_to_tally(state.tally, metrics, restart=restarts(state.step, settings)),
+            trouble=non_finite.noted(state.trouble, state.step + 1, metrics, (params, batch_stats, method_state)),
         )
 
     return update
@@ -166,12 +167,13 @@ def accumulate(gradient: Callable, moving: Tree, row: Tree, key: jax.Array, part
 def make_train_step(
     update: Callable[[TrainState, Constants, dict], TrainState], mesh: Mesh, *, steps: int, seeds: int = 1
 ) -> jax.stages.Wrapped:
-    """Jit ``step(state, constants, block, n) -> (state, tally)``: ``n`` <= ``steps`` updates in one dispatch.
+    """Jit ``step(state, constants, block, n) -> (state, told)``: ``n`` <= ``steps`` updates in one dispatch.
 
     ``block`` holds ``steps`` rows, of which the first ``n`` (int32, traced) are used: one program,
     and the same bits, wherever a stage is cut. With ``steps`` = 1 there is no loop in it. With
     ``seeds`` > 1 everything but the data set and ``n`` has a leading seed axis: independent replicates
-    side by side, over the mesh's 'seed' axis. The state is donated; the tally returned is a copy.
+    side by side, over the mesh's 'seed' axis. The state is donated; ``told`` is a copy of its tally, and
+    of its trouble under that name.
     """
 
     def train_step(state: TrainState, constants: Constants, block: dict, n: jax.Array) -> tuple[TrainState, dict]:
@@ -179,7 +181,7 @@ def make_train_step(
             return update(state, constants, jax.tree.map(lambda rows: rows[i], block))
 
         state = jax.lax.fori_loop(0, n, one, state) if steps > 1 else one(0, state)
-        return state, state.tally
+        return state, {**state.tally, "trouble": state.trouble}
 
     everywhere = mesh_lib.replicated(mesh)
     own = everywhere
@@ -198,6 +200,11 @@ def make_train_step(
 def block_sharding(mesh: Mesh, seeds: int) -> jax.sharding.NamedSharding:
     """Where a block's batches lie: [steps, B, ...], or [seeds, steps, B, ...]."""
     return mesh_lib.over_batch(mesh, leading=1 if seeds == 1 else 2, seeds=seeds > 1)
+
+
+def restarts(step: jax.Array, settings: StepSettings) -> jax.Array:
+    """Whether the tally begins anew with the update of ``step``, counted from 0."""
+    return step % settings.steps_per_epoch % settings.log_every == 0
 
 
 def empty_tally(method: Method) -> dict[str, jax.Array]:

@@ -1,13 +1,17 @@
 """Run one stage for one seed, or for several side by side: start or resume, train, finish."""
 
 import contextlib
+import time
 from collections.abc import Mapping
 
+import jax
+import numpy as np
 from etils import epath
+from jax.experimental import multihost_utils
 
-from gcl_jax import logs
+from gcl_jax import logs, preemption
 from gcl_jax.loop import train
-from gcl_jax.seed_run import SeedRun
+from gcl_jax.seed_run import GoBack, SeedRun
 from gcl_jax.stage import Stage
 
 
@@ -15,8 +19,15 @@ def run_stage(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before: st
     """Train ``stage`` to its end, or on from the newest checkpoints, for each seed in ``workdirs`` {seed: folder}.
 
     There are as many seeds as ``stage.seeds``. False, with nothing changed and a line that says so, if their
-    checkpoints have no step in common: they then have to go on one by one.
+    checkpoints have no step in common: they then have to go on one by one. A checkpoint that is damaged is set aside,
+    and the one before it taken. Raises `preemption.Stopped` with the step saved where a stop is due.
     """
+    while True:
+        with contextlib.suppress(GoBack):
+            return _from_newest(stage, workdirs, stage_before)
+
+
+def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before: str | None) -> bool:
     with contextlib.ExitStack() as stack:
         runs = []
         for seed, folder in workdirs.items():
@@ -39,35 +50,62 @@ def run_stage(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before: st
             return zip(runs, stage.unstack(tree), strict=True)
 
         def on_log(step, tally):
-            rows = [{k: v[i] for k, v in tally.items()} for i in range(len(runs))] if several else [tally]
+            rows = [jax.tree.map(lambda v, i=i: v[i], tally) for i in range(len(runs))] if several else [tally]
             return " ".join(run.log(step, row) for run, row in zip(runs, rows, strict=True))
 
         def on_eval(step, state):
             fetches = [run.evaluate(step, own) for run, own in each(state)]
             return lambda: [fetch() for fetch in fetches]
 
-        def on_save(step, state):
+        saved_at = [time.monotonic()]
+
+        def save_now():
+            minutes = stage.config.checkpoint.every_minutes
+            return minutes > 0 and _of_first_process(time.monotonic() - saved_at[0] >= 60 * minutes)
+
+        def on_save(step, state, owed=False):
             for run, own in each(state):
-                run.save(step, own)
+                run.save(step, own, owed)
+            saved_at[0] = time.monotonic()
+
+        done, skipped = [first or 0], sorted({step for run in runs for step in run.skipped})
+
+        def step(state, constants, block, n):
+            done[0] += int(n)
+            if done[0] in skipped:  # alone in its dispatch
+                return stage.skip(state, constants, block, [done[0] in run.skipped for run in runs])
+            return compiled(state, constants, block, n)
 
         if not stage.settings.epochs and first is None:  # a stage whose start is all of it
             on_eval(0, state)()
             on_save(0, state)
-        state = train(
-            state,
-            stage=stage.name,
-            first=first or 0,
-            step=stage.compile() if stage.settings.epochs else None,
-            constants=constants,
-            blocks=lambda epoch, row, lengths: stage.blocks(list(workdirs), epoch, row, lengths),
-            settings=stage.settings,
-            steps_per_call=stage.steps_per_call,
-            eval_every_epochs=stage.config.eval.every_epochs,
-            save_every_steps=stage.config.checkpoint.every_steps,
-            on_log=on_log,
-            on_eval=on_eval,
-            on_save=on_save,
-        )
+        for run, own in each(state):
+            if run.owed:
+                run.evaluate(first, own)()
+        compiled = stage.compile() if stage.settings.epochs else None
+        with preemption.deferred():
+            state = train(
+                state,
+                stage=stage.name,
+                first=first or 0,
+                step=step,
+                constants=constants,
+                blocks=lambda epoch, row, lengths: stage.blocks(list(workdirs), epoch, row, lengths),
+                settings=stage.settings,
+                steps_per_call=stage.steps_per_call,
+                eval_every_epochs=stage.config.eval.every_epochs,
+                save_every_steps=stage.config.checkpoint.every_steps,
+                on_log=on_log,
+                on_eval=on_eval,
+                on_save=on_save,
+                save_now=save_now,
+                alone=skipped,
+            )
         for run, own in each(state):
             run.finish(stage.settings.epochs * stage.settings.steps_per_epoch, own)
     return True
+
+
+def _of_first_process(value: bool) -> bool:
+    """``value`` as the first process has it: clocks differ, and all have to save at the same step."""
+    return bool(multihost_utils.broadcast_one_to_all(np.bool_(value))) if jax.process_count() > 1 else value

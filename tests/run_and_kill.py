@@ -35,10 +35,10 @@ def main(stage, moment, number, *arguments):
         if hooks["stage"] == stage and moment == "save":
             on_save = hooks["on_save"]
 
-            def save(done, state):
+            def save(done, state, owed):
                 if done == int(number):
                     kill_before_rename_to(number)
-                on_save(done, state)
+                on_save(done, state, owed)
                 if done == int(number):
                     time.sleep(20)
                     sys.exit("the checkpoint was never renamed into place")

@@ -164,14 +164,7 @@ def test_nothing_saved_nothing_claimed(tmp_path):
 
 
 def test_damaged_files_are_named(finished, tmp_path):
-    workdir = copy_without(finished, tmp_path, "classifier/DONE.json")
-    step = max(int(p.name) for p in (workdir / "classifier" / "checkpoints").glob("[0-9]*"))
-    for file in (workdir / "classifier" / "checkpoints" / str(step) / "state").rglob("d/*"):
-        file.write_bytes(file.read_bytes()[:10])
-    with pytest.raises(
-        UserError, match=rf"checkpoint .*classifier/checkpoints/{step} is damaged .*: remove that folder"
-    ):
-        experiment.run(digits(), workdir)
+    workdir = copy_without(finished, tmp_path)
     (workdir / "classifier" / "DONE.json").write_text("{bad")
     with pytest.raises(UserError, match=r"DONE\.json is damaged"):
         experiment.run(digits(), workdir)
@@ -347,7 +340,7 @@ def test_validation_part_is_reported_beside_the_test_set(tmp_path):
 def test_a_diverging_run_stops_by_name_and_keeps_its_checkpoints(tmp_path):
     config = override(digits(), {"representation.optimizer.learning_rate": 1e30, "checkpoint.every_steps": 1})
     with pytest.raises(
-        UserError, match=r"representation: .* became (nan|inf|not finite) by step \d+; nothing of it was saved"
+        UserError, match=r"representation: a number became not finite at step \d+ .* Nothing of it was saved"
     ):
         run(tmp_path, config)
     for name, array in params(tmp_path / "run", "representation").items():

@@ -30,9 +30,9 @@ def test_no_dispatch_crosses_what_is_due(per_epoch, log_every, save_every, most)
         assert len(found) == sum(-(-(b - a) // most) for a, b in itertools.pairwise([*due, end]))
 
 
-def run(*, first=0, epochs=2, per_epoch=5, log_every=2, save_every=4, eval_every=1, most=2):
+def run(*, first=0, epochs=2, per_epoch=5, log_every=2, save_every=4, eval_every=1, most=2, events=None):
     """The loop over a "state" that counts its steps; returns everything that happened, in order."""
-    events = []
+    events = [] if events is None else events
 
     def step(state, constants, block, n):
         assert block == (state, int(n))  # the rows that are next
@@ -59,7 +59,7 @@ def run(*, first=0, epochs=2, per_epoch=5, log_every=2, save_every=4, eval_every
     state = train(
         first, stage="a stage", first=first, step=step, constants=None, blocks=blocks, settings=settings,
         steps_per_call=most, eval_every_epochs=eval_every, save_every_steps=save_every, on_log=on_log,
-        on_eval=on_eval, on_save=lambda done, state: events.append(("save", done, state)),
+        on_eval=on_eval, on_save=lambda done, state, owed: events.append(("save", done, state)),
     )  # fmt: skip
     assert state == epochs * per_epoch
     return events

@@ -1,6 +1,5 @@
 """kill -9 anywhere, start again: the run ends bit for bit as if nothing had happened."""
 
-import json
 import os
 import shutil
 import signal
@@ -10,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT
+from same_run import assert_same_run
 from tiny import override_flags
 
 from gcl_jax import checkpoint
@@ -51,22 +51,6 @@ def undisturbed(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("undisturbed") / "run"
     finish(workdir)
     return workdir
-
-
-def assert_same_run(workdir, expected, stages=("representation", "classifier")):
-    for stage in stages:
-        ours, _, step = checkpoint.read(workdir / stage / "checkpoints")
-        theirs, _, expected_step = checkpoint.read(expected / stage / "checkpoints")
-        assert step == expected_step
-        assert ours.keys() == theirs.keys()
-        assert any(name.startswith("opt_state") for name in ours)
-        for name, array in theirs.items():
-            np.testing.assert_array_equal(ours[name], array, err_msg=f"{stage} {name}")
-    assert (workdir / "metrics.jsonl").read_bytes() == (expected / "metrics.jsonl").read_bytes()
-    ours, theirs = (json.loads((w / "result.json").read_text()) for w in (workdir, expected))
-    assert ours["final"] == theirs["final"]
-    for stage in stages:
-        assert ours["stages"][stage]["best"] == theirs["stages"][stage]["best"]
 
 
 # Before the first checkpoint (5); in mid-epoch after one; while one is being written.

@@ -150,7 +150,7 @@ class Epoch(_Ours):
             save_every_steps=self.stage.config.checkpoint.every_steps,
             on_log=self.seed_run.log,
             on_eval=lambda step, state: lambda: None,
-            on_save=lambda step, state: None,
+            on_save=lambda step, state, owed: None,
         )
         self.epochs += 1
         jax.block_until_ready(self.state)

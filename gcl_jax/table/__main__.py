@@ -18,15 +18,16 @@ from pathlib import Path
 
 from absl import logging
 
-from gcl_jax import backend, command_line
+from gcl_jax import backend, command_line, preemption
 from gcl_jax.errors import UserError, in_one_line, require, require_one_of
 from gcl_jax.table import plan
 from gcl_jax.table.declared import TABLES, Table
 
 
 @in_one_line()
+@preemption.answered()
 def main(arguments: Sequence[str]) -> None:
-    """Run or show the table named; a UserError becomes one line and exit status 1."""
+    """Run or show the table named; a UserError becomes one line and exit status 1, SIGTERM and SIGINT a stop and 0."""
     logging.set_verbosity(logging.ERROR)
     given, overrides = parse(arguments)
     table, root = TABLES[given.table], Path(given.workdir).expanduser().absolute()
@@ -69,11 +70,20 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: list[str]) -> None:
-    """Measure the ``chosen`` cells, and after each write the table of all ``cells`` that are there."""
+    """Measure the ``chosen`` cells, and after each write the table of all ``cells`` that are there.
+
+    Where it is told to stop, it says which are not finished.
+    """
     from gcl_jax.table import render, runs
 
-    for cell in chosen:
-        runs.measure(cell, root)
+    text = ""
+    for i, cell in enumerate(chosen):
+        try:
+            runs.measure(cell, root)
+        except preemption.Stopped as stop:
+            unfinished = [f"{c.row.name} on {plan.column_name(c.dataset, c.ratio)}" for c in chosen[i:]]
+            told = "".join(f"{line}\n" for line in (text, *stop.args) if line)
+            raise preemption.Stopped(f"{told}{name} is not finished: {', '.join(unfinished)}") from stop
         measured = {}
         for shown in cells:
             if found := runs.found(shown, root):

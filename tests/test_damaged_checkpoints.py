@@ -1,0 +1,214 @@
+"""Bad disks: damaged checkpoints are noticed and gone round, failed writes lose nothing, one run has a folder."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import ROOT
+from etils import epath
+from same_run import assert_same_run
+from tiny import digits, override
+
+from gcl_jax import checkpoint, experiment, lock
+from gcl_jax.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+TREE = {
+    "params": {"a": {"kernel": np.random.default_rng(0).normal(size=(3, 3, 16, 16)).astype(np.float32)}},
+    "step": np.int32(7),
+    "opt": ({"m": np.zeros((64, 64), np.float32)},),
+}
+
+
+def tree():
+    return jax.tree.map(jnp.asarray, TREE)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one") / "stage" / "checkpoints"
+    with checkpoint.Checkpoints(folder, 3) as checkpoints:
+        checkpoints.save(5, tree(), {"stage_key": "abc", "seconds": 1.5})
+    return folder
+
+
+def cut(content):
+    return content[: len(content) // 2]
+
+
+def flip(place):
+    def change(content):
+        content = bytearray(content)
+        content[int(place * (len(content) - 1))] ^= 4
+        return bytes(content)
+
+    return change
+
+
+@pytest.mark.parametrize("change", [cut, flip(0.3), flip(0.99)], ids=["cut", "flipped", "flipped at the end"])
+def test_each_file_in_turn(one, tmp_path, change):
+    """What is read is what was saved, or `Damaged`: nothing in between, whichever file it is."""
+    refused = set()
+    for file in sorted(path for path in (one / "5").rglob("*") if path.is_file()):
+        folder = tmp_path / "stage" / "checkpoints"
+        shutil.rmtree(tmp_path / "stage", ignore_errors=True)
+        shutil.copytree(one, folder)
+        changed = folder / file.relative_to(one)
+        changed.write_bytes(change(file.read_bytes()))
+        with checkpoint.Checkpoints(folder, 3) as checkpoints:
+            for read in (lambda c=checkpoints: c.restore(5, tree()), lambda f=folder: checkpoint.read(f)[:2]):
+                try:
+                    found, note = read()
+                except checkpoint.Damaged:
+                    refused.add(str(file.relative_to(one)))
+                else:
+                    assert note["stage_key"] == "abc"
+                    assert note["seconds"] == 1.5
+                    found = checkpoint.flatten(found)
+                    for name, array in checkpoint.flatten(TREE).items():
+                        np.testing.assert_array_equal(found[name], array)
+    assert "5/note/metadata" in refused
+    assert any("/d/" in name for name in refused)  # the arrays themselves
+
+
+def test_another_model_is_not_taken_for_damage(one):
+    with checkpoint.Checkpoints(one, 3) as checkpoints:
+        with pytest.raises(UserError, match=r"has no array more: it belongs to another model") as error:
+            checkpoints.restore(5, tree() | {"more": jnp.zeros(1)})
+        assert not isinstance(error.value, checkpoint.Damaged)
+
+
+def test_a_checkpoint_of_before_there_were_checksums_is_read(one, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_signed", lambda note, flat: dict(note))
+    with checkpoint.Checkpoints(tmp_path / "old", 3) as checkpoints:
+        checkpoints.save(2, tree(), {"stage_key": "abc"})
+        checkpoints.wait()
+        assert checkpoints.restore(2, tree())[1] == {"stage_key": "abc"}
+
+
+CONFIG = {"stages": ("representation",), "checkpoint.keep": 3}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, quick_compilation):
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    experiment.run(override(digits(), CONFIG), workdir)
+    return workdir
+
+
+def interrupted(whole, tmp_path):
+    """The run with its last checkpoint, of step 18, still to come: 5, 10 and 15 are there."""
+    workdir = tmp_path / "run"
+    experiment.run(override(digits(), CONFIG | {"checkpoint.keep": 9}), workdir)
+    shutil.rmtree(workdir / "representation" / "checkpoints" / "18")
+    for name in ("result.json", "representation/DONE.json"):
+        (workdir / name).unlink()
+    return workdir
+
+
+def damage(folder):
+    """One bit of the largest file, which holds the arrays."""
+    file = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    file.write_bytes(flip(0.4)(file.read_bytes()))
+
+
+def test_the_one_before_is_taken_with_a_warning_and_none_good_is_an_error(whole, tmp_path, capsys):
+    workdir = interrupted(whole, tmp_path)
+    folder = workdir / "representation" / "checkpoints"
+    damage(folder / "15")
+    damage(folder / "10")
+    again = override(digits(), CONFIG)
+    experiment.run(again, workdir)
+    told = capsys.readouterr().out
+    assert f"warning: checkpoint {folder}/15 is damaged" in told
+    assert f"warning: checkpoint {folder}/10 is damaged" in told
+    assert "resuming after step 5" in told
+    assert sorted(p.name for p in (workdir / "representation" / "damaged").iterdir()) == ["10", "15"]
+    assert_same_run(workdir, whole, ("representation",))
+
+    for name in ("result.json", "representation/DONE.json"):
+        (workdir / name).unlink()
+    for step in ("10", "15", "18"):
+        damage(folder / step)
+    for _ in range(2):  # and it stays one
+        with pytest.raises(UserError, match=r"no checkpoint of .*representation is left: all are damaged"):
+            experiment.run(again, workdir)
+    kept = {"10", "10.1", "15", "15.1", "18"}
+    assert {p.name for p in (workdir / "representation" / "damaged").iterdir()} == kept
+
+
+def test_a_full_disk_is_one_error_and_loses_nothing(whole, tmp_path):
+    """No file may grow beyond a few kilobytes: Linux then says "File too large", as it says "No space left"."""
+    workdir = interrupted(whole, tmp_path)
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, hard))
+    try:
+        with pytest.raises(UserError, match=r"could not be written to .*checkpoints \(File too large\)") as error:
+            experiment.run(override(digits(), CONFIG), workdir)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+    assert "the checkpoint of step 15 is safe there" in str(error.value)
+    experiment.run(override(digits(), CONFIG), workdir)
+    assert_same_run(workdir, whole, ("representation",))
+
+
+def test_no_room_for_a_line_is_one_error(tmp_path, monkeypatch):
+    kind = type(epath.Path(tmp_path))
+    opened = kind.open
+
+    def full(self, mode="r", *args, **kwargs):
+        if mode == "a":
+            raise OSError(28, "No space left on device")
+        return opened(self, mode, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "open", full)
+    with pytest.raises(UserError, match=r"metrics\.jsonl could not be written \(No space left on device\)"):
+        experiment.run(override(digits(), CONFIG), tmp_path / "run")
+
+
+HOLD = """
+import sys, time
+from etils import epath
+from gcl_jax import lock
+with lock.held(epath.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path):
+    workdir = epath.Path(tmp_path / "run")
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, workdir], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=rf"run is in use by process {holder.pid} on \S+ since 20.*name another"):
+            experiment.run(digits(), workdir)
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    with lock.held(workdir):
+        assert json.loads((workdir / lock.NAME).read_text())["pid"] == os.getpid()
+    assert workdir.exists()  # it was not made here
+
+
+def test_a_folder_in_which_nothing_was_done_is_not_left_behind(tmp_path):
+    with lock.held(epath.Path(tmp_path / "a" / "run")):
+        pass
+    assert not (tmp_path / "a" / "run").exists()
+
+
+def test_file_systems_without_locks_are_told_of(tmp_path, monkeypatch, capsys):
+    def none(*args):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", none)
+    with lock.held(epath.Path(tmp_path)):
+        assert "has no locks; see to it that no second run writes there" in capsys.readouterr().out
