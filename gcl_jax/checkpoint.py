@@ -38,10 +38,19 @@ def _name(part) -> str:
     raise TypeError(f"no name for {part!r}")
 
 
-def _manager(folder: epath.Path, **options) -> ocp.CheckpointManager:
+def _manager(folder: epath.Path, *, alone: bool = False, **options) -> ocp.CheckpointManager:
+    """Orbax's manager, whose calls all processes make together; ``alone`` each by itself."""
+    processes = ocp.options.MultiprocessingOptions()
+    if alone:
+        own = jax.process_index()
+        processes = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
     # Handlers are named here, since metadata is asked for before anything is saved or restored.
-    handlers = {"state": ocp.StandardCheckpointHandler(), "note": ocp.JsonCheckpointHandler()}
-    return ocp.CheckpointManager(folder, item_handlers=handlers, options=ocp.CheckpointManagerOptions(**options))
+    handlers = {
+        "state": ocp.StandardCheckpointHandler(multiprocessing_options=processes),
+        "note": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
+    }
+    options = ocp.CheckpointManagerOptions(multiprocessing_options=processes, **options)
+    return ocp.CheckpointManager(folder, item_handlers=handlers, options=options)
 
 
 @contextlib.contextmanager
@@ -118,7 +127,7 @@ def read(folder: epath.Path) -> tuple[dict[str, np.ndarray], dict, int]:
     folder = epath.Path(folder).expanduser().absolute()
     if not folder.exists():
         raise UserError(f"there is no checkpoint folder {folder}")
-    with _manager(folder, read_only=True, save_interval_steps=0, create=False) as manager:
+    with _manager(folder, alone=True, read_only=True, save_interval_steps=0, create=False) as manager:
         step = manager.latest_step()
         if step is None:
             raise UserError(f"{folder} holds no complete checkpoint")

@@ -20,6 +20,7 @@ def environment() -> dict:
         "versions": {"gcl_jax": gcl_jax.__version__, "python": platform.python_version()}
         | {p: importlib.metadata.version(p) for p in packages},
         "device": {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)},
+        "processes": jax.process_count(),
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from gcl_jax import config as config_lib
-from gcl_jax import handover, logs, memory, metrics
+from gcl_jax import distributed, handover, logs, memory, metrics
 from gcl_jax.checkpoint import Checkpoints
 from gcl_jax.errors import UserError
 from gcl_jax.stage import Stage
@@ -36,16 +36,18 @@ class SeedRun:
     def __init__(self, stage: Stage, seed: int, workdir: epath.Path, stage_before: str | None):
         self.stage, self.seed = stage, seed
         self._folder, self._done_file = workdir / stage.name, done_file(workdir, stage.name)
-        if stage_before and not stage.block.init_from and not (workdir / stage_before / "checkpoints").exists():
+        before = workdir / (stage_before or "") / "checkpoints"
+        if stage_before and not stage.block.init_from and not distributed.first(before.exists):
             raise UserError(
                 f"{stage.name} starts from {workdir / stage_before}, which is marked done but has no checkpoints any "
                 "more: remove its DONE.json to train it again"
             )
         origin = str(workdir / stage_before) if stage_before else ""
         if stage.block.init_from:
-            origin = handover.seed_folder(stage.block.init_from, seed)
-        found = handover.load(origin, stage_before) if origin else None
+            origin = distributed.first(lambda: handover.seed_folder(stage.block.init_from, seed))
+        found = distributed.everywhere(lambda: handover.load(origin, stage_before)) if origin else None
         self.state, self.constants, self._started_from = stage.start(seed, found, origin)
+        distributed.same(f"what {stage.name} starts from", self._started_from)
         keys = config_lib.training_keys(stage.config, stage.name) | {"seed": seed}
         self._key = config_lib.stage_key(keys, f"{stage.dataset.fingerprint} {self._started_from}")
         self._log = logs.MetricsLog(workdir / "metrics.jsonl")
@@ -62,7 +64,7 @@ class SeedRun:
 
     def saved_steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
-        return self._checkpoints.steps()
+        return distributed.first(self._checkpoints.steps)
 
     def resume(self, step: int | None) -> None:
         """Go on from the checkpoint of ``step`` (None = from the start), and forget the lines that came after it."""
@@ -76,7 +78,7 @@ class SeedRun:
             self.state, self.constants = from_saved(self.stage, tree, self.constants)
             self._began -= note["seconds"]
             logs.say(f"{self._name}: resuming after step {step}")
-        self._log.cut_back(self.stage.name, -1 if step is None else step)
+        distributed.first(lambda: self._log.cut_back(self.stage.name, -1 if step is None else step))
 
     @property
     def _name(self) -> str:
@@ -124,11 +126,14 @@ class SeedRun:
         self._checkpoints.save(step, jax.tree.map(jnp.copy, to_save(state, self.constants)), note)
 
     def finish(self, step: int, state: TrainState) -> dict:
-        """Write predictions and DONE.json, and return what that holds."""
+        """Write predictions and DONE.json, and return what that holds, in every process."""
         if not self._predictions:
             # Killed between the last checkpoint and DONE.json: nothing was left to train.
             self._predictions = self.stage.evaluate(self.stage.variables(state, self.constants), self.constants.stats)()
         self._checkpoints.wait()
+        return distributed.first(lambda: self._write_done(step))
+
+    def _write_done(self, step: int) -> dict:
         save_predictions(self._folder, self._predictions)
         counts = self.stage.dataset.counts
         done = {
