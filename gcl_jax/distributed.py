@@ -34,7 +34,7 @@ def start(
     *,
     found_by_jax: bool = False,
 ) -> None:
-    """Join the processes of this run, before JAX computes anything; without arguments there is one, and nothing is done.
+    """Join the processes of this run, before JAX computes anything; without arguments there is one: nothing is done.
 
     ``coordinator`` is HOST:PORT of process 0, where that listens; or, with ``found_by_jax``, JAX finds all three (Cloud
     TPU, SLURM, Open MPI, Kubernetes). Raises UserError for flags that do not fit together, and when not all came.
@@ -51,10 +51,8 @@ def start(
         if len(missing) == len(given):
             return
         if missing:
-            verb = "is" if len(missing) == 1 else "are"
-            raise UserError(
-                f"{', '.join([*given][:2])} and --process_id go together: {', '.join(missing)} {verb} missing"
-            )
+            told = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+            raise UserError(f"--coordinator, --num_processes and --process_id go together: {told}")
         require(bool(re.fullmatch(r".+:\d+", coordinator)), "--coordinator", coordinator, "HOST:PORT of process 0")
         require(num_processes >= 1, "--num_processes", num_processes, "at least 1")
         require(0 <= process_id < num_processes, "--process_id", process_id, f"in 0..{num_processes - 1}")

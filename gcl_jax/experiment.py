@@ -32,7 +32,7 @@ def run(
 
     Raises UserError for a bad config, bad data, or a workdir of another run.
     """
-    asked = {"config": config.to_dict(), "eval_only": eval_only, "versions": results.environment()["versions"]}
+    asked = {"config": config.to_dict(), "eval_only": eval_only, "versions": results.versions()}
     distributed.same("the command", asked, lambda own, other: "; ".join(config_lib.differences(own, other)))
     config_validation.validate(config)
     root = epath.Path(workdir).expanduser().absolute()

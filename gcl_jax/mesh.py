@@ -46,7 +46,7 @@ def over_batch(mesh: Mesh, *, leading: int = 0, seeds: bool = False) -> NamedSha
 
 
 def place(tree: Any, sharding: NamedSharding) -> Any:
-    """``tree``, which every process holds whole, on the devices of all as ``sharding`` says; nothing is communicated."""
+    """``tree``, which every process holds whole, on the devices of all, without communication."""
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
     return jax.tree.map(functools.partial(_place, sharding=sharding), tree)
