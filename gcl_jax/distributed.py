@@ -161,6 +161,10 @@ def none_left_waiting() -> Iterator[None]:
             print(f"error: {who}: {error}", file=sys.stderr)
         else:
             traceback.print_exc()
+            if isinstance(error, jax.errors.JaxRuntimeError):
+                print(
+                    f"{who}: if this is of a collective, another process has ended: see what it said", file=sys.stderr
+                )
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)

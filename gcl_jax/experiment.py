@@ -32,8 +32,8 @@ def run(
 
     Raises UserError for a bad config, bad data, or a workdir of another run.
     """
-    asked = {"config": config.to_dict(), "eval_only": eval_only, "versions": results.versions()}
-    distributed.same("the command", asked, lambda own, other: "; ".join(config_lib.differences(own, other)))
+    asked = config.to_dict() | {"eval_only": eval_only, "versions": results.versions()}
+    distributed.same("the command", asked, lambda own, first: "; ".join(config_lib.differences(first, own)))
     config_validation.validate(config)
     root = epath.Path(workdir).expanduser().absolute()
     per_seed = folder_per_seed or config.num_seeds > 1
