@@ -34,7 +34,7 @@ def run(
     """
     asked = config.to_dict() | {"eval_only": eval_only, "versions": results.versions()}
     distributed.same("the command", asked, lambda own, first: "; ".join(config_lib.differences(first, own)))
-    config_validation.validate(config)
+    distributed.everywhere(lambda: config_validation.validate(config))
     root = epath.Path(workdir).expanduser().absolute()
     per_seed = folder_per_seed or config.num_seeds > 1
     if config.tuning.key:

@@ -26,6 +26,7 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a save
     backend.keep_freed_memory()
     distributed.start(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, found_by_jax=_DISTRIBUTED.value)
+    distributed.everywhere(lambda: config_validation.validate(_CONFIG.value))  # once all can be told
     from gcl_jax import compilation_cache, experiment  # now that the config is good: the heavy half
 
     compilation_cache.use()
@@ -41,7 +42,6 @@ def _parse(argv: list[str]) -> list[str]:
     command_line.parse(argv)
     if not _WORKDIR.value:
         raise UserError("--workdir is missing; name a folder for the run's checkpoints and results")
-    config_validation.validate(_CONFIG.value)
     return argv
 
 
