@@ -37,7 +37,8 @@ def start(
     """Join the processes of this run, before JAX computes anything; without arguments there is one: nothing is done.
 
     ``coordinator`` is HOST:PORT of process 0, where that listens; or, with ``found_by_jax``, JAX finds all three (Cloud
-    TPU, SLURM, Open MPI, Kubernetes). Raises UserError for flags that do not fit together, and when not all came.
+    TPU, SLURM, Open MPI, Kubernetes). Where not all come within 300 seconds, JAX aborts those that did. Raises
+    UserError for flags that do not fit together, where JAX finds nothing, and for a port that is not free.
 
     >>> start("localhost:1234", 2)
     Traceback (most recent call last):
@@ -65,8 +66,8 @@ def start(
         ) from error
     except RuntimeError as error:
         raise UserError(
-            f"the processes did not find each other ({str(error).splitlines()[0][:200]}): is process 0 listening at "
-            "--coordinator, are all --num_processes started, each with a --process_id of its own?"
+            f"JAX's runtime does not start ({str(error).splitlines()[0][:200]}): name the host of process 0 and a port "
+            "that is free there with --coordinator=HOST:PORT"
         ) from error
 
 

@@ -169,16 +169,17 @@ def test_a_death_ends_the_other(tmp_path, victim):
 
 @pytest.mark.slow
 def test_checkpoints_go_from_two_processes_to_one_and_back(tmp_path):
-    finish(tmp_path / "whole", 1, 2)
+    flags = override_flags(stages="('representation',)")
+    finish(tmp_path / "whole", 1, 2, flags)
     layouts = {"from two": ((2, 1), (1, 2)), "from one": ((1, 2), (2, 1))}
     for name, (before, after) in layouts.items():
         victim = {before[0] - 1: ["tests/run_and_kill.py", "representation", "step", "13"]}
-        killed = run_main(tmp_path / name, *before, own=victim)
+        killed = run_main(tmp_path / name, *before, flags, own=victim)
         assert killed[-1][0] == -signal.SIGKILL, killed[-1]
-        assert "resuming after step" in finish(tmp_path / name, *after)
-        assert_same_run(tmp_path / name, tmp_path / "whole")
+        assert "resuming after step" in finish(tmp_path / name, *after, flags)
+        assert_same_run(tmp_path / name, tmp_path / "whole", ["representation"])
         before = {p: p.stat().st_mtime_ns for p in (tmp_path / name).rglob("*.json*")}
-        assert "finished already" in finish(tmp_path / name, 2, 1)
+        assert "finished already" in finish(tmp_path / name, 2, 1, flags)
         assert {p: p.stat().st_mtime_ns for p in (tmp_path / name).rglob("*.json*")} == before
 
 
