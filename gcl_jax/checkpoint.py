@@ -20,9 +20,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from flax import traverse_util
-from jax.experimental import multihost_utils
 
-from gcl_jax import logs
+from gcl_jax import distributed, logs
 from gcl_jax.errors import UserError
 
 Tree = Any
@@ -63,10 +62,19 @@ class _Manager(ocp.CheckpointManager):
         return False
 
 
-def _manager(folder: epath.Path, **options) -> ocp.CheckpointManager:
+def _manager(folder: epath.Path, *, alone: bool = False, **options) -> ocp.CheckpointManager:
+    """Orbax's manager, whose calls all processes make together; ``alone`` each by itself."""
+    processes = ocp.options.MultiprocessingOptions()
+    if alone:
+        own = jax.process_index()
+        processes = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
     # Handlers are named here, since metadata is asked for before anything is saved or restored.
-    handlers = {"state": ocp.StandardCheckpointHandler(), "note": ocp.JsonCheckpointHandler()}
-    return _Manager(folder, item_handlers=handlers, options=ocp.CheckpointManagerOptions(**options))
+    handlers = {
+        "state": ocp.StandardCheckpointHandler(multiprocessing_options=processes),
+        "note": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
+    }
+    options = ocp.CheckpointManagerOptions(multiprocessing_options=processes, **options)
+    return _Manager(folder, item_handlers=handlers, options=options)
 
 
 @contextlib.contextmanager
@@ -220,17 +228,18 @@ class Checkpoints:
 
 def set_aside(damaged: Damaged) -> None:
     """Move a damaged checkpoint out of the way, so that its step can be saved again; say so."""
-    place = aside(damaged.folder.parent.parent)
-    target, n = place / damaged.folder.name, 1
-    while target.exists():
-        target, n = place / f"{damaged.folder.name}.{n}", n + 1
-    if jax.process_index() == 0:
-        with logs.writing(place):
-            place.mkdir(parents=True, exist_ok=True)
-            damaged.folder.rename(target)
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("set_aside")
+    target = distributed.first(lambda: str(_moved(damaged.folder)))
     logs.say(f"warning: checkpoint {damaged.folder} is damaged ({damaged.reason}); it is now {target}")
+
+
+def _moved(folder):
+    place = aside(folder.parent.parent)
+    target, n = place / folder.name, 1
+    while target.exists():
+        target, n = place / f"{folder.name}.{n}", n + 1
+    with logs.writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        return folder.rename(target)
 
 
 def aside(stage: epath.Path) -> epath.Path:
@@ -262,7 +271,7 @@ def read(folder: epath.Path) -> tuple[dict[str, np.ndarray], dict, int]:
     folder = epath.Path(folder).expanduser().absolute()
     if not folder.exists():
         raise UserError(f"there is no checkpoint folder {folder}")
-    with _manager(folder, read_only=True, save_interval_steps=0, create=False) as manager:
+    with _manager(folder, alone=True, read_only=True, save_interval_steps=0, create=False) as manager:
         step = manager.latest_step()
         if step is None:
             raise UserError(f"{folder} holds no complete checkpoint")

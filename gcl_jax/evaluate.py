@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from gcl_jax import mesh as mesh_lib
 from gcl_jax import posthoc, preemption
 from gcl_jax.data.augment import Augment
+from gcl_jax.data.columns import Columns
 from gcl_jax.methods.base import Apply, ClassStats, Method
 from gcl_jax.metrics import Predictions
 
@@ -84,13 +85,13 @@ def run(step: Callable, loader: Any, mesh: Mesh, split: str, num: int, batch_siz
     Calling the result fetches: numpy arrays of length ``num``. The device has other work meanwhile. Raises
     `preemption.Stopped` between two batches where a stop is due.
     """
-    arrays, place = loader.arrays(split), mesh_lib.over_batch(mesh)
+    arrays, columns = loader.arrays(split), Columns(mesh_lib.over_batch(mesh), [batch_size])
     batches = []
-    for row in loader.rows(split, {"eval": whole_split(num, batch_size)}):
+    for row in loader.rows(split, {"eval": columns.take(whole_split(num, batch_size), axis=1)}):
         preemption.check()
         if len(batches) >= 2:
             jax.block_until_ready(batches[-2])  # two in flight keep a device busy; more only take memory
-        batches.append(step(arrays, jax.device_put(row["eval"], place)))
+        batches.append(mesh_lib.fetchable(step(arrays, columns.place(row["eval"])), mesh))
     return lambda: jax.tree.map(lambda *parts: np.concatenate(parts)[:num], *jax.device_get(batches))
 
 

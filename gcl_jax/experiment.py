@@ -7,7 +7,19 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import backend, checkpoint, config_validation, handover, lock, logs, metrics, preemption, results, tuning
+from gcl_jax import (
+    backend,
+    checkpoint,
+    config_validation,
+    distributed,
+    handover,
+    lock,
+    logs,
+    metrics,
+    preemption,
+    results,
+    tuning,
+)
 from gcl_jax import config as config_lib
 from gcl_jax import workdir as workdirs
 from gcl_jax.errors import UserError
@@ -34,13 +46,17 @@ def run(
     Raises UserError for a bad config, bad data, or a workdir of another run, or in use by one; `preemption.Stopped`
     where a command was told to stop.
     """
-    config_validation.validate(config)
+    asked = config.to_dict() | {"eval_only": eval_only, "versions": results.versions()}
+    distributed.same("the command", asked, lambda own, first: "; ".join(config_lib.differences(first, own)))
+    distributed.everywhere(lambda: config_validation.validate(config))
     root = epath.Path(workdir).expanduser().absolute()
     per_seed = folder_per_seed or config.num_seeds > 1
     folders = {s: root / f"seed_{s}" if per_seed else root for s in config_lib.seeds(config)}
-    finished = all((folder / "result.json").exists() for folder in folders.values())
-    # What is only looked at may lie where nothing can be written; of several processes the first speaks for all.
-    with contextlib.nullcontext() if eval_only or finished or jax.process_index() else lock.held(root):
+    files = [folder / "result.json" for folder in folders.values()]
+    finished = distributed.first(lambda: all(file.exists() for file in files))
+    with contextlib.ExitStack() as stack:
+        if not (eval_only or finished):  # what is only looked at may lie where nothing can be written
+            distributed.first(lambda: stack.enter_context(lock.held(root)))
         return _run(config, root, folders, per_seed, overrides, eval_only, finished)
 
 
@@ -67,6 +83,10 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
             found = _train(parts, config, names, folders, overrides)
     if not per_seed:
         return found[config.seed]
+    return distributed.first(lambda: _write_all_seeds(root, found, eval_only))
+
+
+def _write_all_seeds(root: epath.Path, found: dict[int, dict], eval_only: bool) -> dict:
     # Seeds of an earlier run with more of them stay in the result.
     others = {f.parent.name: f for f in root.glob("seed_*/result.json")} if not eval_only else {}
     each = {f"seed_{s}": result for s, result in found.items()}
@@ -86,13 +106,13 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
     """Result of every seed {seed: folder}; those without one train, ``seeds_at_once`` side by side where they can."""
     found = {}
     for seed, folder in folders.items():
-        if (folder / "result.json").exists():
+        if distributed.first((folder / "result.json").exists):
             logs.say(f"{folder} is finished already; its result:")
-            found[seed] = workdirs.read_json(folder / "result.json")
+            found[seed] = distributed.first(lambda folder=folder: workdirs.read_json(folder / "result.json"))
             logs.say(results.format_table(found[seed]))
     pending = [seed for seed in folders if seed not in found]
     for name in names:  # all of them before the first trains: what does not fit the memory is known at once
-        if config[name].epochs and not all(done_file(folders[seed], name).exists() for seed in pending):
+        if config[name].epochs and not all(_is_done(folders[seed], name) for seed in pending):
             parts.stage(name, parts.seeds_at_once if len(pending) >= parts.seeds_at_once else 1).compile()
     for start in range(0, len(pending), parts.seeds_at_once):
         group = {seed: folders[seed] for seed in pending[start : start + parts.seeds_at_once]}
@@ -100,34 +120,45 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
             preemption.check()
             _train_stage(parts, name, group, stage_before(config, name))
         for seed, folder in group.items():
-            done = {name: workdirs.read_json(done_file(folder, name)) for name in names}
-            found[seed] = _result(parts, config, seed, overrides, done)
-            logs.write_json(folder / "result.json", found[seed])
+
+            def write(seed=seed, folder=folder):
+                done = {name: workdirs.read_json(done_file(folder, name)) for name in names}
+                result = _result(parts, config, seed, overrides, done)
+                logs.write_json(folder / "result.json", result)
+                return result
+
+            found[seed] = distributed.first(write)
             logs.say(results.format_table(found[seed]))
     return found
 
 
 def _train_stage(parts, name, group, before) -> None:
-    left = {seed: folder for seed, folder in group.items() if not done_file(folder, name).exists()}
+    left = {seed: folder for seed, folder in group.items() if not _is_done(folder, name)}
     for folder in left.values():
-        folder.mkdir(parents=True, exist_ok=True)
+        distributed.first(lambda folder=folder: folder.mkdir(parents=True, exist_ok=True))
     side_by_side = len(left) == parts.seeds_at_once > 1
     if left and not (side_by_side and run_stage(parts.stage(name, len(left)), left, before)):
         for seed, folder in left.items():
             run_stage(parts.stage(name, 1), {seed: folder}, before)
 
 
+def _is_done(folder: epath.Path, stage: str) -> bool:
+    return distributed.first(done_file(folder, stage).exists)
+
+
 def _evaluate_one(parts, config, names, seed, folder, overrides) -> dict:
     done = {}
     for name in names:
         checkpoints, init_from = folder / name / "checkpoints", config[name].init_from
-        if checkpoints.exists():
-            variables, _, step = checkpoint.read_variables(checkpoints)
+        if distributed.first(checkpoints.exists):
+            variables, _, step = distributed.everywhere(lambda c=checkpoints: checkpoint.read_variables(c))
         elif init_from:
-            start = handover.seed_folder(init_from, seed)  # what the stage would start from
-            variables, step = handover.load(start, stage_before(config, name)), 0
+            start = distributed.first(lambda s=init_from: handover.seed_folder(s, seed))  # where the stage would start
+            before, step = stage_before(config, name), 0
+            variables = distributed.everywhere(lambda start=start, before=before: handover.load(start, before))
         else:
             continue
+        distributed.same(f"the checkpoint of {name}", handover.digest(variables))
         stage = parts.stage(name, 1)
         found = stage.evaluate(stage.checked(variables), stage.stats())()
         done[name] = {
@@ -139,8 +170,12 @@ def _evaluate_one(parts, config, names, seed, folder, overrides) -> dict:
     if not done:
         raise UserError(f"--eval_only: {folder} holds no checkpoint of {', '.join(names)}; train first")
     result = _result(parts, config, seed, overrides, done)
-    folder.mkdir(parents=True, exist_ok=True)
-    logs.write_json(folder / "eval.json", result)
+
+    def write():
+        folder.mkdir(parents=True, exist_ok=True)
+        logs.write_json(folder / "eval.json", result)
+
+    distributed.first(write)
     logs.say(results.format_table(result))
     return result
 

@@ -1,4 +1,4 @@
-"""What a run tells: JSON lines (the truth), TensorBoard through clu, a progress bar, plain lines."""
+"""What a run tells, in its first process: JSON lines (the truth), TensorBoard through clu, a bar, plain lines."""
 
 import contextlib
 import json
@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping
 from etils import epath
 from tqdm import tqdm
 
+from gcl_jax import distributed
 from gcl_jax.errors import UserError
 
 
 def say(text: str) -> None:
     """Print a line above the progress bar, if there is one."""
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
+    if distributed.is_first():
+        tqdm.write(text, file=sys.stdout)
+        sys.stdout.flush()
 
 
 @contextlib.contextmanager
@@ -72,8 +74,9 @@ class MetricsLog:
 
     def write(self, record: Mapping) -> None:
         """Append one line; it is with the operating system when this returns."""
-        with writing(self._path), self._path.open("a") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
+        if distributed.is_first():
+            with writing(self._path), self._path.open("a") as file:
+                file.write(json.dumps(record, allow_nan=False) + "\n")
 
     def read(self, stage: str) -> list[dict]:
         """The records of ``stage``, in order."""
@@ -88,7 +91,7 @@ class TensorBoard:
 
     def __init__(self, folder: epath.Path, enabled: bool):
         self._writer = None
-        if enabled:
+        if enabled and distributed.is_first():
             try:
                 # clu's writers import TensorFlow (seconds), so only here.
                 from clu import metric_writers
@@ -110,4 +113,5 @@ class TensorBoard:
 
 def progress(stage: str, start: int, total: int) -> tqdm:
     """A bar with rate and time left; silent when the output is no terminal."""
-    return tqdm(total=total, initial=start, desc=stage, unit="step", disable=None, dynamic_ncols=True, leave=False)
+    disable = None if distributed.is_first() else True
+    return tqdm(total=total, initial=start, desc=stage, unit="step", disable=disable, dynamic_ncols=True, leave=False)

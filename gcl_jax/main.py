@@ -3,20 +3,31 @@
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from gcl_jax import backend, command_line, config_validation, preemption
+from gcl_jax import backend, command_line, config_validation, distributed, preemption
 from gcl_jax.errors import UserError, in_one_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/cifar10_lt/gcl.py:100.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; started again, it goes on where it stands.")
 _EVAL_ONLY = flags.DEFINE_bool("eval_only", False, "Evaluate the run in --workdir and write eval.json.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, for a run of several processes.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes the run has, with --coordinator.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0 on, with --coordinator.")
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    False,
+    "Let JAX find the run's processes: Cloud TPU, SLURM, Open MPI, Kubernetes (pip install 'jax[k8s]').",
+)
 
 
 @in_one_line()
 @preemption.answered()
+@distributed.none_left_waiting()
 def main(argv: list[str]) -> None:
     """Run the experiment; a UserError becomes one line and exit status 1, SIGTERM and SIGINT a saved step and 0."""
     logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a save
     backend.keep_freed_memory()
+    distributed.start(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, found_by_jax=_DISTRIBUTED.value)
+    distributed.everywhere(lambda: config_validation.validate(_CONFIG.value))  # once all can be told
     from gcl_jax import compilation_cache, experiment  # now that the config is good: the heavy half
 
     compilation_cache.use()
@@ -24,7 +35,7 @@ def main(argv: list[str]) -> None:
         _CONFIG.value, _WORKDIR.value, overrides=command_line.overrides(), eval_only=_EVAL_ONLY.value
     )
     if "across_seeds" in result:
-        print(experiment.results.format_seeds(result))
+        experiment.logs.say(experiment.results.format_seeds(result))
 
 
 @in_one_line()
@@ -32,7 +43,6 @@ def _parse(argv: list[str]) -> list[str]:
     command_line.parse(argv)
     if not _WORKDIR.value:
         raise UserError("--workdir is missing; name a folder for the run's checkpoints and results")
-    config_validation.validate(_CONFIG.value)
     return argv
 
 

@@ -1,8 +1,11 @@
 """Where arrays live: one mesh with axes ('seed', 'data'), either of which may have size 1."""
 
+import functools
 import math
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -40,6 +43,30 @@ def over_batch(mesh: Mesh, *, leading: int = 0, seeds: bool = False) -> NamedSha
     if seeds:
         return NamedSharding(mesh, PartitionSpec("seed", *[None] * (leading - 1), "data"))
     return NamedSharding(mesh, PartitionSpec(*[None] * leading, ("seed", "data")))
+
+
+def place(tree: Any, sharding: NamedSharding) -> Any:
+    """``tree``, which every process holds whole, on the devices of all, without communication."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(functools.partial(_place, sharding=sharding), tree)
+
+
+def _place(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_place(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
+    whole = np.asarray(leaf)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+
+def fetchable(tree: Any, mesh: Mesh) -> Any:
+    """``tree`` of arrays spread over ``mesh``, where every process can fetch all of it; all processes have to ask."""
+    return tree if replicated(mesh).is_fully_addressable else _gather(mesh)(tree)
+
+
+@functools.cache
+def _gather(mesh: Mesh) -> jax.stages.Wrapped:
+    return jax.jit(lambda tree: tree, out_shardings=replicated(mesh))
 
 
 def padded_batch(batch_size: int, mesh: Mesh) -> int:

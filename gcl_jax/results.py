@@ -14,13 +14,19 @@ COLUMNS = ("accuracy", "many", "medium", "few", "macro_recall", "nll", "ece")
 
 def environment() -> dict:
     """Versions and devices that produced a number."""
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     devices = jax.devices()
     return {
-        "versions": {"gcl_jax": gcl_jax.__version__, "python": platform.python_version()}
-        | {p: importlib.metadata.version(p) for p in packages},
+        "versions": versions(),
         "device": {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)},
+        "processes": jax.process_count(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, this package and those that compute."""
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    own = {"gcl_jax": gcl_jax.__version__, "python": platform.python_version()}
+    return own | {p: importlib.metadata.version(p) for p in packages}
 
 
 def across_seeds(results: Mapping[str, Mapping]) -> dict:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from gcl_jax import checkpoint, handover, logs, memory, metrics, non_finite
+from gcl_jax import checkpoint, distributed, handover, logs, memory, metrics, non_finite
 from gcl_jax import config as config_lib
 from gcl_jax.checkpoint import Checkpoints, flatten
 from gcl_jax.errors import UserError
@@ -42,23 +42,25 @@ class SeedRun:
     def __init__(self, stage: Stage, seed: int, workdir: epath.Path, stage_before: str | None):
         self.stage, self.seed = stage, seed
         self._folder, self._done_file = workdir / stage.name, done_file(workdir, stage.name)
-        if stage_before and not stage.block.init_from and not (workdir / stage_before / "checkpoints").exists():
+        before = workdir / (stage_before or "") / "checkpoints"
+        if stage_before and not stage.block.init_from and not distributed.first(before.exists):
             raise UserError(
                 f"{stage.name} starts from {workdir / stage_before}, which is marked done but has no checkpoints any "
                 "more: remove its DONE.json to train it again"
             )
         origin = str(workdir / stage_before) if stage_before else ""
         if stage.block.init_from:
-            origin = handover.seed_folder(stage.block.init_from, seed)
-        found = handover.load(origin, stage_before) if origin else None
+            origin = distributed.first(lambda: handover.seed_folder(stage.block.init_from, seed))
+        found = distributed.everywhere(lambda: handover.load(origin, stage_before)) if origin else None
         self.state, self.constants, self._started_from = stage.start(seed, found, origin)
+        distributed.same(f"what {stage.name} starts from", self._started_from)
         keys = config_lib.training_keys(stage.config, stage.name) | {"seed": seed}
         self._key = config_lib.stage_key(keys, f"{stage.dataset.fingerprint} {self._started_from}")
         self._log = logs.MetricsLog(workdir / "metrics.jsonl")
         self._began, self._predictions, self.owed = time.monotonic(), {}, False
         skips = self._folder / "skipped.json"
-        self.skipped: list[int] = read_json(skips)["steps"] if skips.exists() else []
-        checkpoint.refuse_to_start_over(self._folder)
+        self.skipped: list[int] = distributed.first(lambda: read_json(skips)["steps"] if skips.exists() else [])
+        distributed.first(lambda: checkpoint.refuse_to_start_over(self._folder))
         self._checkpoints, self._best = Checkpoints(self._folder / "checkpoints", stage.config.checkpoint.keep), None
         self._best_accuracy = -1.0
         if stage.config.checkpoint.keep_best and "validation" in stage.dataset.splits:
@@ -76,7 +78,7 @@ class SeedRun:
 
     def saved_steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
-        return self._checkpoints.steps()
+        return distributed.first(self._checkpoints.steps)
 
     def resume(self, step: int | None) -> None:
         """Go on from the checkpoint of ``step`` (None = from the start), and forget all that came after it.
@@ -100,8 +102,8 @@ class SeedRun:
             logs.say(f"{self._name}: resuming after step {step}")
         step = -1 if step is None else step
         self._checkpoints.forget_after(step)
-        self._log.cut_back(self.stage.name, step, owed=self.owed)
-        for record in self._log.read(self.stage.name):
+        distributed.first(lambda: self._log.cut_back(self.stage.name, step, owed=self.owed))
+        for record in distributed.first(lambda: self._log.read(self.stage.name)):
             if record["kind"] == "validation":
                 self._best_accuracy = max(self._best_accuracy, record["accuracy"])
 
@@ -164,11 +166,14 @@ class SeedRun:
         }
 
     def finish(self, step: int, state: TrainState) -> dict:
-        """Write predictions and DONE.json, and return what that holds."""
+        """Write predictions and DONE.json, and return what that holds, in every process."""
         if not self._predictions:
             # Killed between the last checkpoint and DONE.json: nothing was left to train.
             self._predictions = self.stage.evaluate(self.stage.variables(state, self.constants), self.constants.stats)()
         self._checkpoints.wait()
+        return distributed.first(lambda: self._write_done(step))
+
+    def _write_done(self, step: int) -> dict:
         save_predictions(self._folder, self._predictions)
         counts = self.stage.dataset.counts
         done = {
@@ -210,7 +215,7 @@ class SeedRun:
             **non_finite.report(found, in_order, self.stage.group),
             "last_good_checkpoint": good,
         }
-        logs.write_json(file, what)
+        distributed.first(lambda: logs.write_json(file, what))
         rate, most = what["learning_rate"], self.stage.config.non_finite.most_skips
         said = (
             f"{self._name}: a number became not finite at step {step} (loss {what['loss']}, learning rate {rate:g}, "
@@ -218,7 +223,7 @@ class SeedRun:
         )
         if self.stage.config.non_finite.action == "skip" and step not in self.skipped and len(self.skipped) < most:
             self.skipped = sorted([*self.skipped, step])
-            logs.write_json(self._folder / "skipped.json", {"steps": self.skipped})
+            distributed.first(lambda: logs.write_json(self._folder / "skipped.json", {"steps": self.skipped}))
             logs.say(f"warning: {said}Going back to step {good}, to skip that batch ({len(self.skipped)} of {most})")
             raise GoBack
         raise UserError(

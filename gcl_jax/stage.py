@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import (
     backend,
+    distributed,
     evaluate,
     handover,
     logs,
@@ -32,6 +33,7 @@ from gcl_jax import mesh as mesh_lib
 from gcl_jax.data import Dataset
 from gcl_jax.data.augment import Augment
 from gcl_jax.data.blocks import blocks
+from gcl_jax.data.columns import Columns
 from gcl_jax.data.photographs import Photographs
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import ClassStats
@@ -151,7 +153,7 @@ class Stage:
 
     def replicate(self, tree: Any) -> Any:
         """``tree`` on all devices."""
-        return jax.device_put(tree, mesh_lib.replicated(self.mesh))
+        return mesh_lib.place(tree, mesh_lib.replicated(self.mesh))
 
     def start(self, seed: int, found: dict | None, origin: str) -> tuple[TrainState, train_step.Constants, str]:
         """Fresh state and constants of a run, and the digest of what it started from."""
@@ -210,7 +212,7 @@ class Stage:
         if isinstance(several[0], train_step.Constants):
             bare = self.stack([(one.key, one.frozen, one.stats) for one in several])
             return train_step.Constants(*bare, several[0].arrays)
-        return jax.device_put(jax.tree.map(lambda *leaves: jnp.stack(leaves), *several), place)
+        return mesh_lib.place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *several), place)
 
     def unstack(self, stacked: Any) -> list[Any]:
         """The inverse of `stack` for states, each on all devices; whether or not there is a seed axis."""
@@ -237,7 +239,8 @@ class Stage:
                 f"needs {memory.text(self.bytes_needed)} of memory a device"
             )
             cure = "choose a smaller batch_size" + (" or seeds_at_once" if self.seeds > 1 else "")
-            memory.require(self.bytes_needed, f"config.{self.name}", cure, memory.available())
+            asked = (self.bytes_needed, f"config.{self.name}", cure)
+            distributed.everywhere(lambda: memory.require(*asked, memory.available()))
             preemption.check()  # what came while XLA was busy
         return self._compiled
 
@@ -288,10 +291,21 @@ class Stage:
             plan = plans[0]
         else:  # [steps, seeds, batch]: a row holds every seed's
             plan = {stream: np.stack([plan[stream] for plan in plans], axis=1) for stream in plans[0]}
-        draws = functools.partial(self._draws, seeds, epoch, first)
-        rows = self.loader.rows("train", {stream: rows[first:] for stream, rows in plan.items()}, draws)
-        place = train_step.block_sharding(self.mesh, self.seeds)
-        return blocks(rows, lengths, self.steps_per_call, place, axis=0 if self.seeds == 1 else 1)
+        columns = self._columns()
+
+        def draws(stream, row):
+            return columns.take(self._draws(seeds, epoch, first, stream, row), axis=0)
+
+        own = {stream: columns.take(rows[first:], axis=1) for stream, rows in plan.items()}
+        return blocks(self.loader.rows("train", own, draws), lengths, self.steps_per_call, columns.place)
+
+    def _columns(self) -> Columns:
+        """The entries of a train batch that this process reads."""
+        size, steps = self.block.batch_size, self.steps_per_call
+        sharding = train_step.block_sharding(self.mesh, self.seeds)
+        if self.seeds == 1:
+            return Columns(sharding, [steps, size], steps=0)
+        return Columns(sharding, [self.seeds, steps, size], steps=1)
 
     def _draws(self, seeds: Sequence[int], epoch: int, first: int, stream: str, row: int) -> np.ndarray:
         """Random numbers of the crops that a loader makes in a row after ``first``: float32[(seeds,) B, views, n]."""

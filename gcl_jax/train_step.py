@@ -192,7 +192,7 @@ def make_train_step(
         train_step,
         donate_argnums=0,
         in_shardings=(own, Constants(own, own, own, everywhere), block_sharding(mesh, seeds), everywhere),
-        out_shardings=own,
+        out_shardings=(own, everywhere),  # every process logs from the tally
         compiler_options=backend.compiler_options(),
     )
 

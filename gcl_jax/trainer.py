@@ -5,11 +5,9 @@ import time
 from collections.abc import Mapping
 
 import jax
-import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
 
-from gcl_jax import logs, preemption
+from gcl_jax import distributed, logs, preemption
 from gcl_jax.loop import train
 from gcl_jax.seed_run import GoBack, SeedRun
 from gcl_jax.stage import Stage
@@ -61,7 +59,7 @@ def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before:
 
         def save_now():
             minutes = stage.config.checkpoint.every_minutes
-            return minutes > 0 and _of_first_process(time.monotonic() - saved_at[0] >= 60 * minutes)
+            return minutes > 0 and distributed.first(lambda: time.monotonic() - saved_at[0] >= 60 * minutes)
 
         def on_save(step, state, owed=False):
             for run, own in each(state):
@@ -104,8 +102,3 @@ def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before:
         for run, own in each(state):
             run.finish(stage.settings.epochs * stage.settings.steps_per_epoch, own)
     return True
-
-
-def _of_first_process(value: bool) -> bool:
-    """``value`` as the first process has it: clocks differ, and all have to save at the same step."""
-    return bool(multihost_utils.broadcast_one_to_all(np.bool_(value))) if jax.process_count() > 1 else value

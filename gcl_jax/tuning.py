@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import backend, handover, logs, metrics, workdir
+from gcl_jax import backend, distributed, handover, logs, metrics, workdir
 from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError
 from gcl_jax.parts import Parts
@@ -49,13 +49,17 @@ def settled(
     raised if this choice has not been made yet.
     """
     file = choice_file(folder, config)
-    if not file.exists():
+    if not distributed.first(file.exists):
         if train is None:
             raise UserError(f"{folder} holds no choice of {config.tuning.key} for this config and grid; train first")
         choice = choose(config, train(held_out(config)))
-        folder.mkdir(parents=True, exist_ok=True)
-        logs.write_json(file, {"asked": identity(config), **choice})
-    return with_value(config, workdir.read_json(file)["chosen"])
+
+        def keep():
+            folder.mkdir(parents=True, exist_ok=True)
+            logs.write_json(file, {"asked": identity(config), **choice})
+
+        distributed.first(keep)
+    return with_value(config, distributed.first(lambda: workdir.read_json(file)["chosen"]))
 
 
 def warning(config: ConfigDict) -> str:
@@ -101,7 +105,8 @@ def choose(config: ConfigDict, starts: Mapping[int, str]) -> dict:
             stage = parts.under(with_value(config, value)).stage(name, 1)
             recalls = []
             for seed, folder in starts.items():
-                state, constants, _ = stage.start(seed, handover.load(folder, before), folder)
+                found = distributed.everywhere(lambda folder=folder: handover.load(folder, before))
+                state, constants, _ = stage.start(seed, found, folder)
                 found = stage.evaluate(stage.variables(state, constants), constants.stats, ("validation",))()
                 recalls.append(metrics.summarize(found["validation"], parts.dataset.counts)["macro_recall"])
             scores.append(float(np.mean(recalls)))

@@ -1,13 +1,14 @@
 """Whose run a folder holds: config.json, and the refusal to mix two runs in one folder."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
 
 from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import logs
+from gcl_jax import distributed, logs
 from gcl_jax.errors import UserError
 
 
@@ -37,26 +38,48 @@ def claim(
     which nothing has been saved yet can be claimed anew, so that a corrected command just works.
     """
     keys = _keys(config, names, per_seed)
-    compare(root, keys)
+    distributed.first(lambda: compare(root, keys))
     if finished:
         return
-    keys["data_fingerprint"] = fingerprint()
-    compare(root, keys)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        logs.write_json(root / "config.json", {"training": keys, "config": config.to_dict()})
-    except OSError as error:
-        raise UserError(
-            f"--workdir={root} cannot be written ({error.strerror or error}): name another folder"
-        ) from error
+    keys["data_fingerprint"] = same_data(fingerprint)
+
+    def write():
+        compare(root, keys)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            logs.write_json(root / "config.json", {"training": keys, "config": config.to_dict()})
+        except OSError as error:
+            raise UserError(
+                f"--workdir={root} cannot be written ({error.strerror or error}): name another folder"
+            ) from error
+
+    distributed.first(write)
+    distributed.everywhere(lambda: _require_visible(root / "config.json"))
+
+
+def same_data(fingerprint: Callable[[], str]) -> str:
+    """The fingerprint of the data; UserError in every process where one has none, or another."""
+    found = distributed.everywhere(fingerprint)
+    distributed.same("the data set (what its files hold)", found)
+    return found
+
+
+def _require_visible(file: epath.Path) -> None:
+    """Raise UserError unless ``file``, which another process has written, comes to be seen here."""
+    for _ in range(60):  # a network file system may take a while
+        if file.exists():
+            return
+        time.sleep(0.5)
+    raise UserError(f"{file}, which process 0 has written, is not seen here: name a --workdir that all processes share")
 
 
 def check(
     root: epath.Path, config: ConfigDict, names: Sequence[str], per_seed: bool, fingerprint: Callable[[], str]
 ) -> None:
     """Like `claim`, for a look that writes nothing: raise UserError if ``root`` holds another run."""
-    compare(root, _keys(config, names, per_seed))
-    compare(root, _keys(config, names, per_seed) | {"data_fingerprint": fingerprint()})
+    distributed.first(lambda: compare(root, _keys(config, names, per_seed)))
+    keys = _keys(config, names, per_seed) | {"data_fingerprint": same_data(fingerprint)}
+    distributed.first(lambda: compare(root, keys))
 
 
 def compare(root: epath.Path, keys: dict) -> None:

@@ -23,7 +23,14 @@ jax.config.update("jax_default_matmul_precision", "highest")
 
 # Scripts, and what needs PyTorch: test_benchmark.py and test_pretrained.py run with_torch*.py by name, in processes
 # of their own.
-collect_ignore_glob = ["fixtures/*", "run_and_kill.py", "equivalence.py", "with_torch*.py", "torch_resnet.py"]
+collect_ignore_glob = [
+    "fixtures/*",
+    "run_and_kill.py",
+    "equivalence.py",
+    "several_processes.py",
+    "with_torch*.py",
+    "torch_resnet.py",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -13,7 +13,7 @@ import sys
 
 PRECISION, CONFIG = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["JAX_NUM_CPU_DEVICES"] = "8"
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 os.environ["JAX_ENABLE_X64"] = str(int(PRECISION == "float64"))
 
 import jax  # noqa: E402

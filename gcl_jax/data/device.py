@@ -18,7 +18,7 @@ class DeviceLoader:
     def __init__(self, dataset: Dataset, mesh: Mesh):
         place = mesh_lib.replicated(mesh)
         self._arrays = {
-            name: jax.device_put({"image": split.images, "label": split.labels.astype(np.int32)}, place)
+            name: mesh_lib.place({"image": split.images, "label": split.labels.astype(np.int32)}, place)
             for name, split in dataset.splits.items()
         }
 

@@ -7,7 +7,7 @@ table5      its re-training           baselines   methods of the other tables an
 
 Finished runs are skipped, stages with the same key are trained once, and WORKDIR/TABLE.md and .csv are written after
 every cell. --dataset=digits_lt --ratio=100 choose columns. Every --config.KEY=VALUE applies to all rows that have the
-key, and is printed over the table.
+key, and is printed over the table. A table runs in one process, on all devices that it sees.
 """
 
 import argparse

@@ -1,0 +1,67 @@
+"""The part of a batch that a process reads: the columns of the index plan that its devices hold.
+
+Plan and draws are made whole in every process; what is read for them, and decoded, is each process's own.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Sharding
+
+Tree = Any
+
+
+class Columns:
+    """Which entries of a batch this process reads, and the global array made of them.
+
+    The global array has the leading axes ``shape``, laid out by ``sharding``: of these, ``steps`` (if not None) counts
+    steps, and the others the entries of a batch, [B] or [seeds, B]. Where one process holds all, nothing is taken
+    apart; else its entries are numbered along one axis, whatever devices hold them.
+    """
+
+    def __init__(self, sharding: Sharding, shape: Sequence[int], steps: int | None = None):
+        self._sharding, self._shape, self._steps = sharding, tuple(shape), steps
+        self._whole = sharding.is_fully_addressable
+        entries = self._entries(self._shape)
+        self._rank = len(entries)
+        numbers = np.arange(np.prod(entries)).reshape(entries)
+        held = [
+            numbers[self._entries(index)] for index in sharding.addressable_devices_indices_map(self._shape).values()
+        ]
+        self._held = np.unique(np.concatenate([part.ravel() for part in held]))
+        self._where = np.zeros(entries, int)  # entry -> its place among those held
+        self._where.flat[self._held] = np.arange(len(self._held))
+
+    def _entries(self, axes: tuple) -> tuple:
+        return tuple(part for i, part in enumerate(axes) if i != self._steps)
+
+    def take(self, array: np.ndarray, axis: int) -> np.ndarray:
+        """This process's entries of ``array``, whose axes from ``axis`` on are a batch's: along one axis, there.
+
+        >>> one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        >>> Columns(one, [2]).take(np.array([[1, 2], [3, 4]]), axis=1).tolist()
+        [[1, 2], [3, 4]]
+        """
+        if self._whole:
+            return array
+        flat = array.reshape(*array.shape[:axis], -1, *array.shape[axis + self._rank :])
+        return flat.take(self._held, axis)
+
+    def place(self, tree: Tree) -> Tree:
+        """Global arrays of what was read for the entries taken: leaves [(steps,) entries, ...]."""
+        if self._whole:
+            moved = tree if not self._steps else jax.tree.map(lambda leaf: np.moveaxis(leaf, 0, self._steps), tree)
+            return jax.device_put(moved, self._sharding)
+        return jax.tree.map(self._place, tree)
+
+    def _place(self, leaf: np.ndarray) -> jax.Array:
+        rows = leaf[None] if self._steps is None else leaf
+
+        def shard(index):
+            found = rows[:, self._where[self._entries(index[: len(self._shape)])]]
+            return found[0] if self._steps is None else np.moveaxis(found, 0, self._steps)
+
+        shape = (*self._shape, *rows.shape[2:])
+        return jax.make_array_from_callback(shape, self._sharding, shard)

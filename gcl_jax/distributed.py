@@ -1,0 +1,201 @@
+"""Several processes as one run: how they find each other, agree on what to do, and fail together.
+
+JAX's distributed runtime is the engine. Process 0 is the first: it alone looks into the workdir and writes there
+(checkpoints are written by all, through Orbax), and tells the others what it found, so that no two of them can act on
+different views of a file system. Of one process, every function here is the plain call.
+"""
+
+import contextlib
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from gcl_jax.errors import UserError, require
+
+Value = TypeVar("Value")
+
+
+class AgreedError(UserError):
+    """An error that every process raises at the same place: all of them end, and none waits for another."""
+
+
+def start(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    *,
+    found_by_jax: bool = False,
+) -> None:
+    """Join the processes of this run, before JAX computes anything; without arguments there is one: nothing is done.
+
+    ``coordinator`` is HOST:PORT of process 0, where that listens; or, with ``found_by_jax``, JAX finds all three (Cloud
+    TPU, SLURM, Open MPI, Kubernetes). Where not all come within 300 seconds, JAX aborts those that did. Raises
+    UserError for flags that do not fit together, where JAX finds nothing, and for a port that is not free.
+
+    >>> start("localhost:1234", 2)
+    Traceback (most recent call last):
+    gcl_jax.errors.UserError: --coordinator, --num_processes and --process_id go together: --process_id is missing
+    """
+    given = {"--coordinator": coordinator, "--num_processes": num_processes, "--process_id": process_id}
+    missing = [flag for flag, value in given.items() if value is None]
+    if found_by_jax and len(missing) < len(given):
+        raise UserError("--distributed lets JAX find the processes: leave out --coordinator and what goes with it")
+    if not found_by_jax:
+        if len(missing) == len(given):
+            return
+        if missing:
+            told = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+            raise UserError(f"--coordinator, --num_processes and --process_id go together: {told}")
+        require(bool(re.fullmatch(r".+:\d+", coordinator)), "--coordinator", coordinator, "HOST:PORT of process 0")
+        require(num_processes >= 1, "--num_processes", num_processes, "at least 1")
+        require(0 <= process_id < num_processes, "--process_id", process_id, f"in 0..{num_processes - 1}")
+    try:
+        jax.distributed.initialize(coordinator, num_processes, process_id)
+    except ValueError as error:
+        raise UserError(
+            f"--distributed: JAX finds no cluster here ({error}): give --coordinator=HOST:PORT, --num_processes and "
+            "--process_id"
+        ) from error
+    except RuntimeError as error:
+        raise UserError(
+            f"JAX's runtime does not start ({str(error).splitlines()[0][:200]}): name the host of process 0 and a port "
+            "that is free there with --coordinator=HOST:PORT"
+        ) from error
+
+
+def several() -> bool:
+    """Whether the run has more than one process; starts no backend where it has not."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def is_first() -> bool:
+    """Whether this is the process that prints and writes."""
+    return not several() or jax.process_index() == 0
+
+
+def first(function: Callable[[], Value]) -> Value:
+    """What ``function()`` returns in process 0, in every process, as JSON gives it back; the others do not call it.
+
+    What it raises there ends all of them. To be called by every process, as are `everywhere` and `same`.
+
+    >>> first(lambda: 3)
+    3
+    """
+    if not several():
+        return function()
+    value, error, told = None, None, ""
+    if is_first():
+        try:
+            value = function()
+            told = json.dumps({"value": value})
+        except Exception as raised:
+            error, told = raised, json.dumps({"error": _text(raised)})
+    found = json.loads(_broadcast(told))
+    if "error" in found:
+        raise _agreed(error, found["error"])
+    return value if is_first() else found["value"]
+
+
+def everywhere(function: Callable[[], Value]) -> Value:
+    """``function()`` in every process; where one raises, all do, and say which it was. It may not communicate itself.
+
+    >>> everywhere(lambda: 3)
+    3
+    """
+    if not several():
+        return function()
+    value, error = None, None
+    try:
+        value = function()
+    except Exception as raised:
+        error = raised
+    told = _gather("" if error is None else _text(error))
+    bad = [i for i, text in enumerate(told) if text]
+    if not bad:
+        return value
+    culprits = "" if set(told) == {told[0]} else f"process {bad[0]} of {len(told)}: "
+    raise _agreed(error, culprits + told[bad[0]])
+
+
+def same(what: str, value: Any, difference: Callable[[Any, Any], str] | None = None) -> None:
+    """Raise UserError in every process, naming the first that differs, unless ``value`` is the same in all.
+
+    ``difference(own, first's)`` says what differs, of values that are not equal once they are JSON.
+    """
+    if not several():
+        return
+    own = json.loads(json.dumps(value, default=list))
+
+    def compare():
+        if own != theirs:
+            told = f" ({difference(own, theirs)})" if difference else ""
+            raise UserError(f"{what} differs from process 0's{told}: give every process the same")
+
+    theirs = first(lambda: own)
+    everywhere(compare)
+
+
+@contextlib.contextmanager
+def none_left_waiting() -> Iterator[None]:
+    """End this process at once on an error that the others do not share.
+
+    An ordinary exit would wait for them at JAX's last barrier, and they for this one in some computation. They end
+    when JAX misses it: at once in a collective of the CPU, else after its heartbeat's 100 seconds.
+    """
+    try:
+        yield
+    except AgreedError:
+        raise
+    except Exception as error:
+        if not several():
+            raise
+        who = f"process {jax.process_index()} of {jax.process_count()}"
+        if isinstance(error, UserError):
+            print(f"error: {who}: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+            if isinstance(error, jax.errors.JaxRuntimeError):
+                print(
+                    f"{who}: if this is of a collective, another process has ended: see what it said", file=sys.stderr
+                )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, UserError) and str(error) else f"{type(error).__name__}: {error}"
+
+
+def _agreed(own: Exception | None, text: str) -> Exception:
+    """What to raise: this process's ``own`` error if it is a defect of ours, whose traceback counts."""
+    if own is None or isinstance(own, UserError):
+        return AgreedError(text)
+    return own
+
+
+def _padded(text: bytes, longest: int) -> np.ndarray:
+    # To a power of two, so that few sizes are compiled.
+    size = 1 << max(longest - 1, 255).bit_length()
+    return np.frombuffer(text.ljust(size, b"\0"), np.uint8)
+
+
+def _broadcast(text: str) -> str:
+    encoded = text.encode()
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(encoded))))
+    return bytes(multihost_utils.broadcast_one_to_all(_padded(encoded, length)))[:length].decode()
+
+
+def _gather(text: str) -> list[str]:
+    encoded = text.encode()
+    lengths = multihost_utils.process_allgather(np.int32(len(encoded)))
+    rows = multihost_utils.process_allgather(_padded(encoded, int(lengths.max())))
+    return [bytes(row)[:length].decode() for row, length in zip(rows, lengths, strict=True)]
