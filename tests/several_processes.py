@@ -71,7 +71,7 @@ def main():
             for step, states in zip((1, equivalence.STEPS), equivalence.trajectory(built, seeds), strict=True):
                 found |= checkpoint.flatten({f"{name} {step} {seed}": state for seed, state in enumerate(states)})
             variables = jax.tree.map(lambda x: x, states[0])
-            predictions = built.evaluate(built._replicate(variables_of(built, variables)), built.stats())()
+            predictions = built.evaluate(built.replicate(variables_of(built, variables)), built.stats())()
             found |= {f"{name} test {key}": value for key, value in vars(predictions["test"]).items()}
             assert distributed.first(lambda p=predictions: p["test"].predicted.tolist()) == (
                 predictions["test"].predicted.tolist()
