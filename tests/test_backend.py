@@ -131,7 +131,7 @@ def test_a_later_stage_that_does_not_fit_is_refused_before_the_first_has_trained
 @pytest.mark.parametrize("head", ["linear", "cosine", "linear_disalign", "half_cosine", "nearest_mean_l2n"])
 def test_heads_multiply_in_float32_whatever_the_precision(head):
     network = models.build("resnet8", head, 10, jnp.bfloat16)
-    images = jnp.zeros((2, 8, 8, 1))
+    images = jnp.zeros((2, 16, 16, 1))  # of 8 x 8 the last convolutions would be products, too
     variables = jax.eval_shape(lambda key: network.init(key, images, train=False), jax.random.key(0))
     with jax.default_matmul_precision("default"):
         lowered = jax.jit(lambda v, x: network.apply(v, x, train=False)).lower(variables, images).as_text()

@@ -55,7 +55,7 @@ def test_with_frozen_batch_norm_parts_are_the_whole():
     whole, whole_tally = after(built(1))
     parts, parts_tally = after(built(4))
     close(parts, whole)
-    close(parts_tally, whole_tally)
+    close(flatten(parts_tally), flatten(whole_tally))
 
 
 def test_parts_of_all_devices_are_those_of_one():

@@ -58,7 +58,7 @@ def test_the_step_and_what_went_wrong_are_written_down(tmp_path):
     assert len(batch["indices"]) == len(batch["labels"]) == 32
     assert max(batch["indices"]) < 304
     assert set(found["kinds"]) == {
-        "params of backbone",
+        "params of features",
         "params of head",
     }  # the loss alone was bad
     assert all(kind["arrays"] == kind["of"] for kind in found["kinds"].values())

@@ -48,7 +48,8 @@ def test_the_sample_has_as_many_of_each_class():
 def runs(tmp_path_factory, quick_compilation):
     """One run of two stages, and one of two seeds."""
     root = tmp_path_factory.mktemp("runs")
-    short = {"representation.epochs": 1, "classifier.epochs": 1}
+    # Seed 1, for in seed 0's first step a ReLU's input is 0 up to rounding, which takes the programs apart.
+    short = {"representation.epochs": 1, "classifier.epochs": 1, "seed": 1}
     experiment.run(override(digits(), short), root / "one")
     experiment.run(override(digits(), short | {"num_seeds": 2, "stages": ("representation",)}), root / "two")
     return root
