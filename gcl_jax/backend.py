@@ -16,6 +16,11 @@ def is_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def compiler_options() -> dict[str, str]:
     """Options of the train step's compilation.
 

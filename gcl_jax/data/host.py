@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from gcl_jax import backend
 from gcl_jax.data.dataset import Dataset
 from gcl_jax.errors import UserError
 
@@ -59,5 +60,7 @@ class HostLoader:
         def gather(rows):
             return {name: {"image": tf.gather(images, i), "label": tf.gather(labels, i)} for name, i in rows.items()}
 
-        pipeline = tf.data.Dataset.from_tensor_slices(plan).map(gather, tf.data.AUTOTUNE, deterministic=True)
-        yield from pipeline.prefetch(PREFETCH).as_numpy_iterator()
+        pipeline = tf.data.Dataset.from_tensor_slices(plan).map(gather, backend.cores(), deterministic=True)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # as in `photo_loader`
+        yield from pipeline.prefetch(PREFETCH).with_options(options).as_numpy_iterator()

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from gcl_jax import backend
 from gcl_jax.data.dataset import Dataset
 from gcl_jax.errors import UserError
 
 PREFETCH = 4  # batches
 READ_AHEAD = 2  # batches of records
+IMAGES_PER_CORE = 2  # in hand at once; tf.data chooses well, too, but see `_pipeline`
 Draws = Callable[[str, int], np.ndarray]
 
 
@@ -108,9 +110,12 @@ class PhotoLoader:
         shape = numbers(own[0][0], own[1], 0).shape
         signature = (tf.TensorSpec(shape[:1], tf.string), tf.TensorSpec(shape, tf.float32))
         steps = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(READ_AHEAD)
-        images = steps.unbatch().map(pixels, tf.data.AUTOTUNE, deterministic=True).batch(shape[0])
+        at_once = IMAGES_PER_CORE * backend.cores()
+        images = steps.unbatch().map(pixels, at_once, deterministic=True).batch(shape[0])
         options = tf.data.Options()
         options.threading.max_intra_op_parallelism = 1  # images side by side, not one over several cores
+        # The thread that tunes often sleeps on at the end of an epoch, which then waits for a second and more.
+        options.autotune.enabled = False
         return images.prefetch(PREFETCH).with_options(options).as_numpy_iterator()
 
     def _culprit(self, split: str, row: np.ndarray, message: str) -> UserError:
