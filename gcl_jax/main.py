@@ -46,5 +46,12 @@ def _parse(argv: list[str]) -> list[str]:
     return argv
 
 
+def _command(argv: list[str]) -> None:
+    try:
+        main(argv)
+    finally:
+        preemption.ignore()  # Python takes a second to leave
+
+
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse)
+    app.run(_command, flags_parser=_parse)

@@ -40,6 +40,12 @@ def answered() -> Iterator[None]:
         sys.exit(0)
 
 
+def ignore() -> None:
+    """Let no signal change the exit status of a command that has done all it will do."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def due() -> bool:
     """Whether to stop here. Of several processes each has to ask equally often, and gets the same answer."""
     if _several():

@@ -8,11 +8,6 @@ import time
 from pathlib import Path
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(_own_cores())
-
-
 def busy_cores(seconds: float = 0.5) -> float | None:
     """How many of these cores work for others, watched for ``seconds`` in which we do not; None where unknown."""
     before = _ticks()

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from gcl_jax import backend
 from gcl_jax.benchmark import machine, photographs
 
 
@@ -69,7 +70,7 @@ class Torch:
             dataset,
             batch_size=photographs.BATCH,
             sampler=sampler,
-            num_workers=machine.cores(),
+            num_workers=backend.cores(),
             persistent_workers=True,
         )
         self.run(1)
@@ -90,7 +91,7 @@ def _facts():
         "host_peak_bytes": machine.host_peak_bytes(),
         "device_peak_bytes": None,
         "images_per_unit": photographs.IMAGES_PER_UNIT,
-        "per_core": machine.cores(),
+        "per_core": backend.cores(),
     }
 
 

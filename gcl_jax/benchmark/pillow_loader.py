@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gcl_jax.benchmark import cifar, machine
+from gcl_jax import backend
+from gcl_jax.benchmark import cifar
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -61,7 +62,7 @@ def make_loader(images: np.ndarray, labels: np.ndarray, order: ShuffledPrefix, *
         PillowImages(images, labels),
         batch_size=cifar.BATCH,
         sampler=order,
-        num_workers=min(WORKERS, machine.cores()),
+        num_workers=min(WORKERS, backend.cores()),
         persistent_workers=True,
         pin_memory=pin_memory,
         drop_last=True,

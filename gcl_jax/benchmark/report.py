@@ -27,6 +27,7 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 
+from gcl_jax import backend
 from gcl_jax.benchmark import machine
 from gcl_jax.benchmark.subjects import CEILING
 
@@ -36,7 +37,7 @@ PACKAGES = ("gcl_jax", "jax", "jaxlib", "torch", "pillow", "tensorflow", "tensor
 
 def complete(subject: str, rounds: int, own: Mapping) -> dict:
     """What a measurement of ``subject`` found, with when and on what it was found."""
-    place = {"cpu": machine.cpu_model(), "cores": machine.cores()}
+    place = {"cpu": machine.cpu_model(), "cores": backend.cores()}
     place |= {key: own[key] for key in ("accelerator", "busy_cores")}
     return {
         "subject": subject,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gcl_jax import longtail
+from gcl_jax import backend, longtail
 from gcl_jax.benchmark import cifar, machine, torch_network
 from gcl_jax.benchmark.pillow_loader import ShuffledPrefix, make_loader
 from gcl_jax.errors import UserError
@@ -28,7 +28,7 @@ class _Torch:
 
         self.torch = torch
         torch.manual_seed(0)
-        torch.set_num_threads(machine.cores())
+        torch.set_num_threads(backend.cores())
         self.device = _device(torch, platform)
         if platform == "gpu":
             exact = "tf32" if precision == "tf32" else "ieee"  # cuDNN's default is tf32
@@ -242,7 +242,7 @@ class Input:
     def __init__(self, platform: str):
         import torch
 
-        torch.set_num_threads(machine.cores())
+        torch.set_num_threads(backend.cores())
         self.device = _device(torch, platform)
         images, labels = cifar.split("train")
         order = ShuffledPrefix(len(labels), self.images_per_unit)

@@ -177,6 +177,26 @@ def test_a_second_interrupt_stops_at_once_even_inside_a_library():
     assert "SIGINT: stopping as soon as what was done is saved" in process.stderr.read()
 
 
+LEAVING = """
+import atexit, time
+from gcl_jax import preemption
+atexit.register(lambda: (print("leaving", flush=True), time.sleep(2)))
+try:
+    with preemption.answered():
+        pass
+finally:
+    preemption.ignore()
+"""
+
+
+@pytest.mark.parametrize("number", preemption.SIGNALS)
+def test_a_signal_while_python_leaves_changes_no_status(number):
+    process = subprocess.Popen([sys.executable, "-c", LEAVING], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "leaving\n"
+    process.send_signal(number)
+    assert process.wait(timeout=20) == 0
+
+
 def test_without_a_command_a_signal_keeps_its_meaning():
     with contextlib.suppress(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
