@@ -46,7 +46,7 @@ def run(
     Raises UserError for a bad config, bad data, or a workdir of another run, or in use by one; `preemption.Stopped`
     where a command was told to stop.
     """
-    asked = config.to_dict() | {"eval_only": eval_only, "versions": results.versions()}
+    asked = config.to_dict() | {"eval_only": eval_only, "versions": results.versions(), "code": results.code()}
     distributed.same("the command", asked, lambda own, first: "; ".join(config_lib.differences(first, own)))
     distributed.everywhere(lambda: config_validation.validate(config))
     root = epath.Path(workdir).expanduser().absolute()

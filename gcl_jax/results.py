@@ -1,6 +1,8 @@
 """result.json and the table at the end of a run."""
 
+import hashlib
 import importlib.metadata
+import pathlib
 import platform
 from collections.abc import Mapping
 
@@ -27,6 +29,15 @@ def versions() -> dict[str, str]:
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     own = {"gcl_jax": gcl_jax.__version__, "python": platform.python_version()}
     return own | {p: importlib.metadata.version(p) for p in packages}
+
+
+def code() -> str:
+    """A digest of this package's source: two processes of different code could wait for each other for ever."""
+    root = pathlib.Path(gcl_jax.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        digest.update(f"{file.relative_to(root)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def across_seeds(results: Mapping[str, Mapping]) -> dict:

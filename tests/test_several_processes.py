@@ -122,6 +122,16 @@ def test_a_process_of_another_config_ends_both(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_process_of_other_code_ends_both(tmp_path):
+    script = tmp_path / "other.py"
+    change = "from gcl_jax import results\nresults.code = lambda: 'changed'\n"
+    script.write_text(f"import runpy\n{change}runpy.run_module('gcl_jax.main', run_name='__main__')\n")
+    for status, _, error in run_main(tmp_path / "run", 2, 1, own={1: [str(script)]}, timeout=200):
+        assert status == 1
+        assert "process 1 of 2: the command differs from process 0's (config.code: " in error
+
+
+@pytest.mark.slow
 def test_other_data_or_no_shared_workdir(tmp_path):
     """Each process in a folder of its own, as if on a machine of its own."""
     generator = np.random.default_rng(0)

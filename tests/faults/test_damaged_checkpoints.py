@@ -160,6 +160,30 @@ def test_a_full_disk_is_one_error_and_loses_nothing(whole, tmp_path):
     assert_same_run(workdir, whole, ("representation",))
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own of 8 MiB; only root may have one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here; a limit on the size of files stands in, in the test above")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_disk_that_is_full_is_one_error_and_loses_nothing(whole, small_disk):
+    workdir = interrupted(whole, small_disk)
+    room = shutil.disk_usage(small_disk).free
+    (small_disk / "others").write_bytes(bytes(room - 40_000))  # a checkpoint has some 500 kB
+    with pytest.raises(UserError, match=r"could not be written to .*checkpoints \(No space left on device\)") as error:
+        experiment.run(override(digits(), CONFIG), workdir)
+    assert "the checkpoint of step 15 is safe there" in str(error.value)
+    (small_disk / "others").unlink()
+    experiment.run(override(digits(), CONFIG), workdir)
+    assert_same_run(workdir, whole, ("representation",))
+
+
 def test_no_room_for_a_line_is_one_error(tmp_path, monkeypatch):
     kind = type(epath.Path(tmp_path))
     opened = kind.open
