@@ -177,6 +177,10 @@ def test_the_table_holds_what_was_measured_and_under_what(made):
         mean = f"{np.mean(values):.2f} +- {np.std(values, ddof=1):.2f}"
         best = np.mean([float(x["best_on_test"]) for x in lines if x["row"] == name])
         assert f"| {cell.row.label} | {mean} ({best:.2f}) | - |" in text
+        n, p, z = 500, np.mean(values) / 100, 1.959964  # the ends solve (p - x)^2 = z^2 x (1 - x) / n
+        low, high = sorted(np.roots([1 + z**2 / n, -2 * p - z**2 / n, p**2]))
+        assert f"| {mean} | [{100 * low:.2f}, {100 * high:.2f}] |" in text
+        assert {x["test_images"] for x in lines} == {"500"}
     pairs = list(csv.DictReader(io.StringIO((root / "table5_differences.csv").read_text())))
     assert {(x["row"], x["minus"]) for x in pairs} >= {("none", "gcl"), ("lws", "gcl"), ("tau_norm", "gcl")}
     assert len(pairs) == 6

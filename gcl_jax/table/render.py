@@ -17,7 +17,8 @@ Test accuracy in %: last epoch, mean +- standard deviation over seeds, best-on-t
 number (best-on-test, single run)."""
 DIFFERENCES = """\
 Differences are paired by seed (rows of one network and seed start from the same parameters): points, 95 %
-interval and two-sided p of Student's t, not corrected for the number of rows."""
+interval and two-sided p of Student's t, not corrected for the number of rows. Beside "all": Wilson's 95 % interval
+of the mean accuracy, were the test images drawn anew; a difference inside it may be one of these images only."""
 
 Measured = Mapping[tuple[str, str, int], Mapping]  # {(row, data set, ratio): what `runs.measure` returns}
 
@@ -76,19 +77,25 @@ def markdown(table: Table, cells: Sequence[Cell], measured: Measured, header: Se
 
 
 def _details(table, column, labels, measured):
-    head = ["row", "all", "many", "medium", "few", "NLL", "ECE", f"all, minus {labels.get(table.reference, '-')}"]
-    head += ["few, minus the same", "minutes a seed"]
+    head = ["row", "all", "over test images", "many", "medium", "few", "NLL", "ECE"]
+    head += [f"all, minus {labels.get(table.reference, '-')}", "few, minus the same", "minutes a seed"]
     reference = measured.get((table.reference, *column))
     lines = [head]
     for name, label in labels.items():
         if not (found := measured.get((name, *column))):
             continue
-        line = [label, *(_mean_std(_values(found, key)) for key in ("accuracy", "many", "medium", "few"))]
+        line = [label, _mean_std(_values(found, "accuracy")), _over_images(found)]
+        line += [_mean_std(_values(found, key)) for key in ("many", "medium", "few")]
         line += [_mean_std(_values(found, "nll"), 3), _mean_std([100 * e for e in _values(found, "ece")])]
         for key in ("accuracy", "few"):
             line.append("-" if name == table.reference or not reference else _difference(found, reference, key))
         lines.append([*line, f"{np.mean(_values(found, 'seconds')) / 60:.1f}"])
     return lines
+
+
+def _over_images(found) -> str:
+    low, high = significance.wilson(np.mean(_values(found, "accuracy")), _values(found, "test_images")[0])
+    return f"[{low:.2f}, {high:.2f}]"
 
 
 def _by_seed(found, key):
@@ -105,12 +112,13 @@ def _difference(found, reference, key) -> str:
 
 def values_csv(cells: Sequence[Cell], measured: Measured) -> str:
     """One line a cell and seed."""
-    lines = [("row", "label", "dataset", "ratio", "seed", *MEASURED, "best_on_test", "published", "seconds", "folder")]
+    names = ("best", "test_images", "seconds")
+    lines = [("row", "label", "dataset", "ratio", "published", "folder", "seed", *MEASURED, "best_on_test", *names[1:])]
     for cell in cells:
         found = measured.get((cell.row.name, cell.dataset, cell.ratio), {"seeds": {}})
         for seed, values in found["seeds"].items():
-            row = (cell.row.name, cell.row.label, cell.dataset, cell.ratio, seed, *(values[name] for name in MEASURED))
-            lines.append((*row, values["best"], cell.published, values["seconds"], found["folder"]))
+            row = (cell.row.name, cell.row.label, cell.dataset, cell.ratio, cell.published, found["folder"], seed)
+            lines.append((*row, *(values[name] for name in (*MEASURED, *names))))
     return _csv(lines)
 
 

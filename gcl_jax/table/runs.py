@@ -41,9 +41,9 @@ def measure(cell: Cell, root: Path) -> dict:
 
 
 def found(cell: Cell, root: Path) -> dict | None:
-    """{"seeds": {seed: {"accuracy", ..., "best", "seconds"}}, "folder", "device", "versions"}, read from ``root``.
+    """What ``root`` holds: {"seeds": {seed: {"accuracy", ..., "best", "test_images", "seconds"}}, "folder", ...}.
 
-    None if not all is there. "seconds" are those of all stages that the row stands on.
+    With "device" and "versions"; None if not all is there. "seconds" are those of all stages that the row stands on.
     """
     config, column = cell.config, column_name(cell.dataset, cell.ratio)
     before = []
@@ -69,6 +69,7 @@ def found(cell: Cell, root: Path) -> dict | None:
         measured[seed] = {
             **{name: done["final"]["test"][name] for name in MEASURED},
             "best": done["best"].get("on_test", {}).get("test_accuracy"),
+            "test_images": done["final"]["test"]["num_examples"],
             "seconds": round(sum(spent), 1),
         }
     first = results[config.seed]
