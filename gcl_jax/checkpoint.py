@@ -25,6 +25,7 @@ from gcl_jax import distributed, logs
 from gcl_jax.errors import UserError
 
 Tree = Any
+BEST = "best_on_validation"  # the folder of the best checkpoint, in its stage's
 
 
 def flatten(tree: Tree) -> dict[str, Any]:
@@ -50,10 +51,14 @@ class Damaged(UserError):
 
     def __init__(self, folder: epath.Path, reason: str):
         self.folder, self.reason = folder, (reason.strip().splitlines() or ["no reason given"])[0][:200]
-        super().__init__(
-            f"checkpoint {folder} is damaged ({self.reason}): to go on from the one before, move that folder away, "
-            f"remove {folder.parent.parent / 'DONE.json'} if it is there, and give the command of its run again"
+        stage = folder.parent.parent
+        cure = (
+            f"to go on from the one before, move that folder away, remove {stage / 'DONE.json'} if it is there, and "
+            "give the command of its run again"
         )
+        if stage.name == BEST:
+            cure = f"only one is kept there: start from {stage.parent} instead, or train that run again elsewhere"
+        super().__init__(f"checkpoint {folder} is damaged ({self.reason}): {cure}")
 
 
 class _Manager(ocp.CheckpointManager):
@@ -99,8 +104,8 @@ def checksums(flat: Mapping[str, Any]) -> dict[str, list[int]]:
     }
 
 
-def _signed(note: Mapping, flat: Mapping[str, Any]) -> dict:
-    signed = json.loads(json.dumps({**note, "arrays": checksums(flat)}))
+def _signed(note: Mapping, flat: Mapping[str, Any], step: int) -> dict:
+    signed = json.loads(json.dumps({**note, "step": step, "arrays": checksums(flat)}))
     return {**signed, "note_crc32": _of_note(signed)}
 
 
@@ -113,6 +118,8 @@ def _read_note(manager: ocp.CheckpointManager, step: int, folder: epath.Path) ->
     note = manager.restore(step, args=ocp.args.Composite(note=ocp.args.JsonRestore()))["note"]
     if not {"arrays", "note_crc32"}.isdisjoint(note) and note.get("note_crc32") != _of_note(note):
         raise Damaged(folder, "its note is not what was saved")
+    if note.get("step", step) != step:
+        raise Damaged(folder, f"it was saved as that of step {note['step']}")
     return note
 
 
@@ -180,7 +187,8 @@ class Checkpoints:
         """
         flat = flatten(tree)
         args = ocp.args.Composite(
-            state=ocp.args.StandardSave(flat), note=ocp.args.JsonSave(_signed(note, jax.device_get(flat)))
+            state=ocp.args.StandardSave(flat),
+            note=ocp.args.JsonSave(_signed(note, jax.device_get(flat), step)),
         )
         with self._trouble_named():
             saved = self._manager.save(step, args=args)

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from gcl_jax import preemption
 from gcl_jax.errors import UserError, require
 
 Value = TypeVar("Value")
@@ -54,11 +56,15 @@ def start(
         if missing:
             told = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
             raise UserError(f"--coordinator, --num_processes and --process_id go together: {told}")
-        require(bool(re.fullmatch(r".+:\d+", coordinator)), "--coordinator", coordinator, "HOST:PORT of process 0")
+        port = int(coordinator.rpartition(":")[2]) if re.fullmatch(r".+:\d{1,5}", coordinator) else 0
+        require(0 < port < 65536, "--coordinator", coordinator, "HOST:PORT of process 0, with a port of 1..65535")
         require(num_processes >= 1, "--num_processes", num_processes, "at least 1")
         require(0 <= process_id < num_processes, "--process_id", process_id, f"in 0..{num_processes - 1}")
+        if process_id == 0:
+            _require_free(port)
     try:
-        jax.distributed.initialize(coordinator, num_processes, process_id)
+        with preemption.nothing_done():
+            jax.distributed.initialize(coordinator, num_processes, process_id)
     except ValueError as error:
         raise UserError(
             f"--distributed: JAX finds no cluster here ({error}): give --coordinator=HOST:PORT, --num_processes and "
@@ -69,6 +75,19 @@ def start(
             f"JAX's runtime does not start ({str(error).splitlines()[0][:200]}): name the host of process 0 and a port "
             "that is free there with --coordinator=HOST:PORT"
         ) from error
+
+
+def _require_free(port: int) -> None:
+    """Raise UserError if something listens at ``port`` already, which JAX's own server would share with it."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a run before may have left it a moment ago
+        try:
+            tried.bind(("", port))
+        except OSError as error:
+            raise UserError(
+                f"--coordinator: port {port} of this host cannot be listened at ({error.strerror or error}); another "
+                "run, or another process 0 of this one, may have it: name a port that is free"
+            ) from error
 
 
 def several() -> bool:

@@ -53,10 +53,11 @@ def run(
     per_seed = folder_per_seed or config.num_seeds > 1
     folders = {s: root / f"seed_{s}" if per_seed else root for s in config_lib.seeds(config)}
     files = [folder / "result.json" for folder in folders.values()]
-    finished = distributed.first(lambda: all(file.exists() for file in files))
+    whole = root / "result.json" if per_seed else None
+    finished = distributed.first(lambda: all(file.exists() for file in files) and (not whole or _holds(whole, folders)))
     with contextlib.ExitStack() as stack:
         if not (eval_only or finished):  # what is only looked at may lie where nothing can be written
-            distributed.first(lambda: stack.enter_context(lock.held(root)))
+            distributed.first(lambda: [stack.enter_context(lock.held(f)) for f in {root, *folders.values()}] and None)
         return _run(config, root, folders, per_seed, overrides, eval_only, finished)
 
 
@@ -83,7 +84,14 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
             found = _train(parts, config, names, folders, overrides)
     if not per_seed:
         return found[config.seed]
+    if finished and not eval_only:
+        return distributed.first(lambda: workdirs.read_json(root / "result.json"))
     return distributed.first(lambda: _write_all_seeds(root, found, eval_only))
+
+
+def _holds(file: epath.Path, folders: dict[int, epath.Path]) -> bool:
+    """Whether the result of several seeds has all of these."""
+    return file.exists() and workdirs.read_json(file, "seeds")["seeds"].keys() >= {f.name for f in folders.values()}
 
 
 def _write_all_seeds(root: epath.Path, found: dict[int, dict], eval_only: bool) -> dict:
@@ -108,7 +116,9 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
     for seed, folder in folders.items():
         if distributed.first((folder / "result.json").exists):
             logs.say(f"{folder} is finished already; its result:")
-            found[seed] = distributed.first(lambda folder=folder: workdirs.read_json(folder / "result.json"))
+            found[seed] = distributed.first(
+                lambda folder=folder: workdirs.read_json(folder / "result.json", "stages", "final")
+            )
             logs.say(results.format_table(found[seed]))
     pending = [seed for seed in folders if seed not in found]
     for name in names:  # all of them before the first trains: what does not fit the memory is known at once
@@ -122,7 +132,7 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
         for seed, folder in group.items():
 
             def write(seed=seed, folder=folder):
-                done = {name: workdirs.read_json(done_file(folder, name)) for name in names}
+                done = {name: workdirs.read_json(done_file(folder, name), "final") for name in names}
                 result = _result(parts, config, seed, overrides, done)
                 logs.write_json(folder / "result.json", result)
                 return result
@@ -135,11 +145,16 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
 def _train_stage(parts, name, group, before) -> None:
     left = {seed: folder for seed, folder in group.items() if not _is_done(folder, name)}
     for folder in left.values():
-        distributed.first(lambda folder=folder: folder.mkdir(parents=True, exist_ok=True))
+        distributed.first(lambda folder=folder: _make(folder))
     side_by_side = len(left) == parts.seeds_at_once > 1
     if left and not (side_by_side and run_stage(parts.stage(name, len(left)), left, before)):
         for seed, folder in left.items():
             run_stage(parts.stage(name, 1), {seed: folder}, before)
+
+
+def _make(folder: epath.Path) -> None:
+    with logs.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _is_done(folder: epath.Path, stage: str) -> bool:
@@ -172,7 +187,7 @@ def _evaluate_one(parts, config, names, seed, folder, overrides) -> dict:
     result = _result(parts, config, seed, overrides, done)
 
     def write():
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         logs.write_json(folder / "eval.json", result)
 
     distributed.first(write)

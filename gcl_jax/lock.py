@@ -32,6 +32,7 @@ def held(root: epath.Path) -> Iterator[None]:
     try:
         root.mkdir(parents=True, exist_ok=True)
         file = _locked(os.fspath(root / NAME))
+        _sign(file)
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
             raise UserError(
@@ -41,9 +42,6 @@ def held(root: epath.Path) -> Iterator[None]:
         yield
         return
     try:
-        os.ftruncate(file, 0)
-        since = datetime.datetime.now().isoformat(" ", "seconds")
-        os.write(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode())
         yield
     finally:
         if made and os.listdir(root) == [NAME]:
@@ -73,9 +71,19 @@ def _locked(path: str) -> int:
             raise
 
 
+def _sign(file: int) -> None:
+    since = datetime.datetime.now().isoformat(" ", "seconds")
+    try:
+        os.ftruncate(file, 0)
+        os.write(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode())
+    except OSError:
+        os.close(file)
+        raise
+
+
 def _who(holder: bytes) -> str:
     try:
         found = json.loads(holder)
         return f"process {found['pid']} on {found['host']} since {found['since']}"
-    except ValueError:  # it has the lock and has not written yet
+    except (ValueError, TypeError, KeyError):  # it has the lock and has not written yet
         return "another process"

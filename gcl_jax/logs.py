@@ -55,12 +55,7 @@ class MetricsLog:
         """
         if not self._path.exists():
             return
-        text = self._path.read_text()
-        lines = text[: text.rfind("\n") + 1].splitlines()
-        try:
-            records = [(line, json.loads(line)) for line in lines]
-        except ValueError as error:
-            raise UserError(f"{self._path} has a line that is no JSON ({error}): remove that line") from error
+        records = self._records()
 
         def stands(record):
             evaluated = owed and record["step"] == step and record["kind"] != "train"
@@ -82,8 +77,18 @@ class MetricsLog:
         """The records of ``stage``, in order."""
         if not self._path.exists():
             return []
-        records = map(json.loads, self._path.read_text().splitlines())
-        return [record for record in records if record["stage"] == stage]
+        return [record for _, record in self._records() if record["stage"] == stage]
+
+    def _records(self) -> list[tuple[str, dict]]:
+        """(line, its record) of every whole line."""
+        content, found = self._path.read_bytes(), []
+        for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
+            try:
+                record = json.loads(line)
+                found.append((line.decode(), {**record, **{key: record[key] for key in ("stage", "step", "kind")}}))
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"line {number} of {self._path} is not one of ours ({error}): remove it") from error
+        return found
 
 
 class TensorBoard:

@@ -1,9 +1,14 @@
 """Train and evaluate: python -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=DIR."""
 
+from gcl_jax import preemption
+
+if __name__ == "__main__":  # what follows takes a second to import
+    preemption.answer_from_the_start()
+
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from gcl_jax import backend, command_line, config_validation, distributed, preemption
+from gcl_jax import backend, command_line, config_validation, distributed
 from gcl_jax.errors import UserError, in_one_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/cifar10_lt/gcl.py:100.")

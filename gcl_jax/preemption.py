@@ -4,6 +4,9 @@ Commands answer signals inside `answered`; a program that imports gcl_jax keeps 
 KeyboardInterrupt. A stage in training answers at its next step or evaluation batch, which `due` tells it; everything
 else, of which a kill would lose nothing either, is left at once by `Stopped`.
 
+Before a command has done anything, be it that Python still imports or that it waits for other processes inside JAX, a
+signal ends it with the same line and status: `nothing_done`.
+
 Several processes have to stop at the same step. There JAX's distributed runtime catches SIGTERM, tells the others and
 finds the step; `due` then asks it, and SIGINT is passed on to it.
 """
@@ -17,8 +20,10 @@ import threading
 from collections.abc import Iterator
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOPPED = "stopped; the same command goes on from what is saved"
 _asked = threading.Event()
 _deferred = threading.Event()
+_nothing_done = threading.Event()
 _calls = itertools.count(1)
 
 
@@ -36,8 +41,29 @@ def answered() -> Iterator[None]:
         with _handlers():
             yield
     except Stopped as stop:
-        print(stop.args[0] if stop.args else "stopped; the same command goes on from what is saved", flush=True)
+        print(stop.args[0] if stop.args else STOPPED, flush=True)
         sys.exit(0)
+
+
+def answer_from_the_start() -> None:
+    """Answer signals while a command still imports what it needs; `answered` then takes over."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: _end())
+
+
+@contextlib.contextmanager
+def nothing_done() -> Iterator[None]:
+    """In here a signal ends the process at once, even where Python cannot answer since it waits in a library."""
+    _nothing_done.set()
+    try:
+        yield
+    finally:
+        _nothing_done.clear()
+
+
+def _end() -> None:
+    os.write(1, f"{STOPPED}\n".encode())
+    os._exit(0)
 
 
 def ignore() -> None:
@@ -118,6 +144,8 @@ def _watch(reader: int) -> None:
         number = byte[0]
         if number == signal.SIGINT and signal.SIGINT in seen:
             os._exit(128 + signal.SIGINT)
+        if number in SIGNALS and _nothing_done.is_set():
+            _end()
         if number in SIGNALS and not seen:
             name = signal.Signals(number).name
             os.write(2, f"{name}: stopping as soon as what was done is saved (Ctrl-C, again: at once)\n".encode())

@@ -59,12 +59,14 @@ class SeedRun:
         self._log = logs.MetricsLog(workdir / "metrics.jsonl")
         self._began, self._predictions, self.owed = time.monotonic(), {}, False
         skips = self._folder / "skipped.json"
-        self.skipped: list[int] = distributed.first(lambda: read_json(skips)["steps"] if skips.exists() else [])
+        self.skipped: list[int] = distributed.first(
+            lambda: read_json(skips, "steps")["steps"] if skips.exists() else []
+        )
         distributed.first(lambda: checkpoint.refuse_to_start_over(self._folder))
         self._checkpoints, self._best = Checkpoints(self._folder / "checkpoints", stage.config.checkpoint.keep), None
         self._best_accuracy = -1.0
         if stage.config.checkpoint.keep_best and "validation" in stage.dataset.splits:
-            self._best = Checkpoints(self._folder / "best_on_validation" / "checkpoints", 1)
+            self._best = Checkpoints(self._folder / checkpoint.BEST / "checkpoints", 1)
         self._board = logs.TensorBoard(self._folder / "tensorboard", stage.config.log.tensorboard)
 
     def __enter__(self) -> "SeedRun":
@@ -126,7 +128,10 @@ class SeedRun:
     def evaluate(self, step: int, state: TrainState) -> Callable[[], None]:
         """Dispatch an evaluation; calling the result fetches it, writes its lines, and saves the best on validation."""
         fetch = self.stage.evaluate(self.stage.variables(state, self.constants), self.constants.stats)
-        kept = self._copy(state) if self._best else None
+        kept = None
+        if self._best:
+            self._require_finite(step, state)
+            kept = self._copy(state)
 
         def finish():
             self._predictions = fetch()
@@ -145,12 +150,16 @@ class SeedRun:
     def save(self, step: int, state: TrainState, owed: bool = False) -> None:
         """Save a checkpoint in the background, whose evaluation may be ``owed``.
 
-        UserError or `GoBack` if a parameter or statistic is not finite.
+        UserError or `GoBack` if a number of this step or of one before was not finite.
         """
-        # The loss of a step says nothing of the update it made, which is what a checkpoint would keep.
-        if not _all_finite((state.params, state.batch_stats, state.method_state)):
-            self._diverged(jax.device_get(state.trouble), step)
+        self._require_finite(step, state)
         self._checkpoints.save(step, self._copy(state), self._note() | {"evaluation_owed": owed})
+
+    def _require_finite(self, step: int, state: TrainState) -> None:
+        trouble = jax.device_get(state.trouble)
+        # Steps note what they made; a start from elsewhere has none before it.
+        if trouble["step"] or not _all_finite((state.params, state.batch_stats, state.method_state)):
+            self._diverged(trouble, step)
 
     def _copy(self, state: TrainState) -> dict:
         """What a checkpoint holds; a copy, since the step donates these buffers while a save still reads them."""

@@ -70,7 +70,7 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
     file = next((f for f in (root / "config.json", root.parent / "config.json") if f.exists()), None)
     if file is None:
         raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
-    config = older_configs.with_defaults(ConfigDict(workdir.read_json(file)["config"]))
+    config = older_configs.with_defaults(ConfigDict(workdir.read_json(file, "config")["config"]))
     config_validation.validate(config)
     own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
     there = [name for name in config.stages if any((own / name / "checkpoints").glob("[0-9]*"))]

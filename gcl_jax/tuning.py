@@ -59,7 +59,7 @@ def settled(
             logs.write_json(file, {"asked": identity(config), **choice})
 
         distributed.first(keep)
-    return with_value(config, distributed.first(lambda: workdir.read_json(file)["chosen"]))
+    return with_value(config, distributed.first(lambda: workdir.read_json(file, "chosen")["chosen"]))
 
 
 def warning(config: ConfigDict) -> str:

@@ -12,14 +12,17 @@ from gcl_jax import distributed, logs
 from gcl_jax.errors import UserError
 
 
-def read_json(path: epath.Path) -> dict:
-    """The object in a JSON file of ours; UserError when the file is damaged."""
+def read_json(path: epath.Path, *keys: str) -> dict:
+    """The object in a JSON file of ours, which has ``keys``; UserError when the file is damaged."""
+    cure = "remove it to have it written again"
     try:
         found = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): remove it to have it written again") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error}): {cure}") from error
     if not isinstance(found, dict) or not found:
-        raise UserError(f"{path} is damaged (it holds no object): remove it to have it written again")
+        raise UserError(f"{path} is damaged (it holds no object): {cure}")
+    if missing := [key for key in keys if key not in found]:
+        raise UserError(f"{path} is damaged (it has no {missing[0]}): {cure}")
     return found
 
 
@@ -91,7 +94,9 @@ def compare(root: epath.Path, keys: dict) -> None:
     file = root / "config.json"
     if not file.exists():
         raise UserError(f"{root} holds a run but no config.json to tell whose: choose another --workdir")
-    known = read_json(file).get("training", {})
+    known = read_json(file, "training")["training"]
+    if not isinstance(known, dict):
+        raise UserError(f"{file} is damaged (its training is no object): choose another --workdir")
     differing = config_lib.differences({k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}, keys)
     if differing:
         raise UserError(

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 CACHE = Path(tempfile.gettempdir()) / f"gcl_jax_tests_{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # which a shell that starts the tests in the background turns off
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402

@@ -67,6 +67,30 @@ def test_the_step_and_what_went_wrong_are_written_down(tmp_path):
     assert [x["step"] for x in lines(tmp_path / "run")] == [4]
 
 
+@dataclasses.dataclass(frozen=True)
+class Infinite(methods.CrossEntropy):
+    """Cross-entropy whose penalty is infinite at step 7 and moves nothing: all that the update makes is finite."""
+
+    def loss(self, key, out, batch, t, stats):
+        return super().loss(key, out, batch, t, stats)._replace(penalty=jnp.where(t.step + 1 == 7, jnp.inf, 0.0))
+
+
+methods.register("infinite", Infinite)
+
+
+def test_a_loss_alone_that_is_not_finite_is_not_saved_either(tmp_path):
+    """With a checkpoint a step and lines further apart, it is the checkpoint that has to notice."""
+    every = config(**{"checkpoint.every_steps": 1, "representation.method": config_lib.method("infinite")})
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"not finite at step 7 \(loss inf, .* 0 of \d+ arrays"):
+            experiment.run(every, tmp_path / "run")
+        steps = sorted(int(p.name) for p in (tmp_path / "run" / "representation" / "checkpoints").glob("[0-9]*"))
+        assert steps == [1, 2, 3, 4, 5, 6]
+    every.non_finite.action = "skip"
+    assert experiment.run(every, tmp_path / "run")["stages"]["representation"]["skipped_steps"] == [7]
+    assert all(np.isfinite(x["loss"]) for x in lines(tmp_path / "run") if x["kind"] == "train")
+
+
 SKIP = {"non_finite.action": "skip"}
 SEEDS = ("seed_0", "seed_1")
 

@@ -46,15 +46,25 @@ def read_index(root: Path) -> dict[str, Any]:
     try:
         index = json.loads(file.read_bytes())
         version = index["version"] if index["format"] == FORMAT else None
-    except (ValueError, KeyError, TypeError) as error:
+        if version == VERSION:
+            _shards(index)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} is damaged ({error}): {CURE}") from error
     if version != VERSION:
         raise UserError(f"{file} is of version {version}, and this gcl_jax reads version {VERSION}: {CURE}")
     return index
 
 
+def _shards(index: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """(file's name, bytes) of every shard."""
+    shards = [(shard["file"], shard["bytes"]) for split in index["splits"].values() for shard in split["shards"]]
+    if not all(isinstance(file, str) and isinstance(size, int) for file, size in shards):
+        raise TypeError("a shard without a name or a size")
+    return shards
+
+
 def _require_inside(name: str, root: Path, index: Mapping[str, Any]) -> None:
-    shards = [shard["file"] for split in index["splits"].values() for shard in split["shards"]]
+    shards = [file for file, _ in _shards(index)]
     outside = "outside the root"
     found = [shards[i] for i, kind in bad_files(str(root), shards) if kind == outside]
     require_none(name, [Problem(outside, INDEX, shard) for shard in found])
@@ -62,12 +72,12 @@ def _require_inside(name: str, root: Path, index: Mapping[str, Any]) -> None:
 
 def _require_whole(root: Path, index: Mapping[str, Any]) -> None:
     wrong = []
-    for shard in (shard for split in index["splits"].values() for shard in split["shards"]):
-        file = root / shard["file"]
+    for name, size in _shards(index):
+        file = root / name
         if not file.is_file():
             wrong.append(f"{file} is missing")
-        elif (found := file.stat().st_size) != shard["bytes"]:
-            wrong.append(f"{file} has {found:,} bytes instead of {shard['bytes']:,}")
+        elif (found := file.stat().st_size) != size:
+            wrong.append(f"{file} has {found:,} bytes instead of {size:,}")
     if wrong:
         lines = "".join(f"\n  {line}" for line in first(wrong))
         raise UserError(f"the pack in {root} is damaged: {CURE}, or copy it again{lines}")

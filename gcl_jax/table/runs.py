@@ -88,7 +88,7 @@ def _run_all(nodes: list[Node]) -> dict[int, str]:
 
 
 def _of_seed(node: Node, seed: int) -> dict:
-    return workdir.read_json(epath.Path(node.folder / f"seed_{seed}" / "result.json"))
+    return workdir.read_json(epath.Path(node.folder / f"seed_{seed}" / "result.json"), "stages")
 
 
 def _adjusts(config: ConfigDict) -> bool:

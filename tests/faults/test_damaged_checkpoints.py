@@ -1,5 +1,6 @@
 """Bad disks: damaged checkpoints are noticed and gone round, failed writes lose nothing, one run has a folder."""
 
+import contextlib
 import json
 import os
 import resource
@@ -87,11 +88,21 @@ def test_another_model_is_not_taken_for_damage(one):
 
 
 def test_a_checkpoint_of_before_there_were_checksums_is_read(one, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "_signed", lambda note, flat: dict(note))
+    monkeypatch.setattr(checkpoint, "_signed", lambda note, *_: dict(note))
     with checkpoint.Checkpoints(tmp_path / "old", 3) as checkpoints:
         checkpoints.save(2, tree(), {"stage_key": "abc"})
         checkpoints.wait()
         assert checkpoints.restore(2, tree())[1] == {"stage_key": "abc"}
+
+
+def test_a_copy_under_another_number_is_not_taken(one, tmp_path):
+    shutil.copytree(one, tmp_path / "stage")
+    shutil.copytree(one / "5", tmp_path / "stage" / "99")
+    with pytest.raises(checkpoint.Damaged, match="it was saved as that of step 5"):
+        checkpoint.read(tmp_path / "stage")
+    shutil.copytree(tmp_path / "stage", tmp_path / checkpoint.BEST / "checkpoints")
+    with pytest.raises(UserError, match=f"only one is kept there: start from {tmp_path} instead"):
+        checkpoint.read(tmp_path / checkpoint.BEST / "checkpoints")
 
 
 CONFIG = {"stages": ("representation",), "checkpoint.keep": 3}
@@ -182,6 +193,69 @@ def test_a_disk_that_is_full_is_one_error_and_loses_nothing(whole, small_disk):
     (small_disk / "others").unlink()
     experiment.run(override(digits(), CONFIG), workdir)
     assert_same_run(workdir, whole, ("representation",))
+
+
+def test_a_new_run_on_a_full_disk_is_one_error(small_disk):
+    with contextlib.suppress(OSError), (small_disk / "others").open("wb", buffering=0) as others:
+        while True:
+            others.write(bytes(4096))
+    with pytest.raises(UserError, match=r"could not be written|cannot be written \(No space left on device\)"):
+        experiment.run(override(digits(), CONFIG), small_disk / "run")
+
+
+@pytest.fixture
+def read_only():
+    """A function that makes a folder read-only, for root, too."""
+    mounted = []
+
+    def make(folder):
+        for options in ("bind", "remount,bind,ro"):
+            found = subprocess.run(["mount", "-o", options, folder, folder], capture_output=True)
+            if found.returncode:
+                pytest.skip("no file system can be mounted here")
+            mounted.append(folder)
+
+    yield make
+    for folder in set(mounted):
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_folder_that_cannot_be_written(whole, tmp_path, read_only):
+    """A finished run there is looked at as ever; one that would train is refused before it does."""
+    finished = tmp_path / "finished"
+    shutil.copytree(whole, finished)
+    started = interrupted(whole, tmp_path)
+    read_only(tmp_path)
+    expected = json.loads((whole / "result.json").read_text())
+    assert json.loads(json.dumps(experiment.run(override(digits(), CONFIG), finished), default=list)) == expected
+    for workdir in (started, tmp_path / "new"):
+        with pytest.raises(UserError, match=r"cannot be written \(Read-only file system\): name another folder"):
+            experiment.run(override(digits(), CONFIG), workdir)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("metrics.jsonl", b"{}\n", "line 1 of .*metrics.jsonl is not one of ours"),
+        ("metrics.jsonl", b"5\n", "line 1 of .*metrics.jsonl is not one of ours"),
+        ("metrics.jsonl", b"\xff\xfe\n", "line 1 of .*metrics.jsonl is not one of ours"),
+        ("representation/skipped.json", b'{"a": 1}', "skipped.json is damaged .it has no steps"),
+        ("representation/DONE.json", b'{"a": 1}', "DONE.json is damaged .it has no final"),
+        ("result.json", b'{"a": 1}', "result.json is damaged .it has no stages"),
+        ("result.json", b"[" * 100_000, "result.json is damaged"),
+        ("config.json", b'{"training": null}', "config.json is damaged"),
+    ],
+)
+def test_files_of_ours_that_hold_something_else(whole, tmp_path, name, content, told):
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    remove = {"result.json": [], "representation/DONE.json": ["result.json"]}
+    for other in remove.get(name, ["result.json", "representation/DONE.json"]):
+        (workdir / other).unlink()
+    (workdir / name).write_bytes(content)
+    with pytest.raises(UserError, match=told):
+        experiment.run(override(digits(), CONFIG), workdir)
+    assert (workdir / name).read_bytes() == content
 
 
 def test_no_room_for_a_line_is_one_error(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -175,6 +176,40 @@ def test_a_second_interrupt_stops_at_once_even_inside_a_library():
         time.sleep(0.5)
     assert process.wait(timeout=20) == 128 + signal.SIGINT
     assert "SIGINT: stopping as soon as what was done is saved" in process.stderr.read()
+
+
+JOINING = """
+from gcl_jax import distributed, preemption
+with preemption.answered():
+    print("ready", flush=True)
+    distributed.start("localhost:PORT", 2, 0)  # the other never comes
+"""
+
+
+@pytest.mark.parametrize("number", preemption.SIGNALS)
+def test_a_process_that_waits_for_others_stops_at_once(number):
+    with socket.socket() as opened:
+        opened.bind(("localhost", 0))
+        port = opened.getsockname()[1]
+    script = JOINING.replace("PORT", str(port))
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(4)
+    process.send_signal(number)
+    assert process.wait(timeout=20) == 0
+    assert process.stdout.read() == f"{preemption.STOPPED}\n"
+
+
+@pytest.mark.parametrize("number", preemption.SIGNALS)
+def test_a_signal_while_the_command_is_imported(number):
+    command = [sys.executable, "-X", "importtime", "-m", "gcl_jax.main", "--config=no.py"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "gcl_jax.preemption" not in process.stderr.readline():
+        pass
+    time.sleep(0.05)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, f"{preemption.STOPPED}\n")
 
 
 LEAVING = """
