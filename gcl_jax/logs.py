@@ -85,9 +85,11 @@ class MetricsLog:
         for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
             try:
                 record = json.loads(line)
-                found.append((line.decode(), {**record, **{key: record[key] for key in ("stage", "step", "kind")}}))
-            except (ValueError, KeyError, TypeError) as error:
+                if not {"stage", "step", "kind"} <= record.keys():
+                    raise ValueError("stage, step or kind is missing")
+            except (ValueError, AttributeError) as error:
                 raise UserError(f"line {number} of {self._path} is not one of ours ({error}): remove it") from error
+            found.append((line.decode(), record))
         return found
 
 

@@ -1,6 +1,7 @@
 """Whole runs in this process: contents of the results, hand-over, seeds, evaluation, refusals."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from tiny import digits, load_config, override
 
-from gcl_jax import checkpoint, data, experiment
+from gcl_jax import checkpoint, data, experiment, trainer
 from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError
 
@@ -198,6 +199,29 @@ def test_fewer_seeds_keep_the_result_of_all(tmp_path):
     two = run(tmp_path, override(digits(), short | {"num_seeds": 2}))
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == json.loads(json.dumps(three, default=list))
     assert two["across_seeds"] == three["across_seeds"]
+    (tmp_path / "run" / "result.json").unlink()  # killed before its last line
+    run(tmp_path, override(digits(), short | {"num_seeds": 3}))
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == json.loads(json.dumps(three, default=list))
+
+
+def test_a_finished_run_of_seeds_writes_nothing_and_a_seeds_folder_is_locked_with_it(tmp_path, monkeypatch):
+    config = override(
+        digits(), {"representation.epochs": 1, "stages": ("representation",), "num_seeds": 2, "seeds_at_once": 1}
+    )
+    refused = []
+
+    def train(*args, **kwargs):
+        with pytest.raises(UserError, match=f"seed_1 is in use by process {os.getpid()}"):
+            run(tmp_path / "run", override(digits(), {"stages": ("representation",)}), "seed_1")
+        refused.append(args)
+        return trainer.run_stage(*args, **kwargs)
+
+    monkeypatch.setattr(experiment, "run_stage", train)
+    first = run(tmp_path, config)
+    assert len(refused) == 2
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    assert run(tmp_path, config) == json.loads(json.dumps(first, default=list))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
 
 
 def test_seeds_start_from_the_same_seed_of_another_run(tmp_path):

@@ -10,7 +10,7 @@ from gcl_jax import logs
 
 def records(log, *lines):
     for stage, step in lines:
-        log.write({"stage": stage, "step": step})
+        log.write({"stage": stage, "step": step, "kind": "train"})
 
 
 def test_cut_back_keeps_other_stages_and_earlier_steps(tmp_path):
@@ -32,7 +32,7 @@ def test_cut_back_drops_an_unfinished_line(tmp_path):
     with path.open("a") as file:
         file.write('{"stage": "a", "st')
     log.cut_back("a", 5)
-    assert path.read_text() == '{"stage": "a", "step": 1}\n'
+    assert path.read_text() == '{"stage": "a", "step": 1, "kind": "train"}\n'
 
 
 def test_json_is_strict_and_replaced_whole(tmp_path):
