@@ -85,8 +85,16 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
     if not per_seed:
         return found[config.seed]
     if finished and not eval_only:
-        return distributed.first(lambda: workdirs.read_json(root / "result.json"))
+        return distributed.first(lambda: _write_again(root))
     return distributed.first(lambda: _write_all_seeds(root, found, eval_only))
+
+
+def _write_again(root: epath.Path) -> dict:
+    """The result of several seeds that are all finished, made new if it can be: launch scripts go by its time."""
+    found = workdirs.read_json(root / "result.json")
+    with contextlib.suppress(UserError), lock.held(root):
+        logs.write_json(root / "result.json", found)
+    return found
 
 
 def _holds(file: epath.Path, folders: dict[int, epath.Path]) -> bool:

@@ -63,14 +63,19 @@ def _shared(name: str) -> Path:
     return path
 
 
+QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # the environment of processes that compile as `quick_compilation` does
+
+
 @pytest.fixture(scope="module")
 def quick_compilation():
-    """Train steps compile twice as fast and run slower; for tests that compare such programs with each other only."""
+    """All compiles twice as fast and runs slower; for tests that compare such programs with each other only."""
     from gcl_jax import backend
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend, "compiler_options", lambda: {"xla_backend_optimization_level": 0})
+        jax.config.update("jax_disable_most_optimizations", True)  # of the many small programs, too
         yield
+        jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")

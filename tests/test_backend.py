@@ -7,7 +7,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
-from conftest import ROOT
+from conftest import QUICK, ROOT
 from tiny import digits, override, override_flags
 
 from gcl_jax import backend, compilation_cache, experiment, memory, models
@@ -82,8 +82,8 @@ finally:
         done = subprocess.run(
             [sys.executable, "-c", code, "--config=configs/digits_lt/gcl.py", *flags,
              f"--workdir={tmp_path / name}"],
-            cwd=ROOT, env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}, capture_output=True,
-            text=True, timeout=200,
+            cwd=ROOT, env=os.environ | QUICK | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")},
+            capture_output=True, text=True, timeout=200,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
         assert "imported: ['gcl_jax.trainer']" in done.stdout

@@ -9,9 +9,10 @@ import sys
 import jax
 import numpy as np
 import pytest
+from etils import epath
 from tiny import digits, load_config, override
 
-from gcl_jax import checkpoint, data, experiment, trainer
+from gcl_jax import checkpoint, data, experiment, lock, trainer
 from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError
 
@@ -204,7 +205,7 @@ def test_fewer_seeds_keep_the_result_of_all(tmp_path):
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == json.loads(json.dumps(three, default=list))
 
 
-def test_a_finished_run_of_seeds_writes_nothing_and_a_seeds_folder_is_locked_with_it(tmp_path, monkeypatch):
+def test_a_finished_run_of_seeds_is_left_as_it_is_and_a_seeds_folder_is_locked_with_it(tmp_path, monkeypatch):
     config = override(
         digits(), {"representation.epochs": 1, "stages": ("representation",), "num_seeds": 2, "seeds_at_once": 1}
     )
@@ -219,9 +220,15 @@ def test_a_finished_run_of_seeds_writes_nothing_and_a_seeds_folder_is_locked_wit
     monkeypatch.setattr(experiment, "run_stage", train)
     first = run(tmp_path, config)
     assert len(refused) == 2
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*/*")}
+    result = tmp_path / "run" / "result.json"
+    content, time = result.read_text(), result.stat().st_mtime_ns
     assert run(tmp_path, config) == json.loads(json.dumps(first, default=list))
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*/*")} == before
+    assert result.read_text() == content
+    assert result.stat().st_mtime_ns > time  # launch scripts go by it
+    with lock.held(epath.Path(tmp_path / "run")):  # a run of more seeds: nothing is written under its hands
+        assert run(tmp_path, config) == json.loads(json.dumps(first, default=list))
 
 
 def test_seeds_start_from_the_same_seed_of_another_run(tmp_path):

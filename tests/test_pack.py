@@ -21,6 +21,7 @@ from gcl_jax.parts import Parts
 
 decode = pytest.importorskip("gcl_jax.data.decode", reason="photographs need TensorFlow")
 pytest.importorskip("array_record", reason="packs need array_record")
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def arguments(root, out, *more, command="pack", **keys):
@@ -37,7 +38,7 @@ def classes(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(classes, tmp_path_factory):
+def whole(classes, tmp_path_factory, quick_compilation):
     out = tmp_path_factory.mktemp("packs") / "whole"
     main(arguments(classes, out))
     return out

@@ -29,6 +29,8 @@ decode = pytest.importorskip("gcl_jax.data.decode", reason="photographs need Ten
 
 import tensorflow as tf  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def picture(seed=0, height=120, width=160):
     """Coloured squares, so that an error of place shows."""
@@ -319,7 +321,7 @@ def classes(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def from_list(classes, tmp_path_factory):
+def from_list(classes, tmp_path_factory, quick_compilation):
     folder = tmp_path_factory.mktemp("from_list") / "run"
     return *trained_on(config_of(classes, "list"), folder), folder
 

@@ -16,10 +16,11 @@ from gcl_jax import experiment, export, predict, trained
 from gcl_jax.errors import UserError
 
 pytest.importorskip("tensorflow", reason="images are decoded by TensorFlow")
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, quick_compilation):
     """One epoch of each stage, tau of logit adjustment on, and the test images as PNG files."""
     root = tmp_path_factory.mktemp("run")
     config = digits(representation__epochs=1, classifier__epochs=1, posthoc__logit_adjustment=0.5)

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import QUICK, ROOT
 from same_run import assert_same_run
 from tiny import override_flags
 
@@ -33,7 +33,7 @@ def start(workdir, *command, config=CONFIG, flags=()):
     return subprocess.run(
         [sys.executable, *command, *flags],
         cwd=ROOT,
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"},
+        env=os.environ | QUICK | {"JAX_NUM_CPU_DEVICES": "1"},
         capture_output=True,
         text=True,
         timeout=200,

@@ -1,10 +1,11 @@
 """The core imports and trains where TensorFlow is not installed."""
 
 import json
+import os
 import subprocess
 import sys
 
-from conftest import ROOT
+from conftest import QUICK, ROOT
 from tiny import override_flags
 
 BLOCK = """
@@ -27,7 +28,12 @@ sys.meta_path[:] = map(WithoutTensorFlow, sys.meta_path)
 
 def run(code, *arguments):
     return subprocess.run(
-        [sys.executable, "-c", BLOCK + code, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=200
+        [sys.executable, "-c", BLOCK + code, *arguments],
+        cwd=ROOT,
+        env=os.environ | QUICK,
+        capture_output=True,
+        text=True,
+        timeout=200,
     )
 
 

@@ -4,6 +4,7 @@ import os
 import random
 
 import pytest
+from conftest import QUICK
 from faults.campaign import campaign
 from tiny import override_flags
 
@@ -20,9 +21,11 @@ MANY = [pytest.param(*case, marks=pytest.mark.slow) for case in ((1, 20), (2, 6)
 
 
 @pytest.mark.parametrize(("processes", "hits"), [(1, 2), *MANY])
-def test_a_run_that_is_hit_again_and_again(tmp_path, processes, hits):
+def test_a_run_that_is_hit_again_and_again(tmp_path, monkeypatch, processes, hits):
     """Another seed each time; GCL_JAX_FAULT_SEED repeats one, as far as moments can be repeated."""
     seed = int(os.environ.get("GCL_JAX_FAULT_SEED") or random.SystemRandom().randrange(2**32))
+    for name, value in QUICK.items():
+        monkeypatch.setenv(name, value)
     print(f"GCL_JAX_FAULT_SEED={seed}")
     tally = campaign(FLAGS, tmp_path, processes=processes, least=hits, seed=seed)
     assert tally.kills + tally.terms == hits
