@@ -46,6 +46,8 @@ def filled(given: argparse.Namespace) -> str:
     command = [part.replace("$", "$$") for part in [*command, *several, *given.arguments]]
     if several:
         command.append("--process_id=$(JOB_COMPLETION_INDEX)")
+    evaluates = any(re.fullmatch("--?eval_only(=([Tt]rue|[Tt]|1))?", argument) for argument in given.arguments)
+    result = "eval.json" if evaluates else "result.json"
     values = {
         "NAME": given.name,
         "IMAGE": given.image,
@@ -53,7 +55,7 @@ def filled(given: argparse.Namespace) -> str:
         "RETRIES": given.retries,
         "LIMITS": dict(one.split("=", 1) for one in given.limit or ["nvidia.com/gpu=1"]),
         "NODES": dict(one.split("=", 1) for one in given.node),
-        "WORKDIR": given.workdir.replace("$", "$$"),
+        "RESULT": f"{given.workdir.rstrip('/')}/{result}".replace("$", "$$"),
         "COMMAND": command,
     }
     text = TEMPLATE.read_text()

@@ -51,19 +51,20 @@ if $dry_run; then
   exit 0
 fi
 
-pids=()
+pids=() stop=''
 tell() { # SIGNAL: to every process that is still there
   local pid
   for pid in "${pids[@]}"; do kill -s "$1" "$pid" 2>/dev/null || true; done
 }
 set -m # a process group each: a Ctrl-C then reaches them once, through this script, and is not ignored as in `cmd &`
-trap 'tell TERM' TERM
-trap 'tell INT' INT
+trap 'stop=1; tell TERM' TERM
+trap 'stop=1; tell INT' INT
 trap 'tell KILL' EXIT
 for ((i = 0; i < processes; i++)); do
   "${command[@]}" "${together[@]}" --process_id="$i" &
   pids+=($!)
 done
+[[ ! $stop ]] || tell TERM # those that were not there yet
 
 status=0 left=("${pids[@]}") until=
 while ((${#left[@]})); do

@@ -1,10 +1,10 @@
 """One run a point of a grid: python launch/sweep.py --config=CONFIG --workdir=DIR --grid=KEY=VALUE,VALUE ... [--run].
 
-Prints the commands, for a shell or a queue of your own; --run runs them here, one after the other. Every --grid=KEY=...
-is an axis, KEY as in --config.KEY=VALUE; every --config.KEY=VALUE goes to all points. The values of an axis are
-separated by commas outside of brackets and quotes: --grid=data.mean='(0.5,),(0.4,)' are two. A point's workdir is
-DIR/KEY=VALUE,KEY=VALUE; what is in it already goes on, and is not done again when finished. All points are checked
-before any is started.
+Prints the commands, for a shell or a queue of your own, to be given in this same folder (relative paths begin there);
+--run runs them here, one after the other. Every --grid=KEY=... is an axis, KEY as in --config.KEY=VALUE; every
+--config.KEY=VALUE goes to all points. The values of an axis are separated by commas outside of brackets and quotes:
+--grid=data.mean='(0.5,),(0.4,)' are two. A point's workdir is DIR/KEY=VALUE,KEY=VALUE; what is in it already goes on,
+and is not done again when finished. All points are checked before any is started.
 
 With --run a point that fails ends the sweep with its exit status; with --keep-going the others are run all the same,
 and the exit status is 1 if any failed. A signal that stops a point ends the sweep with status 0: the same command goes
@@ -33,6 +33,8 @@ from gcl_jax import command_line, config_validation  # noqa: E402
 from gcl_jax.errors import UserError, in_one_line  # noqa: E402
 
 LONGEST = 200  # bytes of a folder's name; file systems take 255
+# Of a run that is signalled in Python's first second, or interrupted twice.
+SIGNALLED = [status for number in (signal.SIGTERM, signal.SIGINT) for status in (-number, 128 + number)]
 
 
 @in_one_line()
@@ -42,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
     runs = points(given.config, given.workdir, given.grid, rest)
     if not given.run:
         for _, command in runs:
-            print(shlex.join(command))
+            print(shlex.join(["env", f"PYTHONPATH={_python_path()}", *command]))
         return
     sys.exit(run(runs, keep_going=given.keep_going))
 
@@ -66,6 +68,8 @@ def points(config: str, workdir: str, grid: Sequence[str], rest: Sequence[str]) 
         key, given, text = axis.partition("=")
         if not key or not given or not values(text):
             raise UserError(f"--grid={axis}: write --grid=KEY=VALUE,VALUE with KEY as in --config.KEY=VALUE")
+        if any(key == other for (other, _), *_ in axes):
+            raise UserError(f"--grid={axis}: {key} is an axis already; give all its values in one --grid")
         axes.append([(key, value) for value in values(text)])
     runs = {}
     for point in itertools.product(*axes):
@@ -91,27 +95,29 @@ def check(arguments: Sequence[str]) -> None:
 
 def run(runs: Sequence[tuple[str, list[str]]], *, keep_going: bool) -> int:
     """Run every command in turn; returns the exit status of the sweep."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.getenv("PYTHONPATH")])])}
+    environment = os.environ | {"PYTHONPATH": _python_path()}
     failed, stopped, child = [], [], None
 
     def hand_on(number, frame):
         stopped.append(number)
-        # A Ctrl-C reaches the run by itself, as it does everything in the terminal's foreground.
-        if child is not None and number == signal.SIGTERM:
-            child.send_signal(number)
+        if child is not None:
+            child.send_signal(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, hand_on)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, hand_on)
     for i, (folder, command) in enumerate(runs, 1):
         print(f"== {i} of {len(runs)}: {folder}", flush=True)
-        child = subprocess.Popen(command, env=environment)
+        before = _written(folder)
+        # A process group of its own: a Ctrl-C then reaches the run once, through this process.
+        child = subprocess.Popen(command, env=environment, process_group=0)
+        if stopped:  # while there was no child to hand it on to
+            child.send_signal(signal.SIGTERM)
         status = child.wait()
-        # One that was preempted saves, and ends with status 0 like one that has finished; only the latter has a result.
-        if not status and not (epath.Path(folder) / "result.json").exists():
-            stopped.append(folder)
-        if stopped:
+        signalled = status in SIGNALLED
+        if stopped or signalled or not (status or _finished(folder, before)):
             print("== stopped; the same command goes on", flush=True)
-            return _shells(status)
+            return 0 if signalled else _shells(status)
         if status:
             failed.append(folder)
             print(f"== failed with status {status}: {folder}", file=sys.stderr, flush=True)
@@ -119,6 +125,26 @@ def run(runs: Sequence[tuple[str, list[str]]], *, keep_going: bool) -> int:
                 return _shells(status)
     print(f"== {len(runs) - len(failed)} of {len(runs)} finished", flush=True)
     return 1 if failed else 0
+
+
+def _python_path() -> str:
+    return os.pathsep.join([str(ROOT), *filter(None, [os.getenv("PYTHONPATH")])])
+
+
+def _written(folder: str) -> float | None:
+    """When the result of the run in ``folder`` was written, if there is one."""
+    file = epath.Path(folder) / "result.json"
+    return file.stat().mtime if file.exists() else None
+
+
+def _finished(folder: str, before: float | None) -> bool:
+    """Whether a run that ended with status 0 is finished, whose result was `_written` ``before`` it began.
+
+    One that was preempted saves and ends so too, but writes no result: it has to be new, since an older one may be of
+    fewer seeds. That of a single seed may be old: it is there only when all is done, and stays as it is.
+    """
+    now = _written(folder)
+    return now is not None and (now != before or not any(epath.Path(folder).glob("seed_*")))
 
 
 def _shells(status: int) -> int:
@@ -137,6 +163,9 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     given, rest = parser.parse_known_args(argv)
     if given.run and given.dry_run:
         raise UserError("--run and --dry-run exclude each other")
+    if not given.workdir:
+        raise UserError("--workdir is empty; name a folder for the runs")
+    given.workdir = os.path.expanduser(given.workdir)
     for argument in rest:
         if not re.match(r"--(no)?config\.[^=]+(=|$)", argument):
             raise UserError(f"{argument!r} is no argument of this command: see --help")

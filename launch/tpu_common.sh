@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # Sourced by tpu_vm.sh and tpu_pod.sh, which set `worker` (on which hosts), `distributed` (their flags) and `type`.
 : "${worker:?}" "${type:?}"
+# shellcheck source-path=SCRIPTDIR source=saved.sh
+source "$(dirname "${BASH_SOURCE[0]}")/saved.sh"
 
 options() {
   cat <<END
@@ -60,7 +62,7 @@ main() {
   if $dry_run; then
     print_plan
   else
-    train "$@"
+    train
   fi
 }
 
@@ -106,7 +108,7 @@ describe_run() { # ARGUMENTS of the run, after config and workdir
   local unpack="mkdir -p gcl_jax && tar -xzf gcl_jax.tar.gz -C gcl_jax launch/tpu_worker.sh"
   run=("${vm[@]}" ssh "$name" "${where[@]}" --worker="$worker"
     --command="$unpack && bash gcl_jax/launch/tpu_worker.sh$quoted")
-  list=(gcloud storage ls --long "$workdir/**")
+  result=$(result_of "$@")
 }
 
 print_plan() {
@@ -116,8 +118,8 @@ print_plan() {
   show "${pack[@]}"
   show "${copy[@]}"
   show "${run[@]}"
-  echo "# finished when $workdir/result.json has been written:"
-  show "${list[@]}"
+  echo "# finished when $workdir/$result has been written:"
+  show gcloud storage ls --long "$workdir/**"
   if $delete; then
     show "${delete_it[@]}"
   fi
@@ -199,22 +201,22 @@ make_ready() { # 0: the TPU is ready; 1: something failed; 2: nothing failed, bu
   fi
 }
 
-train() { # ARGUMENTS of the run
+train() {
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
   trap 'say "$name still exists, and a run that was started goes on there: the same command follows it again"; exit 130' INT
   (cd "$scratch" && "${pack[@]}")
   local failures=0 pause=$wait before now code
-  before=$(objects)
+  before=$(saved)
   while true; do
     code=0
     make_ready || code=$?
     if ((code == 0)); then
       follow || code=$?
-      now=$(objects)
-      if ((code == 0)) && finished "$before" "$now" "$@"; then
+      now=$(saved)
+      if ((code == 0)) && finished "$result" "$before" "$now"; then
         break
-      elif [[ $now != "$before" ]]; then # something was saved
+      elif [[ $(added "$before" "$now") ]]; then
         failures=0 pause=$wait
       fi
       before=$now
@@ -245,22 +247,6 @@ follow() { # the run and its log, on the workers
   (cd "$scratch" && "${copy[@]}") || return 1
   "${run[@]}" 2>&1 | tee "$scratch/log"
   return "$((PIPESTATUS[0] > 0))"
-}
-
-objects() { "${list[@]}" 2>/dev/null || true; } # with times; nothing where there is no workdir yet
-
-# A run that was preempted saves, and ends with status 0 like one that has finished; only the latter has a result. One
-# that was there before this attempt (of fewer seeds, say) counts if the attempt changed nothing, so that all was done.
-finished() { # BEFORE NOW ARGUMENTS
-  local before=$1 now=$2 argument
-  shift 2
-  for argument in "$@"; do
-    if [[ $argument =~ ^--?eval_only(=[Tt]rue|=1)?$ ]]; then
-      return 0 # writes eval.json, and is not preempted half way
-    fi
-  done
-  result=$(grep -F " $workdir/result.json" <<<"$now") || return 1
-  [[ $now == "$before" ]] || ! grep -qxF -- "$result" <<<"$before"
 }
 
 still_there() {

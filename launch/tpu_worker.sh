@@ -23,6 +23,7 @@ main() { # a function, so that bash has read all of it before the file is replac
   if ! running; then
     install
     rm -f run.status
+    : >run.log # here, since `tail` below may be faster than what is started next
     printf %s "$arguments" >run.arguments
     # shellcheck disable=SC2016 # expanded by the shell that is started
     setsid bash -c '"$@"; echo $? >run.status' bash venv/bin/python -u -m gcl_jax.main "$@" >run.log 2>&1 </dev/null &

@@ -19,14 +19,21 @@ cloud={root}
 "{python}" -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "$@" >>"$cloud/runs"
 do=$(head -n 1 "$cloud/plan") && sed -i 1d "$cloud/plan"
 echo "run: $do"
+saving() { mkdir -p "$cloud/bucket/$1" && date +%N >"$cloud/bucket/$1/state"; }
 case $do in
   finish) date +%N >"$cloud/bucket/result.json" ;;
-  save) date +%N >"$cloud/bucket/checkpoint" ;;
+  save) saving "representation/checkpoints/$(date +%s%N)" ;;
+  start | stop) # what every start writes, and half a checkpoint; then a crash, or a signal
+    for file in config.json .lock metrics.jsonl; do date +%N >"$cloud/bucket/$file"; done
+    saving "representation/checkpoints/100.orbax-checkpoint-tmp"
+    [[ $do == stop ]] || exit 134 ;;
+  early) exit 143 ;;
+  evaluate) date +%N >"$cloud/bucket/eval.json" ;;
   nothing) ;;
   slow) for _ in {1..300}; do [[ ! -e $cloud/seen ]] || break; sleep 0.1; done; date +%N >"$cloud/bucket/result.json" ;;
   fail) exit 1 ;;
   crash) exit 134 ;;
-  preempt) date +%N >"$cloud/bucket/checkpoint"; echo PREEMPTED >"$cloud/vm"; exit 1 ;;
+  preempt) saving "representation/checkpoints/$(date +%s%N)"; echo PREEMPTED >"$cloud/vm"; exit 1 ;;
 esac
 """
 UV = '#!/usr/bin/env bash\n[[ $1 != venv ]] || { mkdir -p venv/bin && cp "$(dirname "$0")/python" venv/bin/python; }\n'
@@ -146,12 +153,15 @@ def _gcloud(root: Path, arguments: list[str]) -> int:
                         (root / "seen").touch()  # a slow run ends when somebody sees its log
         return int(any([one.wait() for one in started]))
     elif verb == "ls":
-        found = sorted((root / "bucket").iterdir())
+        found = sorted(path for path in (root / "bucket").rglob("*") if path.is_file())
         if not found:
             print("ERROR: (gcloud) One or more URLs matched no objects.", file=sys.stderr)
             return 1
         for file in found:
-            print(f"{file.stat().st_size:>10}  {file.stat().st_mtime_ns}  {WORKDIR}/{file.name}")
+            print(
+                f"{file.stat().st_size:>10}  {file.stat().st_mtime_ns}  {WORKDIR}/{file.relative_to(root / 'bucket')}"
+            )
+        print(f"TOTAL: {len(found)} objects")
     return 0
 
 

@@ -156,6 +156,17 @@ def test_local_hands_a_signal_to_all(tmp_path, number):
     assert all((tmp_path / f"ended{i}").exists() for i in range(3))
 
 
+def test_local_hands_a_signal_on_that_comes_between_two_starts(tmp_path):
+    started = tmp_path / "started"  # read by bash before local.sh: with its second process there, and not noted yet
+    started.write_text(
+        "early() { [[ $BASH_COMMAND == 'pids+='* && ${#pids[@]} == 1 ]] || return 0; trap - DEBUG\n"
+        f"until [[ -e {tmp_path}/ready0 ]]; do sleep 0.1; done; kill -s TERM $$; }}\nset -T; trap early DEBUG\n"
+    )
+    done = subprocess.run(local_with(tmp_path, WAIT), env=os.environ | {"BASH_ENV": str(started)}, timeout=60)
+    assert done.returncode in (0, 128 + signal.SIGTERM)  # the last may not have begun to answer signals
+    assert (tmp_path / "ended0").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["--processes=0", "a", "b"], "--processes is '0'"), (["--procs=2", "a", "b"], "--procs=2 is no option")],

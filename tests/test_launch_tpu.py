@@ -79,6 +79,8 @@ def _unique(commands):
         ({}, ["save", "finish"], ["create", "scp", "ssh", "scp", "ssh"]),
         # The connection drops, the run goes on, and is not started twice.
         ({"ssh": ["drop"]}, ["slow"], ["create", "scp", "ssh", "scp", "ssh"]),
+        # A signal in Python's first second.
+        ({}, ["early", "finish"], ["create", "scp", "ssh", "scp", "ssh"]),
         # Crashed by something that is not its own fault.
         ({}, ["crash", "finish"], ["create", "scp", "ssh", "scp", "ssh"]),
         # gcloud itself fails, the machine is stopped, or busy for a while.
@@ -128,21 +130,64 @@ def test_failures_are_counted_as_long_as_nothing_is_saved(tmp_path):
     assert len(cloud.runs()) == 4
 
 
+def test_what_every_start_writes_is_not_taken_for_something_saved(tmp_path):
+    """Or a run that crashes at every start would be tried for ever, on a TPU that costs."""
+    cloud = Cloud(tmp_path / "cloud", ["start", "start", "stop", "finish"])
+    done = cloud.launch(VM, *WHERE, "--retries=2", *RUN)
+    assert done.returncode == 1
+    assert len(cloud.runs()) == 3
+    assert "error: gave up on mine after 2 failures in a row; mine still exists" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "seed_0/representation/checkpoints/7/state/d/x", "representation/best_on_validation/checkpoints/7/note/m",
+        "tuning/held_out_0.2/seed_0/representation/DONE.json", "seed_0/representation/skipped.json",
+        "tuning/choice_0a1b.json", "seed_3/result.json", "result.json", "eval.json",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("workdir", ["here", "gs://bucket/checkpoints/1/work dir"])
+def test_what_is_something_saved(tmp_path, workdir, file):
+    """A new file, and not what lies beside it; nor is all of a workdir with such a name."""
+    cloud, bucket = Cloud(tmp_path / "cloud"), workdir.startswith("gs:")
+    folder = cloud.root / "bucket" if bucket else tmp_path / "here"
+    for name in ("config.json", "seed_0/metrics.jsonl", "representation/predictions_test.npz", "seed_0/eval.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).touch()
+    gcloud = cloud.root / "bin/gcloud"
+    gcloud.write_text(f"#!/bin/sh\ncd {folder} && find . -type f -printf '  12  2026-01-01  {workdir}/%P\\n'\n")
+    script = f"set -euo pipefail; . {ROOT}/launch/saved.sh; workdir='{workdir}'; saved"
+    told = cloud.launch("bash", "-c", script, cwd=tmp_path).stdout
+    assert [line.split(maxsplit=2 if bucket else 1)[-1] for line in told.splitlines()] == [file]
+
+
 def test_an_older_result_is_not_taken_for_the_end(tmp_path):
-    """As where seeds are added to a finished run, and the first attempt is preempted."""
-    cloud = Cloud(tmp_path / "cloud", ["save", "finish"])
-    (cloud.root / "bucket/result.json").write_text("of fewer seeds")
-    assert cloud.launch(VM, *WHERE, *RUN).returncode == 0
-    assert len(cloud.runs()) == 2
-    (cloud.root / "plan").write_text("nothing\n")  # finished already: main prints the result
+    """As where seeds are added to a finished run, and the first attempts are preempted, one of them early."""
+    cloud = Cloud(tmp_path / "cloud", ["stop", "save", "finish"])
+    (cloud.root / "bucket/seed_0").mkdir()
+    for file in ("result.json", "seed_0/result.json"):
+        (cloud.root / "bucket" / file).write_text("of fewer seeds")
     assert cloud.launch(VM, *WHERE, *RUN).returncode == 0
     assert len(cloud.runs()) == 3
 
 
-def test_an_evaluation_is_over_when_it_ends_well(tmp_path):
-    cloud = Cloud(tmp_path / "cloud", ["save"])
+def test_a_run_of_one_seed_that_was_finished_before_is_finished(tmp_path):
+    cloud = Cloud(tmp_path / "cloud", ["nothing"])  # main prints the result
+    (cloud.root / "bucket/result.json").write_text("of its only seed")
+    assert cloud.launch(VM, *WHERE, "--retries=0", *RUN).returncode == 0
+    assert len(cloud.runs()) == 1
+
+
+def test_an_evaluation_is_over_when_it_has_written_what_it_found(tmp_path):
+    """And not when it was preempted, which ends with status 0 too."""
+    cloud = Cloud(tmp_path / "cloud", ["nothing", "evaluate"])
+    for file in ("result.json", "eval.json"):
+        (cloud.root / "bucket" / file).write_text("old")
     assert cloud.launch(VM, *WHERE, *RUN, "--eval_only").returncode == 0
-    assert cloud.runs() == [run_arguments("--eval_only")]
+    assert cloud.runs() == [run_arguments("--eval_only")] * 2
 
 
 def test_another_run_on_the_machine_is_left_alone(tmp_path):
