@@ -9,11 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import photographs
 import pytest
 from conftest import ROOT, relative_error
+from same_run import assert_same_run as bitwise
 from tiny import override_flags
 
 from gcl_jax import checkpoint
@@ -166,8 +168,30 @@ def test_other_data_or_no_shared_workdir(tmp_path):
     assert all("is not seen here: name a --workdir that all processes share" in e for e in errors("own"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
+def test_a_signal_to_one_stops_all_at_the_same_step(tmp_path):
+    """Each ends with status 0; what is saved is whole, and the run that goes on is bit for bit the undisturbed one."""
+    flags = override_flags(stages="('representation',)", representation__epochs=40, checkpoint__every_steps=1000)
+    port = free_port()
+    joined = [f"--coordinator=localhost:{port}", "--num_processes=2", f"--workdir={tmp_path / 'run'}"]
+    processes = start([["-m", "gcl_jax.main", *FLAGS, *flags, *joined, f"--process_id={i}"] for i in (0, 1)], 1)
+    log = tmp_path / "run" / "metrics.jsonl"
+    until = time.monotonic() + 200
+    while not log.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    processes[1].send_signal(signal.SIGTERM)
+    found = ended(processes, 200)
+    assert [status for status, _, _ in found] == [0, 0], found
+    assert "stopped; the same command goes on" in found[0][1]
+    (step,) = [int(p.name) for p in (tmp_path / "run" / "representation" / "checkpoints").glob("[0-9]*")]
+    assert step % 9  # no end of an epoch, which would be a save in any case
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert max(line["step"] for line in lines) <= step < 360
+    assert f"resuming after step {step}" in finish(tmp_path / "run", 2, 1, flags)
+    finish(tmp_path / "whole", 2, 1, flags)
+    bitwise(tmp_path / "run", tmp_path / "whole", ("representation",))
+
+
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_death_ends_the_other(tmp_path, victim):
     command = {victim: ["tests/run_and_kill.py", "representation", "step", "13"]}
     found = run_main(tmp_path / "run", 2, 1, own=command, timeout=300)  # JAX misses a process after 100 s at most

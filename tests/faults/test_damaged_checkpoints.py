@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import resource
 import shutil
 import signal
@@ -154,6 +155,27 @@ def test_the_one_before_is_taken_with_a_warning_and_none_good_is_an_error(whole,
             experiment.run(again, workdir)
     kept = {"10", "10.1", "15", "15.1", "18"}
     assert {p.name for p in (workdir / "representation" / "damaged").iterdir()} == kept
+
+
+@pytest.mark.parametrize("which", ["a random one", pytest.param("each in turn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("change", [cut, None], ids=["cut", "gone"])
+def test_a_run_ends_the_same_whichever_file_of_its_newest_checkpoint_is_damaged(whole, tmp_path, which, change):
+    newest = whole / "representation" / "checkpoints" / "15"  # of the runs below, which lack the last, 18
+    files = sorted(p.relative_to(whole) for p in newest.rglob("*") if p.is_file())
+    for name in files if which == "each in turn" else [random.SystemRandom().choice(files)]:
+        print(name)
+        workdir = tmp_path / name.name
+        shutil.copytree(whole, workdir)
+        shutil.rmtree(workdir / "representation" / "checkpoints" / "18")
+        for later in ("result.json", "representation/DONE.json"):
+            (workdir / later).unlink()
+        if change:
+            (workdir / name).write_bytes(change((workdir / name).read_bytes()))
+        else:
+            (workdir / name).unlink()
+        experiment.run(override(digits(), CONFIG), workdir)
+        assert_same_run(workdir, whole, ("representation",))
+        shutil.rmtree(workdir)
 
 
 def test_a_full_disk_is_one_error_and_loses_nothing(whole, tmp_path):
