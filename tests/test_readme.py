@@ -12,6 +12,7 @@ from tiny import digits
 
 from gcl_jax import config as config_lib
 from gcl_jax import experiment, methods
+from gcl_jax.table.significance import wilson
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -66,6 +67,24 @@ def test_the_table_is_what_was_measured():
     low, high = difference.mean() - half, difference.mean() + half
     assert f"by {difference.mean():.2f} points (paired by seed, 95 % interval {low:.2f} to {high:.2f})" in README
     assert ("beats CE" in README) == (low > 0)
+
+
+def test_the_photographs_numbers_are_what_was_measured():
+    """Each with Wilson's interval over its test images; what is claimed lies outside of both, what is not does not."""
+    with (ROOT / "results/photos_lt/baselines.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    intervals = {}
+    text = " ".join(README.split())
+    for row, label in (("ce", "CE"), ("gcl", "GCL")):
+        values = {k: [float(x[k]) for x in rows if x["row"] == row] for k in ("accuracy", "few")}
+        assert f"{label} {np.mean(values['accuracy']):.2f} +- {np.std(values['accuracy'], ddof=1):.2f} %" in text
+        for name, images in (("accuracy", 505), ("few", 320)):  # 101 and 64 classes, 5 test images each
+            intervals[name, row] = wilson(np.mean(values[name]), images)
+            low, high = intervals[name, row]
+            assert f"[{low:.2f}, {high:.2f}]" in text
+        assert f"{label}'s {np.mean(values['few']):.2f} %" in text
+    assert intervals["accuracy", "gcl"][0] < intervals["accuracy", "ce"][1]
+    assert intervals["few", "gcl"][0] > intervals["few", "ce"][1]
 
 
 def test_the_table_of_methods_is_what_was_measured():
