@@ -73,10 +73,9 @@ PHASES = {
     "checkpoint": ((Checkpoints, "save", 1), 6),
     "stage end": ((SeedRun, "finish", 1), 16),
 }
-SLOW = ("checkpoint", "stage end")
 
 
-@pytest.mark.parametrize("phase", [pytest.param(p, marks=pytest.mark.slow if p in SLOW else ()) for p in PHASES])
+@pytest.mark.parametrize("phase", PHASES)
 def test_a_signal_in_every_phase(undisturbed, tmp_path, monkeypatch, capsys, phase):
     (owner, name, calls), step = PHASES[phase]
     with monkeypatch.context() as patch:
