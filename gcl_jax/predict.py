@@ -1,18 +1,20 @@
 """Classify images: python -m gcl_jax.predict --workdir=RUN IMAGE... [--top=5] [--csv=FILE].
 
-An IMAGE is a file, or a folder whose images are taken. Probabilities are softmax at the method's scale, as in
-result.json.
+An IMAGE is a file, or a folder whose images are taken (hidden ones are not). Probabilities are softmax at the method's
+scale, as in result.json. Files that are no image are named at the end, with exit status 1; the others are answered.
 """
 
 import argparse
+import contextlib
 import csv
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import logging
 
 from gcl_jax import command_line
+from gcl_jax.data.problems import first
 from gcl_jax.errors import UserError, in_one_line, require
 
 BATCH = 64
@@ -25,27 +27,50 @@ def main(arguments: Sequence[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     given = parse(arguments)
     paths = list(files(given.images))
-    if given.csv and not pathlib.Path(given.csv).expanduser().absolute().parent.is_dir():
-        raise UserError(f"--csv={given.csv}: there is no folder {pathlib.Path(given.csv).parent}")
+    target = pathlib.Path(given.csv).expanduser() if given.csv else None
+    if target:
+        if not target.absolute().parent.is_dir():
+            raise UserError(f"--csv={given.csv}: there is no folder {target.parent}")
+        with _writing(target):  # before any work
+            there = target.exists()
+            target.open("a").close()
+            if not there:
+                target.unlink()
 
     from gcl_jax import compilation_cache, trained  # the heavy half, now that the command is good
 
     compilation_cache.use()
     network = trained.read(given.workdir, given.stage)
-    found = predict(network, paths)
+    bad = {}
+    found = predict(network, paths, on_bad=bad.__setitem__)
     top = min(given.top, len(network.class_names))
     rows = [
         (str(path), rank, network.class_names[j], float(p[j]))
         for path, p in zip(paths, found, strict=True)
+        if path not in bad
         for rank, j in enumerate((-p).argsort(kind="stable")[:top], start=1)
     ]
-    if given.csv:
-        with pathlib.Path(given.csv).expanduser().open("w", newline="") as file:
+    if target:
+        # A name that is not UTF-8 is written with what is wrong in it as \\udcXX.
+        named = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+        with _writing(target), target.open("w", **named) as file:
             csv.writer(file).writerows([("image", "rank", "class", "probability"), *rows])
-        print(f"written: {given.csv}, {len(paths)} images")
-        return
-    for path, rank, name, p in rows:
+        print(f"written: {target}, {len(paths) - len(bad)} images")
+    for path, rank, name, p in rows if not target else ():
         print(f"{path if rank == 1 else '':<40} {rank}  {100 * p:6.2f} %  {name}")
+    if bad:
+        told = [f"{path} is no image that can be read ({reason})" for path, reason in bad.items()]
+        raise UserError(
+            f"{len(bad):,} of {len(paths):,} files have no answer:" + "".join(f"\n  {t}" for t in first(told))
+        )
+
+
+@contextlib.contextmanager
+def _writing(target: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"--csv={target} cannot be written ({error.strerror or error})") from error
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -66,7 +91,10 @@ def files(named: Sequence[str]) -> Iterator[pathlib.Path]:
     for name in named:
         path = pathlib.Path(name).expanduser()
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            inside = sorted(
+                p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and _is_seen(p.relative_to(path))
+            )
+            inside = [p for p in inside if p.is_file()]
             if not inside:
                 raise UserError(f"{path} holds no image ({', '.join(SUFFIXES)})")
             yield from inside
@@ -76,10 +104,14 @@ def files(named: Sequence[str]) -> Iterator[pathlib.Path]:
             raise UserError(f"there is no image {path}")
 
 
-def predict(network, paths: Sequence[pathlib.Path]):
+def _is_seen(path: pathlib.Path) -> bool:
+    return not any(part.startswith(".") for part in path.parts)
+
+
+def predict(network, paths: Sequence[pathlib.Path], on_bad: Callable[[pathlib.Path, str], None] | None = None):
     """Probabilities float32[N, C] of images of any size: shorter side resized, centre cropped, as in evaluation.
 
-    Raises UserError that names the first file that is no image.
+    ``on_bad(path, reason)`` is told of files that are no image, whose row is NaN; without it UserError names the first.
     """
     import jax
     import numpy as np
@@ -93,18 +125,38 @@ def predict(network, paths: Sequence[pathlib.Path]):
     photos = network.config.data.photos
     resize = photos.resize if height == photos.size else height
     function, found = jax.jit(network.probabilities()), []
+
+    def pixels(path):
+        try:
+            return _pixels(decode, path, height, resize, channels)
+        except _NoImageError as error:
+            if on_bad is None:
+                raise UserError(f"{path} is no image that can be read ({error})") from error
+            on_bad(path, str(error))
+
     for start in range(0, len(paths), BATCH):
-        batch = [_pixels(decode, path, height, resize, channels) for path in paths[start : start + BATCH]]
+        batch = [pixels(path) for path in paths[start : start + BATCH]]
         full = np.zeros((BATCH if len(paths) > BATCH else len(paths), *network.image_shape), np.uint8)
-        full[: len(batch)] = batch
-        found.append(np.asarray(function(network.variables, full))[: len(batch)])
+        good = [i for i, image in enumerate(batch) if image is not None]
+        for i in good:
+            full[i] = batch[i]
+        rows = np.full((len(batch), len(network.class_names)), np.nan, np.float32)
+        rows[good] = np.asarray(function(network.variables, full))[good]
+        found.append(rows)
     return np.concatenate(found)
 
 
+class _NoImageError(Exception):
+    """Why a file is no image."""
+
+
 def _pixels(decode, path, size, resize, channels):
-    encoded = path.read_bytes()
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise _NoImageError(error.strerror or str(error)) from error
     if reason := decode.problem(encoded):
-        raise UserError(f"{path} is no image that can be read ({reason})")
+        raise _NoImageError(reason)
     pixels = decode.center_crop(encoded, size, resize).numpy()
     return pixels if channels == 3 else decode.luma(pixels).numpy()
 

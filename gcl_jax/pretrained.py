@@ -65,6 +65,8 @@ def _read_torch(file: epath.Path) -> dict[str, np.ndarray]:
         raise UserError(f"init_from: {file} is damaged ({reason}); fetch it again") from error
     tensors = _state_dict(found)
     for name, value in tensors.items():
+        if torch.is_tensor(value) and (value.layout != torch.strided or value.is_meta or value.is_complex()):
+            raise UserError(f"init_from: {file}: {name} is no dense array of real numbers")
         if not torch.is_tensor(value):
             raise UserError(f"init_from: {file} has no state dict of its own or under {', '.join(WHOLE + PARTS)}; "
                             f"{name!r} is no tensor")  # fmt: skip

@@ -74,11 +74,26 @@ def test_images_go_by_their_suffix_and_other_files_are_counted(tmp_path, capsys)
         photographs.write(tmp_path / "a" / name)
     for name in ("a/notes.txt", "b/Thumbs.db", "b/._x.jpg", "README"):
         (tmp_path / name).write_text("no image")
-    (tmp_path / ".cache").mkdir()
+    for hidden in (".cache", "a/.thumbnails"):
+        photographs.write(tmp_path / hidden / "x.png")
     source = read(tmp_path)
     assert len(source.train) + len(source.test) == 16
     assert source.class_names == ("a", "b")
     assert "3 files ignored, whose names do not end in .jpg" in capsys.readouterr().out
+
+
+def test_train_and_test_in_capitals_are_no_classes(tmp_path):
+    fill(tmp_path / "Train", wren=3, ant=2)
+    fill(tmp_path / "TEST", wren=1, ant=1)
+    source = read(tmp_path)
+    assert source.class_names == ("ant", "wren")
+    assert source.test.images.paths.tolist() == ["TEST/ant/000.png", "TEST/wren/000.png"]
+
+
+def test_one_class_is_a_folder_too_many(tmp_path):
+    fill(tmp_path / "photos", wren=3, ant=2)
+    with pytest.raises(UserError, match="has one folder, photos, so one class: name the folder that holds the classes"):
+        read(tmp_path)
 
 
 def test_a_class_may_be_called_train(tmp_path):

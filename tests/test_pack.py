@@ -3,6 +3,7 @@
 import builtins
 import io
 import json
+import resource
 import shutil
 
 import jax
@@ -300,6 +301,25 @@ def test_a_pack_is_not_written_over_another_nor_among_other_files(classes, whole
     with pytest.raises(SystemExit, match=r"holds thesis\.tex, which is of no pack"):
         main(arguments(classes, tmp_path))
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("out", ["file", "/proc/none"])
+def test_a_folder_that_cannot_be_is_one_error(classes, tmp_path, out):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match=f"--out: .*{out} cannot be a folder"):
+        main(arguments(classes, tmp_path / out))
+
+
+def test_a_full_disk_is_one_error(classes, tmp_path):
+    """No file may grow beyond a few kilobytes."""
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    try:
+        with pytest.raises(SystemExit, match=r"train-00000\.array_record could not be written"):
+            main(arguments(classes, tmp_path / "out"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+    main(arguments(classes, tmp_path / "out"))
 
 
 @pytest.mark.parametrize("where", ["in a shard", "before the index", "while the index is written"])

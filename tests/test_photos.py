@@ -118,6 +118,8 @@ def test_what_is_looked_at_and_what_is_read_agree(kind):
     [
         (encoded(picture().convert("P"), "BMP"), "BMP with a palette"),
         (encoded(picture().convert("1"), "BMP"), "BMP with a palette"),
+        # TensorFlow 2.21 writes beyond its memory, and the process dies.
+        (encoded(picture(), "WEBP", save_all=True, append_images=[picture(1)]), "an animated WebP is not read"),
         (encoded(picture(), "TIFF"), "."),
         (encoded(picture())[:-2000], "."),
         (encoded(picture(), "PNG")[:-100], "."),

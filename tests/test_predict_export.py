@@ -75,6 +75,36 @@ def test_any_size_and_colour_is_classified(run):
     assert predict.predict(trained.read(str(root / "work")), [root / "large.bmp"]).shape == (1, 10)
 
 
+def test_files_that_are_no_image_are_named_and_the_others_answered(run, tmp_path):
+    root, _ = run
+    folder = tmp_path / "images"
+    for name in ("b.png", ".hidden.png", ".thumbnails/b.png", "n\udcff.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / "images" / "000.png", folder / name)
+    (folder / "a.png").write_text("no image")
+    (folder / "folder.jpg").mkdir()
+    frames = [Image.fromarray(np.full((40, 40, 3), level, np.uint8)) for level in (10, 200)]
+    frames[0].save(folder / "c.webp", save_all=True, append_images=frames[1:])
+    target = tmp_path / "found.csv"
+    target.write_text("of before")
+    with pytest.raises(SystemExit) as ended:
+        predict.main([f"--workdir={root / 'work'}", str(folder), "--top=1", f"--csv={target}"])
+    told = str(ended.value)
+    assert "2 of 4 files have no answer" in told
+    assert "a.png is no image that can be read" in told
+    assert "c.webp is no image that can be read (an animated WebP is not read" in told
+    with target.open() as file:
+        assert [row["image"] for row in csv.DictReader(file)] == [f"{folder}/b.png", rf"{folder}/n\udcff.png"]
+
+
+@pytest.mark.parametrize(("target", "told"), [("/dev/full", "No space left"), (".", "Is a directory")])
+def test_a_table_that_cannot_be_written_is_one_error(run, target, told):
+    root, _ = run
+    arguments = [f"--workdir={root / 'work'}", str(root / "images" / "000.png"), f"--csv={target}"]
+    with pytest.raises(SystemExit, match=rf"--csv={target} cannot be written \({told}"):
+        predict.main(arguments)
+
+
 @pytest.mark.parametrize("kind", ["missing", "no image", "empty folder", "no run", "stage", "top", "csv"])
 def test_what_is_wrong_is_named(run, tmp_path, kind):
     root, _ = run

@@ -126,11 +126,18 @@ def problem(encoded: bytes) -> str:
         return "0 bytes"
     if _has_palette(encoded):
         return "a BMP with a palette is not read: convert it to PNG"
+    if _is_animated_webp(encoded):
+        return "an animated WebP is not read: convert it to GIF, or one frame of it to PNG"
     try:
         decoded(encoded)
     except tf.errors.OpError as error:
         return error.message.rsplit("}}", 1)[-1].strip().splitlines()[0].split(" [Op:")[0]
     return ""
+
+
+def _is_animated_webp(encoded):
+    """Whether it is a WebP of several frames, for the first of which TensorFlow writes beyond its memory."""
+    return encoded[:4] == b"RIFF" and encoded[8:16] == b"WEBPVP8X" and bool(encoded[20:21]) and bool(encoded[20] & 2)
 
 
 def _has_palette(encoded):

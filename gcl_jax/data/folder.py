@@ -45,6 +45,11 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
         raise UserError(
             f"config.data.path: {os.path.join(root, layout['train'])} has no folders; make one for each class"
         )
+    if len(class_names) == 1:
+        raise UserError(
+            f"config.data.path: {os.path.join(root, layout['train'])} has one folder, {class_names[0]}, so one class: "
+            "name the folder that holds the classes, or make a folder for each"
+        )
     splits, problems, ignored = {}, [], 0
     for part, folder in layout.items():
         for other in sorted({*_folders(os.path.join(root, folder))} - {*class_names}):
@@ -83,7 +88,7 @@ def _layout(root):
     found = {}
     for part, names in PARTS.items():
         # A folder of images alone is a class, whatever its name: a train is a vehicle too.
-        named = [name for name in names if name in there and _folders(os.path.join(root, name))]
+        named = [name for name in there if name.lower() in names and _folders(os.path.join(root, name))]
         if len(named) > 1:
             raise UserError(f"config.data.path: {root} has both {' and '.join(named)}; keep one")
         if named:
@@ -111,7 +116,8 @@ def _images(root, folder):
     """Images below a folder, at any depth, relative to ``root``, and the number of other files."""
     found, others = [], 0
     if os.path.isdir(os.path.join(root, folder)):
-        for where, _, names in os.walk(os.path.join(root, folder)):
+        for where, inside, names in os.walk(os.path.join(root, folder)):
+            inside[:] = [name for name in inside if not name.startswith(".")]  # thumbnails and copies that tools keep
             images = [n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith(".")]
             others += len(names) - len(images)
             found += [Path(where, name).relative_to(root).as_posix() for name in images]

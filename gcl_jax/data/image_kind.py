@@ -51,6 +51,8 @@ def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
             found = ImageKind(image.format, KINDS.get(image.mode, image.mode), *image.size)
             if image.format == "BMP" and image.mode in ("P", "1"):
                 return ImageKind(reason="a BMP with a palette is not read: convert it to PNG")
+            if image.format == "WEBP" and getattr(image, "is_animated", False):
+                return ImageKind(reason="an animated WebP is not read: convert it to GIF, or one frame of it to PNG")
     except image_module.UnidentifiedImageError:
         return ImageKind(reason="not an image")
     except Exception as error:  # decoders raise SyntaxError, struct.error and whatever else damaged bytes lead them to
