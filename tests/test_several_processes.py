@@ -18,7 +18,8 @@ from conftest import ROOT, relative_error
 from same_run import assert_same_run as bitwise
 from tiny import override_flags
 
-from gcl_jax import checkpoint
+from gcl_jax import checkpoint, distributed
+from gcl_jax.errors import UserError
 
 LAYOUTS = {"1 x 4": (1, 4), "2 x 2": (2, 2), "4 x 1": (4, 1)}  # processes x devices
 FLAGS = [
@@ -114,6 +115,21 @@ def test_two_processes_are_one_run(tmp_path):
     finish(tmp_path / "one", 1, 2, flags)
     assert_same_run(tmp_path / "two", tmp_path / "one", ["representation"])
     assert json.loads((tmp_path / "two" / "result.json").read_text())["processes"] == 2
+
+
+@pytest.mark.parametrize("port", [0, 65536])
+def test_a_port_has_to_be_one(port):
+    with pytest.raises(UserError, match=r"--coordinator is .*with a port of 1\.\.65535"):
+        distributed.start(f"localhost:{port}", 2, 0)
+
+
+def test_a_port_that_another_listens_at_is_refused():
+    """As one does where two processes are started as process 0, or a run before is still there."""
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        with pytest.raises(UserError, match=r"cannot be listened at .Address already in use.*name a port"):
+            distributed.start(f"localhost:{other.getsockname()[1]}", 2, 0)
 
 
 def test_a_process_of_another_config_ends_both(tmp_path):
