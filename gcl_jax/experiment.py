@@ -57,8 +57,14 @@ def run(
     finished = distributed.first(lambda: all(file.exists() for file in files) and (not whole or _holds(whole, folders)))
     with contextlib.ExitStack() as stack:
         if not (eval_only or finished):  # what is only looked at may lie where nothing can be written
-            distributed.first(lambda: [stack.enter_context(lock.held(f)) for f in {root, *folders.values()}] and None)
+            distributed.first(lambda: _lock(stack, root, folders))
         return _run(config, root, folders, per_seed, overrides, eval_only, finished)
+
+
+def _lock(stack: contextlib.ExitStack, root: epath.Path, folders: dict[int, epath.Path]) -> None:
+    # The root first: a folder that was made and stays empty is removed by its own lock, the innermost before.
+    for folder in dict.fromkeys([root, *folders.values()]):
+        stack.enter_context(lock.held(folder))
 
 
 def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dict:

@@ -51,14 +51,9 @@ def answer_from_the_start() -> None:
         signal.signal(number, lambda *_: _end())
 
 
-@contextlib.contextmanager
-def nothing_done() -> Iterator[None]:
+def nothing_done() -> contextlib.AbstractContextManager[None]:
     """In here a signal ends the process at once, even where Python cannot answer since it waits in a library."""
-    _nothing_done.set()
-    try:
-        yield
-    finally:
-        _nothing_done.clear()
+    return _during(_nothing_done)
 
 
 def _end() -> None:
@@ -89,14 +84,18 @@ def check() -> None:
         raise Stopped()
 
 
-@contextlib.contextmanager
-def deferred() -> Iterator[None]:
+def deferred() -> contextlib.AbstractContextManager[None]:
     """In here a signal raises nothing: what runs asks `due` and stops where it can be resumed."""
-    _deferred.set()
+    return _during(_deferred)
+
+
+@contextlib.contextmanager
+def _during(event: threading.Event) -> Iterator[None]:
+    event.set()
     try:
         yield
     finally:
-        _deferred.clear()
+        event.clear()
 
 
 def _several() -> bool:
