@@ -19,15 +19,18 @@ def keys(**given):
     return PHOTOS | {key: str(value) if key.endswith(("list", "counts")) else value for key, value in given.items()}
 
 
-def four_classes(root):
-    """Four classes of 9 to 3 photographs, by colour, and two test images each: folders and lists below ``root``."""
+def four_classes(root, noise=20):
+    """Four classes of 9 to 3 photographs, by colour, and two test images each: folders and lists below ``root``.
+
+    ``noise`` is the standard deviation of a pixel about its class's colour.
+    """
     generator, lists = np.random.default_rng(0), {"train": ([], []), "test": ([], [])}
     for label, (name, number) in enumerate({"ant": 9, "bee": 7, "cat": 5, "dog": 3}.items()):
         for i in range(number + 2):
             part = "train" if i < number else "test"
             path = f"{part}/{name}/{i}.jpg"
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            pixels = np.clip(generator.normal(60 * label + 30, 20, (70, 50 + 10 * i, 3)), 0, 255)
+            pixels = np.clip(generator.normal(60 * label + 30, noise, (70, 50 + 10 * i, 3)), 0, 255)
             Image.fromarray(pixels.astype(np.uint8)).save(root / path)
             lists[part][0].append(path)
             lists[part][1].append(label)

@@ -27,9 +27,10 @@ CASES = {"device": ("device", 1), "host": ("host", 1), "photographs": ("photogra
 
 
 def config_of(loader):
-    """Batches of 8 and 32 that divide over four devices; test splits that do not divide into the batches."""
+    """Batches of 16 and 32 that divide over four devices; test splits that do not divide into the batches."""
     if loader == "photographs":  # OUT is a folder of the test's, beside the photographs
-        config = photographs.config_of(OUT.parent / "photographs", "list", eval__batch_size=4)
+        sizes = {"representation__batch_size": 16, "classifier__batch_size": 16, "eval__batch_size": 4}
+        config = photographs.config_of(OUT.parent / "photographs", "list", **sizes)
     else:
         config = digits(representation__method__mixup_alpha=1.0, data__loader=loader, eval__batch_size=96)
     config.steps_per_call, config.log.every_steps = 2, 100
