@@ -16,9 +16,9 @@ CACHE = Path(tempfile.gettempdir()) / f"gcl_jax_tests_{os.environ.get('PYTEST_XD
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
-signal.signal(
-    signal.SIGINT, signal.default_int_handler
-)  # which a shell that starts the tests in the background turns off
+# A shell that starts the tests in the background has turned the one off, nohup the other.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
