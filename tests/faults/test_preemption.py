@@ -135,7 +135,7 @@ def test_a_signal_in_the_class_means_pass_and_while_tuning(tmp_path, monkeypatch
 def test_a_table_stops_and_says_what_is_not_finished(tmp_path, monkeypatch, capsys, patched):
     monkeypatch.setattr(*patched, signalling(getattr(*patched), 1))
     arguments = ["table1", f"--workdir={tmp_path}", "--dataset=digits_lt", "--ratio=100", "--only=ce,gcl"]
-    stop(lambda: table.main([*arguments, "--config.representation.epochs=1"]))
+    stop(lambda: table.main([*arguments, "--config.representation.epochs=2"]))
     told = capsys.readouterr().out
     assert "table1 is not finished: ce on digits_lt_100, gcl on digits_lt_100" in told
     assert not list(tmp_path.rglob("DONE.json"))
