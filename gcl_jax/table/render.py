@@ -107,7 +107,10 @@ def _difference(found, reference, key) -> str:
     if ("a", "b") not in pairs:
         return "-"
     d = pairs["a", "b"]
-    return f"{d.mean:+.2f}" if d.p is None else f"{d.mean:+.2f} [{d.low:+.2f}, {d.high:+.2f}] p = {d.p:.3f}"
+    if d.p is None:
+        return f"{d.mean:+.2f}"
+    p = "p < 0.001" if d.p < 0.001 else f"p = {d.p:.3f}"  # 0.000 would claim the impossible
+    return f"{d.mean:+.2f} [{d.low:+.2f}, {d.high:+.2f}] {p}"
 
 
 def values_csv(cells: Sequence[Cell], measured: Measured) -> str:
