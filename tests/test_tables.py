@@ -144,6 +144,19 @@ def test_a_difference_is_students_paired_t():
     assert pairs == {("x", "y"): significance.Difference(1.0)}
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ((82.75, 82.73, 82.75), "+1.34 [+1.32, +1.36] p < 0.001"),
+        ((81.4, 81.5, 81.41), "+0.03 [-0.11, +0.18] p = 0.423"),
+        ((81.5, None, None), "+0.10"),
+    ],
+)
+def test_a_difference_is_told_with_its_interval_and_p(values, told):
+    found, reference = ({"seeds": {i: {"accuracy": x} for i, x in enumerate(v)}} for v in (values, (81.4, 81.4, 81.41)))
+    assert render._difference(found, reference, "accuracy") == told
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, quick_compilation):
     """Table 5 on digits, two seeds, a short schedule: three kinds of second stage, one of them tuned."""

@@ -167,12 +167,11 @@ class _Shards:
 
     def write(self, encoded: bytes) -> None:
         """Append one image."""
-        if self._writer is None:
-            self._file = self._folder / f"{self._part}-{len(self.written):05d}.array_record"
-            # One image a chunk, for random access; compressed they are already.
-            with self._trouble_named():
-                self._writer = self._module.ArrayRecordWriter(str(self._file), "group_size:1,uncompressed")
         with self._trouble_named():
+            if self._writer is None:
+                self._file = self._folder / f"{self._part}-{len(self.written):05d}.array_record"
+                # One image a chunk, for random access; compressed they are already.
+                self._writer = self._module.ArrayRecordWriter(str(self._file), "group_size:1,uncompressed")
             self._writer.write(encoded)
         self._bytes, self._images = self._bytes + len(encoded), self._images + 1
         if self._bytes >= SHARD:
