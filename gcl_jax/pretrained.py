@@ -32,7 +32,11 @@ def read(path: str) -> dict[str, np.ndarray]:
     """
     file = epath.Path(path).expanduser()
     if file.name.endswith(".npz"):
-        return read_npz(path, "init_from")
+        arrays = read_npz(path, "init_from")
+        for name, value in arrays.items():
+            if value.dtype.kind not in "fiu":
+                raise UserError(f"init_from: {file}: {name} holds {value.dtype}, not real numbers")
+        return arrays
     if file.name.endswith(".safetensors"):
         return _read_safetensors(file)
     if file.name.endswith(TORCH):

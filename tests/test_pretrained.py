@@ -173,6 +173,13 @@ def test_a_file_of_another_kind_is_named(tmp_path):
     assert handover.seed_folder(str(tmp_path / "model.ckpt"), 3) == str(tmp_path / "model.ckpt")
 
 
+def test_arrays_of_anything_but_numbers_are_named(tmp_path):
+    for name, value in (("text", np.array(["a"])), ("truth", np.array([True])), ("complex", np.array([1j]))):
+        np.savez(tmp_path / "a.npz", **{"fc.weight": np.zeros((2, 3)), name: value})
+        with pytest.raises(UserError, match=rf"init_from: .*a\.npz: {name} holds \S+, not real numbers"):
+            handover.load(str(tmp_path / "a.npz"), None)
+
+
 def test_torchs_networks_and_files_are_ours():
     """The checks of with_torch_resnet.py, in a process of their own: PyTorch and TensorFlow in one can crash."""
     if importlib.util.find_spec("torch") is None:

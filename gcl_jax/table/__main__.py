@@ -6,8 +6,9 @@ table3      GCL's cloud size          table4      its second stage's sampler
 table5      its re-training           baselines   methods of the other tables and of the references
 
 Finished runs are skipped, stages with the same key are trained once, and WORKDIR/TABLE.md and .csv are written after
-every cell. --dataset=digits_lt --ratio=100 choose columns. Every --config.KEY=VALUE applies to all rows that have the
-key, and is printed over the table. A table runs in one process, on all devices that it sees.
+every cell; those of a command with other columns, seeds or overrides move to TABLE_1.md, TABLE_2.md, ...
+--dataset=digits_lt --ratio=100 choose columns. Every --config.KEY=VALUE applies to all rows that have the key, and is
+printed over the table. A table runs in one process, on all devices that it sees.
 """
 
 import argparse
@@ -74,7 +75,7 @@ def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: 
 
     Where it is told to stop, it says which are not finished.
     """
-    from gcl_jax.table import render, runs
+    from gcl_jax.table import files, render, runs
 
     text = ""
     for i, cell in enumerate(chosen):
@@ -90,9 +91,8 @@ def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: 
                 measured[shown.row.name, shown.dataset, shown.ratio] = found
         machines = sorted({_machine(found) for found in measured.values()})
         text = render.markdown(table, cells, measured, [*header, f"Device: {'; '.join(machines)}."])
-        (root / f"{name}.md").write_text(text)
-        (root / f"{name}.csv").write_text(render.values_csv(cells, measured))
-        (root / f"{name}_differences.csv").write_text(render.differences_csv(cells, measured))
+        tables = {".md": text, ".csv": render.values_csv(cells, measured)}
+        files.write(root, name, header[0], tables | {"_differences.csv": render.differences_csv(cells, measured)})
     print(text)
 
 
