@@ -209,6 +209,12 @@ class Checkpoints:
                 "that the folder can be written, and give the same command again"
             ) from error
 
+    def note(self, step: int) -> dict:
+        """The note of ``step`` alone; raises `Damaged` where it is not what was saved."""
+        where = self._folder / str(step)
+        with _damage_named(where):
+            return _read_note(self._manager, step, where)
+
     def restore(self, step: int, like: Tree) -> tuple[Tree, dict]:
         """The tree saved as ``step``, in the structure, types and shardings of ``like``, and its note.
 

@@ -1,13 +1,11 @@
-"""Building blocks of config files, and the identity of a stage.
+"""Building blocks of config files.
 
 A config file builds a ``ConfigDict`` from the functions here, so that every key exists, has a
-type and can be overridden. Nothing below `experiment` reads config.
+type and can be overridden. Methods, samplers, losses, the step and the loop read no config.
 """
 
 import dataclasses
 import difflib
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 
@@ -19,6 +17,7 @@ from gcl_jax.methods import METHODS
 from gcl_jax.sampling import SAMPLERS
 
 # The fields of every block with their defaults. Tuples, never lists or None: those can't be overridden.
+# Keys that do not change what is trained are named in identity.py, too.
 PHOTOS = {
     "train_list": "",  # list: FILE of lines "relative/path label", or iNaturalist's annotations (.json)
     "test_list": "",
@@ -64,7 +63,7 @@ STAGE = {
     "epochs": 200,
     "batch_size": 64,
     "micro_batches": 1,  # parts of a batch that pass one after the other, for want of memory; batch norm sees a part
-    "bn": "train",  # train | frozen | stats_only
+    "bn": "train",  # train | frozen (running statistics in training, too) | stats_only (they update, the rest stays)
     "bn_scope": "",  # a block of a ResNet for photographs: bn is for it alone, and frozen elsewhere
     "optimizer": OPTIMIZER,
     "init_from": "",  # "" = the stage before; a workdir of another run; or a file of torch names
@@ -91,14 +90,6 @@ TOP = {
     "non_finite": {"action": "stop", "most_skips": 10},
     "debug_nans": False,
 }
-# Keys that do not change what is trained; a stage's identity leaves them out. Both loaders train
-# bit-identically, and the data's fingerprint stands for their paths and for the images that are skipped.
-NOT_TRAINING = (
-    "eval", "tuning", "posthoc", "log", "checkpoint", "non_finite", "debug_nans", "num_seeds", "seeds_at_once",
-    "steps_per_call", "stages",
-)  # fmt: skip
-NOT_TRAINING_DATA = ("path", "loader", "photos")  # but for photographs, see `training_keys`
-NOT_TRAINING_PHOTOS = ("train_list", "test_list", "validation_list", "counts", "on_bad_image", "allow_outside")
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
@@ -280,37 +271,3 @@ def stages_to_run(config: ConfigDict) -> tuple[str, ...]:
     """The stages from the last one on that starts from somewhere else: what comes before it is not needed."""
     first = max((i for i, name in enumerate(config.stages) if config[name].init_from), default=0)
     return config.stages[first:]
-
-
-def training_keys(config: ConfigDict, upto: str) -> dict:
-    """What determines the parameters at the end of stage ``upto``: data, model, seed, precision, stages so far."""
-    resolved = config.to_dict()
-    kept = {k: v for k, v in resolved.items() if k in TOP and k not in NOT_TRAINING}
-    kept["model"] = {"name": resolved["model"]["name"]}  # remat changes no value
-    kept["data"] = {k: v for k, v in resolved["data"].items() if k not in NOT_TRAINING_DATA}
-    if kept["data"]["source"] in PHOTOGRAPHS:
-        photos = resolved["data"]["photos"]
-        kept["data"]["photos"] = {k: v for k, v in photos.items() if k not in NOT_TRAINING_PHOTOS}
-    for name in config.stages[: config.stages.index(upto) + 1]:
-        # Not where the start lies, but what it holds, is part of the identity: see `stage_key`'s second argument.
-        kept[name] = {k: v for k, v in resolved[name].items() if k != "init_from"}
-    return kept
-
-
-def stage_key(keys: Mapping, fingerprint: str) -> str:
-    """Hash of `training_keys` and a fingerprint of data and start; two stages with one key hold the same parameters."""
-    text = json.dumps([keys, fingerprint], sort_keys=True, default=list)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def differences(old: Mapping, new: Mapping, where: str = "config") -> list[str]:
-    """Dotted keys whose values differ, as "config.a.b: OLD -> NEW"."""
-    found = []
-    for key in sorted({*old, *new}):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{where}.{key}")
-        elif json.dumps(a, default=list) != json.dumps(b, default=list):
-            old_text, new_text = ("a block" if isinstance(v, Mapping) else "absent" if v is None else v for v in (a, b))
-            found.append(f"{where}.{key}: {old_text} -> {new_text}")
-    return found

@@ -1,5 +1,8 @@
 """Every check of a config that needs neither data nor a device, so that a wrong one costs no time."""
 
+import copy
+import functools
+
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
@@ -29,7 +32,8 @@ def validate(config: ConfigDict) -> None:
     _validate_tuning(config)
     require_one_of("config.precision", config.precision, config_lib.PRECISIONS)
     _at_least(config.num_seeds, 1, "config.num_seeds")
-    _at_least(config.seed, 0, "config.seed")
+    if not 0 <= config.seed <= 2**32 - config.num_seeds:  # beyond, JAX's keys of 32 bits would begin anew at 0
+        raise UserError(f"config.seed is {config.seed}; with config.num_seeds it must stay in 0..{2**32 - 1}")
     _at_least(config.steps_per_call, 0, "config.steps_per_call")
     if not 0 <= config.seeds_at_once <= config.num_seeds:
         raise UserError(
@@ -131,6 +135,15 @@ def _validate_tuning(config):
         )
     if not block.grid:
         raise UserError("config.tuning.grid is empty; give at least one value")
+    tuned = functools.reduce(lambda found, part: found[part], block.key.split("."), config)
+    if not isinstance(tuned, float):
+        told = "a block" if isinstance(tuned, ConfigDict) else repr(tuned)
+        raise UserError(f"config.tuning.key is {block.key!r}, which is {told}; it must be a real number")
+    for value in block.grid:
+        stage = ConfigDict({name: copy.deepcopy(config[name])})
+        stage.update_from_flattened_dict({block.key: float(value)})
+        with config_lib.naming("config.tuning.grid: "):
+            _validate_stage(stage[name], f"config.{name}")
     if not 0 < block.validation_fraction < 1:
         raise UserError(f"config.tuning.validation_fraction is {block.validation_fraction}; it must lie in (0, 1)")
 

@@ -111,7 +111,9 @@ def features(
 
 
 def class_means(features: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Mean feature of each class, float64[C, D].
+    """Mean feature of each class, float64[C, D]; ``labels`` int[N] hold every class.
+
+    On the host and in float64, as the sums of whole data sets need; `posthoc.class_centroids` is its traced twin.
 
     >>> class_means(np.array([[1.0], [3.0], [5.0]]), np.array([0, 0, 1]), 2).tolist()
     [[2.0], [5.0]]

@@ -13,6 +13,7 @@ from gcl_jax import (
     config_validation,
     distributed,
     handover,
+    identity,
     lock,
     logs,
     metrics,
@@ -47,7 +48,7 @@ def run(
     where a command was told to stop.
     """
     asked = config.to_dict() | {"eval_only": eval_only, "versions": results.versions(), "code": results.code()}
-    distributed.same("the command", asked, lambda own, first: "; ".join(config_lib.differences(first, own)))
+    distributed.same("the command", asked, lambda own, first: "; ".join(identity.differences(first, own)))
     distributed.everywhere(lambda: config_validation.validate(config))
     root = epath.Path(workdir).expanduser().absolute()
     per_seed = folder_per_seed or config.num_seeds > 1
@@ -68,7 +69,11 @@ def _lock(stack: contextlib.ExitStack, root: epath.Path, folders: dict[int, epat
 
 
 def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dict:
-    if config.tuning.key:
+    if config.tuning.key and eval_only:
+        value = distributed.first(lambda: workdirs.tuned_value(root, config))
+        config = tuning.with_value(config, value)
+    elif config.tuning.key:
+        workdirs.check_before_tuning(root, config, config_lib.stages_to_run(config), per_seed)
         folder = root / "tuning"
 
         def before(held_out: ConfigDict) -> dict[int, str]:
@@ -76,14 +81,16 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
             run(held_out, str(own), folder_per_seed=True)
             return {s: str(own / f"seed_{s}") for s in folders}
 
-        config = tuning.settled(config, folder, None if eval_only else before)
+        config = tuning.settled(config, folder, before)
     names = config_lib.stages_to_run(config)
     with backend.matmul_precision(config.precision), jax.debug_nans(config.debug_nans):
         parts = Parts(config)
         if eval_only:
             workdirs.check(root, config, names, per_seed, lambda: parts.dataset.fingerprint)
         else:
-            workdirs.claim(root, config, names, per_seed, lambda: parts.build(names).fingerprint, finished=finished)
+            # A finished run only shows its result: what else is wrong with its stages today does not matter.
+            dataset = (lambda: parts.dataset) if finished else lambda: parts.build(names)
+            workdirs.claim(root, config, names, per_seed, lambda: dataset().fingerprint, finished=finished)
         if eval_only:
             found = {s: _evaluate_one(parts, config, names, s, folder, overrides) for s, folder in folders.items()}
         else:

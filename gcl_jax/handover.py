@@ -58,7 +58,7 @@ def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]]
     Parameters and batch statistics keep their fresh values where ``inherits`` says no. A head is
     inherited like the rest and never left out by itself: weights of other classes, or of another
     kind of head, are for a method with ``fresh_head``. Raises UserError naming the first array that
-    is missing or has another shape, and the first of ``found`` that would be left unused.
+    is missing, has another shape or is not finite, and the first of ``found`` that would be left unused.
     """
     result = {}
     for collection in ("params", "batch_stats"):
@@ -75,6 +75,8 @@ def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]]
                     f"{_cure(path)}"
                 )
             new[path] = np.asarray(old[path])
+            if not np.isfinite(new[path]).all():
+                raise UserError(f"{origin}: {name} holds numbers that are not finite")
         unused = [path for path in old if path not in new and inherits(path)]
         if unused:
             name = "/".join(unused[0])

@@ -96,6 +96,10 @@ def gcl_noise(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jax.random.normal(key, shape, jnp.float32) / 3
 
 
+def _cloud_radius(noise, dtype):
+    return jnp.abs(jnp.clip(jax.lax.stop_gradient(noise), -1.0, 1.0)).astype(dtype)
+
+
 def gcl_logits(cosine, labels, noise, cloud, *, scale=30.0, margin=0.0, noise_multiplier=0.5) -> jax.Array:
     """Clouded logits, [B, C]: s * (cos_j - k * cloud_j * |eps_ij| - m [j = y]) (GCL eq. 9 as published in code).
 
@@ -104,8 +108,8 @@ def gcl_logits(cosine, labels, noise, cloud, *, scale=30.0, margin=0.0, noise_mu
     >>> gcl_logits(jnp.ones((1, 2)), jnp.array([0]), jnp.ones((1, 2)), jnp.array([0., 1.])).tolist()
     [[30.0, 15.0]]
     """
-    size = jnp.abs(jnp.clip(jax.lax.stop_gradient(noise), -1.0, 1.0)).astype(cosine.dtype)
-    clouded = cosine - noise_multiplier * jnp.asarray(cloud, cosine.dtype)[None] * size
+    radius = _cloud_radius(noise, cosine.dtype)
+    clouded = cosine - noise_multiplier * jnp.asarray(cloud, cosine.dtype)[None] * radius
     return scale * (clouded - margin * jax.nn.one_hot(labels, cosine.shape[1], dtype=cosine.dtype))
 
 
@@ -134,8 +138,7 @@ def angular_gcl_logits(
     [[15.0, 15.0]]
     """
     dtype = cosine.dtype
-    size = jnp.abs(jnp.clip(jax.lax.stop_gradient(noise), -1.0, 1.0)).astype(dtype)
-    angle = (np.pi / 2) * noise_multiplier * jnp.asarray(cloud, dtype)[None] * size
+    angle = (np.pi / 2) * noise_multiplier * jnp.asarray(cloud, dtype)[None] * _cloud_radius(noise, dtype)
     angle = angle + margin * jax.nn.one_hot(labels, cosine.shape[1], dtype=dtype)
     # The slope of sqrt(1 - c^2) is infinite at |c| = 1, which rounding does reach.
     c = jnp.clip(cosine, -1 + 1e-7, 1 - 1e-7)

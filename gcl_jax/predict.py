@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from absl import logging
 
 from gcl_jax import command_line
+from gcl_jax.data.folder import SUFFIXES
 from gcl_jax.data.problems import first
 from gcl_jax.errors import UserError, in_one_line, require
 
 BATCH = 64
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
 @in_one_line()

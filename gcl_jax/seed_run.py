@@ -2,15 +2,14 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from gcl_jax import checkpoint, distributed, handover, logs, memory, metrics, non_finite
-from gcl_jax import config as config_lib
+from gcl_jax import checkpoint, distributed, handover, identity, logs, memory, metrics, non_finite
 from gcl_jax.checkpoint import Checkpoints, flatten
 from gcl_jax.errors import UserError
 from gcl_jax.stage import Stage
@@ -54,8 +53,8 @@ class SeedRun:
         found = distributed.everywhere(lambda: handover.load(origin, stage_before)) if origin else None
         self.state, self.constants, self._started_from = stage.start(seed, found, origin)
         distributed.same(f"what {stage.name} starts from", self._started_from)
-        keys = config_lib.training_keys(stage.config, stage.name) | {"seed": seed}
-        self._key = config_lib.stage_key(keys, f"{stage.dataset.fingerprint} {self._started_from}")
+        keys = identity.training_keys(stage.config, stage.name) | {"seed": seed}
+        self._key = identity.stage_key(keys, f"{stage.dataset.fingerprint} {self._started_from}")
         self._log = logs.MetricsLog(workdir / "metrics.jsonl")
         self._began, self._predictions, self.owed = time.monotonic(), {}, False
         skips = self._folder / "skipped.json"
@@ -82,17 +81,27 @@ class SeedRun:
         """Steps of the complete checkpoints, ascending."""
         return distributed.first(self._checkpoints.steps)
 
+    def side_by_side(self, step: int) -> int:
+        """How many seeds trained in one program when ``step`` was saved; `GoBack` as from `resume`."""
+        with self._damage_set_aside():
+            return self._checkpoints.note(step).get("side_by_side", 1)
+
+    @contextlib.contextmanager
+    def _damage_set_aside(self) -> Iterator[None]:
+        try:
+            yield
+        except checkpoint.Damaged as damaged:
+            checkpoint.set_aside(damaged)
+            raise GoBack from damaged
+
     def resume(self, step: int | None) -> None:
         """Go on from the checkpoint of ``step`` (None = from the start), and forget all that came after it.
 
         A damaged checkpoint is set aside, and `GoBack` raised.
         """
         if step is not None:
-            try:
+            with self._damage_set_aside():
                 tree, note = self._checkpoints.restore(step, to_save(self.state, self.constants))
-            except checkpoint.Damaged as damaged:
-                checkpoint.set_aside(damaged)
-                raise GoBack from damaged
             if note["stage_key"] != self._key:
                 raise UserError(
                     f"{self._folder} holds checkpoints of another run (its data, seed, start or config differ): choose "
@@ -129,8 +138,9 @@ class SeedRun:
         """Dispatch an evaluation; calling the result fetches it, writes its lines, and saves the best on validation."""
         fetch = self.stage.evaluate(self.stage.variables(state, self.constants), self.constants.stats)
         kept = None
-        if self._best:
+        if self._best or not step:  # at step 0 no step has looked at the numbers yet
             self._require_finite(step, state)
+        if self._best:
             kept = self._copy(state)
 
         def finish():
@@ -169,6 +179,7 @@ class SeedRun:
         return {
             "stage_key": self._key,
             "seconds": time.monotonic() - self._began,
+            "side_by_side": self.stage.seeds,
             "class_names": self.stage.dataset.class_names,
             "class_counts": self.stage.dataset.counts.tolist(),
             "image_shape": self.stage.image_shape,
@@ -211,6 +222,8 @@ class SeedRun:
         in_order = [n for part in ("params", "batch_stats", "method_state") for n in names if n.startswith(f"{part}/")]
         counts = np.asarray(trouble["counts"])
         found = {name: int(count) for name, count in zip(in_order, counts, strict=True) if count}
+        if not step:
+            raise UserError(f"{self._name} starts from numbers that are not finite: train the stage before again")
         file = self._folder / f"non_finite_{step}.json"
         good = max(self.saved_steps(), default=0)
         what = {

@@ -32,11 +32,11 @@ def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before:
             runs.append(stack.enter_context(SeedRun(stage, seed, folder, stage_before)))
         saved = [set(run.saved_steps()) for run in runs]
         common = set.intersection(*saved)
-        if max(map(max, filter(None, saved)), default=0) > stage.config.checkpoint.every_steps and not common:
+        if any(saved) and not common and not _killed_between_first_saves(stage, runs, saved):
             logs.say(
                 f"{stage.name}: the seeds' checkpoints share no step; they go on one by one, equal but for rounding"
             )
-            return False  # a kill between their first saves only costs the steps up to there, and they start anew
+            return False
         first = max(common, default=None)
         for run in runs:
             run.resume(first)
@@ -102,3 +102,11 @@ def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before:
         for run, own in each(state):
             run.finish(stage.settings.epochs * stage.settings.steps_per_epoch, own)
     return True
+
+
+def _killed_between_first_saves(stage, runs, saved) -> bool:
+    """Whether starting anew loses nothing: what some have, saved side by side, all others lack."""
+    newest = [(run, max(steps)) for run, steps in zip(runs, saved, strict=True) if steps]
+    return all(
+        step <= stage.config.checkpoint.every_steps and run.side_by_side(step) == len(runs) for run, step in newest
+    )

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import backend, distributed, handover, logs, metrics, workdir
 from gcl_jax import config as config_lib
+from gcl_jax import identity as stage_identity
 from gcl_jax.errors import UserError
 from gcl_jax.parts import Parts
 
@@ -27,10 +28,12 @@ def identity(config: ConfigDict) -> dict:
         "tuning": config.tuning.to_dict(),
         "seeds": list(config_lib.seeds(config)),
         "posthoc": config.posthoc.to_dict(),
-        "training": config_lib.training_keys(with_value(config, config.tuning.grid[0]), name),
+        "training": stage_identity.training_keys(with_value(config, config.tuning.grid[0]), name),
         "starts": {stage: config[stage].init_from for stage in config.stages},
         "path": config.data.path,
     }
+    if files := stage_identity.files(config):
+        asked["files"] = files
     return json.loads(json.dumps(asked, default=list))
 
 

@@ -1,5 +1,6 @@
 """Whose run a folder holds: config.json, and the refusal to mix two runs in one folder."""
 
+import functools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -7,8 +8,7 @@ from collections.abc import Callable, Sequence
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import config as config_lib
-from gcl_jax import distributed, logs
+from gcl_jax import distributed, identity, logs
 from gcl_jax.errors import UserError
 
 
@@ -37,14 +37,17 @@ def claim(
 ) -> None:
     """Make ``root`` the folder of this run, or raise UserError with what differs from the run it holds.
 
-    ``fingerprint`` reads the data, and is asked only if the run is not ``finished``. A folder in
-    which nothing has been saved yet can be claimed anew, so that a corrected command just works.
+    ``fingerprint`` reads the data; of a ``finished`` run it is asked only if the data lie elsewhere now, and nothing is
+    written. A folder in which nothing has been saved yet can be claimed anew, so that a corrected command just works.
     """
     keys = _keys(config, names, per_seed)
     distributed.first(lambda: compare(root, keys))
-    if finished:
+    if finished and distributed.first(lambda: _places(config) == _places_in(root)):
         return
     keys["data_fingerprint"] = same_data(fingerprint)
+    if finished:
+        distributed.first(lambda: compare(root, keys))
+        return
 
     def write():
         compare(root, keys)
@@ -58,6 +61,41 @@ def claim(
 
     distributed.first(write)
     distributed.everywhere(lambda: _require_visible(root / "config.json"))
+
+
+def _places(config: ConfigDict) -> dict:
+    """Where the data lie."""
+    return {"path": config.data.path, **identity.files(config)}
+
+
+def _places_in(root: epath.Path) -> dict | None:
+    """The same of the config that trained the run in ``root``; None where an older version wrote it."""
+    try:
+        return _places(ConfigDict(read_json(root / "config.json", "config")["config"]))
+    except (AttributeError, KeyError, TypeError):
+        return None
+
+
+def check_before_tuning(root: epath.Path, config: ConfigDict, names: Sequence[str], per_seed: bool) -> None:
+    """Raise UserError if ``root`` holds another run, in more than the value that is still to be chosen."""
+    distributed.first(lambda: compare(root, _keys(config, names, per_seed), apart_from=config.tuning.key))
+
+
+def tuned_value(root: epath.Path, config: ConfigDict) -> float:
+    """The value chosen for ``config.tuning.key`` with which the run in ``root`` was trained; UserError if none was."""
+    file, key = root / "config.json", config.tuning.key
+    known = read_json(file, "config")["config"] if file.exists() else {}
+    asked = json.loads(json.dumps(config.tuning.to_dict(), default=list))
+    try:
+        found = functools.reduce(lambda block, part: block[part], key.split("."), known)
+        differing = identity.differences(known["tuning"], asked, "config.tuning")
+    except (KeyError, TypeError, AttributeError):
+        differing = ["it holds no such run yet"]
+    if differing:
+        raise UserError(
+            f"{root} holds no choice of {key} for this config and grid ({'; '.join(differing)}): train first"
+        )
+    return found
 
 
 def same_data(fingerprint: Callable[[], str]) -> str:
@@ -85,8 +123,11 @@ def check(
     distributed.first(lambda: compare(root, keys))
 
 
-def compare(root: epath.Path, keys: dict) -> None:
-    """Raise UserError naming the training keys in which ``keys`` differs from those of the run in ``root``."""
+def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
+    """Raise UserError naming the training keys in which ``keys`` differs from those of the run in ``root``.
+
+    ``apart_from`` is a dotted key that may differ.
+    """
     # A stage's folder, or a seed's folder and in it a stage's; an object store globs level by level only.
     patterns = [f"{level}{what}" for level in ("*/", "*/*/") for what in ("checkpoints/[0-9]*", "DONE.json")]
     if not any(list(root.glob(pattern)) for pattern in ("result.json", *patterns)):
@@ -97,7 +138,8 @@ def compare(root: epath.Path, keys: dict) -> None:
     known = read_json(file, "training")["training"]
     if not isinstance(known, dict):
         raise UserError(f"{file} is damaged (its training is no object): choose another --workdir")
-    differing = config_lib.differences({k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}, keys)
+    known = {k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}
+    differing = [d for d in identity.differences(known, keys) if d.split(":")[0] != f"config.{apart_from}"]
     if differing:
         raise UserError(
             f"{root} holds a run of another config ({'; '.join(differing)}): choose another --workdir, or give the "
@@ -106,7 +148,7 @@ def compare(root: epath.Path, keys: dict) -> None:
 
 
 def _keys(config, names, per_seed) -> dict:
-    keys = config_lib.training_keys(config, config.stages[-1])
+    keys = identity.training_keys(config, config.stages[-1])
     for skipped in set(config.stages) - set(names):
         del keys[skipped]
     keys |= {"stages": names, "folder_per_seed": per_seed}

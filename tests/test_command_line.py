@@ -5,7 +5,7 @@ from absl import flags
 from conftest import ROOT
 from ml_collections import config_flags
 
-from gcl_jax import command_line, config, config_validation
+from gcl_jax import command_line, config, config_validation, identity
 from gcl_jax.errors import UserError
 
 DIGITS = f"--config={ROOT}/configs/digits_lt/gcl.py"
@@ -53,6 +53,8 @@ BAD = [
     (["--config.posthoc.alpha=1.0"], r"^config\.posthoc\.alpha is set, but no stage's method has an alpha"),
     (["--config.representation.optimizer.warmup_start=2.0"], r"^config\.representation\.optimizer\.warmup_start is 2\.0; it must lie in"),
     (["--config.num_seeds=0"], r"^config\.num_seeds is 0; it must be at least 1$"),
+    (["--config.seed=4294967296"], r"^config\.seed is 4294967296; with config\.num_seeds it must stay in 0\.\.4294967295$"),
+    (["--config.num_seeds=2", "--config.seed=4294967295"], r"^config\.seed is 4294967295; with config\.num_seeds"),
     (["--wrkdir=x"], r"^Unknown command line flag 'wrkdir'. Did you mean: workdir"),
     (["-config.sed=3"], r"^config\.sed does not exist; the nearest is config\.seed$"),
     (["--config.data.std=('a', 'b', 'c')"], r"^an entry of config\.data\.std is 'a'; it must be a float$"),
@@ -84,6 +86,28 @@ def test_a_wrong_argument_is_named(monkeypatch, arguments, message):
     with pytest.raises(UserError, match=message) as error:
         parse(monkeypatch, DIGITS, *arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (
+            "grid=(0.5,-0.5)",
+            r"^config\.tuning\.grid: config\.tau_norm\.method\.tau is -0\.5; it must be 0 or positive$",
+        ),
+        ("grid=()", r"^config\.tuning\.grid is empty"),
+        (
+            "key=tau_norm.method.head",
+            r"^config\.tuning\.key is 'tau_norm\.method\.head', which is 'linear'; it must be a real",
+        ),
+        ("key=tau_norm.epochs", r"^config\.tuning\.key is 'tau_norm\.epochs', which is 0; it must be a real"),
+        ("key=tau_norm.method", r"^config\.tuning\.key is 'tau_norm\.method', which is a block; it must be a real"),
+        ("key=tau_norm", r"^config\.tuning\.key is 'tau_norm', which is a block; it must be a real"),
+    ],
+)
+def test_what_cannot_be_tuned_is_named_before_anything_trains(monkeypatch, argument, message):
+    with pytest.raises(UserError, match=message):
+        parse(monkeypatch, "--config=configs/digits_lt/tau_norm.py", f"--config.tuning.{argument}")
 
 
 def test_good_arguments_reach_the_config(monkeypatch):
@@ -140,7 +164,7 @@ def test_missing_config_and_missing_file(monkeypatch):
 def test_stage_identity_ignores_what_does_not_train():
     def key(**values):
         made = config.experiment(stages={"s": config.stage(config.method("gcl"), config.sampler("instance"))}, **values)
-        return config.stage_key(config.training_keys(made, "s"), "data")
+        return identity.stage_key(identity.training_keys(made, "s"), "data")
 
     same = [{"log": {"every_steps": 7}}, {"eval": {"batch_size": 3}}, {"posthoc": {"logit_adjustment": 1.0}},
             {"data": {"path": "/elsewhere"}}, {"data": {"loader": "host"}}, {"checkpoint": {"keep": 9}},
@@ -153,7 +177,7 @@ def test_stage_identity_ignores_what_does_not_train():
 def test_photographs_are_known_by_their_size_and_not_by_where_their_lists_lie():
     def keys(**photos):
         stages = {"s": config.stage(config.method("gcl"), config.sampler("instance"))}
-        return config.training_keys(config.experiment(stages=stages, data={"source": "list", "photos": photos}), "s")
+        return identity.training_keys(config.experiment(stages=stages, data={"source": "list", "photos": photos}), "s")
 
     assert keys(train_list="a.txt", test_list="b.txt", validation_list="c.txt", counts="d.json") == keys()
     assert keys(on_bad_image="skip", allow_outside=True) == keys()

@@ -133,6 +133,28 @@ def test_other_data_under_a_workdir_are_refused(finished, tmp_path, monkeypatch)
             experiment.run(digits(), workdir, eval_only=eval_only)
 
 
+def test_a_finished_run_shows_no_result_for_other_data(tmp_path):
+    """Data that lie elsewhere are compared; a finished run needs its own no more."""
+    rng = np.random.default_rng(0)
+    for name, levels in (("a", 256), ("moved", 256), ("b", 200)):
+        images = (rng if name == "b" else np.random.default_rng(1)).integers(0, levels, (40, 8, 8, 1), np.uint8)
+        labels = np.arange(40) % 2
+        np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+
+    def of(name):
+        short = {"representation.epochs": 1, "stages": ("representation",), "representation.batch_size": 8}
+        found = {"data.source": "arrays", "data.profile": "none", "data.path": str(tmp_path / f"{name}.npz")}
+        return override(digits(), short | found)
+
+    result = run(tmp_path, of("a"))
+    (tmp_path / "a.npz").unlink()
+    for name in ("a", "moved"):
+        assert run(tmp_path, of(name)) == json.loads(json.dumps(result, default=list))
+    with pytest.raises(UserError, match=r"holds a run of another config .*data_fingerprint"):
+        run(tmp_path, of("b"))
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["data"]["path"].endswith("a.npz")
+
+
 def test_eval_only_with_another_training_config_is_refused(finished):
     changed = override(digits(), {"seed": 7, "data.imbalance_ratio": 10.0})
     with pytest.raises(UserError, match=r"config\.data\.imbalance_ratio: 100\.0 -> 10\.0; config\.seed: 0 -> 7"):

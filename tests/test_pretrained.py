@@ -121,6 +121,13 @@ def test_a_file_without_a_head_is_left_to_a_fresh_one():
     handover.inherit(fresh("linear", 7), found, Method(fresh_head=True).inherits, "a.npz")
 
 
+def test_numbers_that_are_not_finite_are_named():
+    arrays = torchvision_resnet18()
+    arrays["layer1.0.conv1.weight"] = np.full_like(arrays["layer1.0.conv1.weight"], np.nan)
+    with pytest.raises(UserError, match=r"a\.npz: backbone/layer1_0/conv1/kernel holds numbers that are not finite"):
+        handover.inherit(fresh("linear", 1000), torch_names.from_torch(arrays), Method().inherits, "a.npz")
+
+
 def test_another_depth_is_named():
     with pytest.raises(UserError, match=r"a\.pth has no params backbone/layer1_2/\S+: it is of another model or head$"):
         handover.inherit(fresh("linear", 1000, "resnet34"), FOUND, Method().inherits, "a.pth")

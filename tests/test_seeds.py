@@ -140,6 +140,33 @@ def test_a_kill_between_the_first_saves_of_two_seeds_changes_no_bit(tmp_path):
         assert lines[0] == lines[1]
 
 
+def test_what_a_seed_has_saved_alone_is_not_trained_again_side_by_side(tmp_path, capsys):
+    """Seeds in turn, stopped before the first save of the second, then given more devices."""
+    short = {"stages": ("representation",), "num_seeds": 2, "checkpoint.keep": 10}
+    whole = run(tmp_path, override(digits(), short | {"seeds_at_once": 1}))
+    for path in [*(tmp_path / "run").rglob("result.json"), *(tmp_path / "run").rglob("DONE.json")]:
+        path.unlink()
+    shutil.rmtree(tmp_path / "run" / "seed_1" / "representation")
+    for saved in (tmp_path / "run" / "seed_0" / "representation" / "checkpoints").glob("[0-9]*"):
+        if saved.name != "5":
+            shutil.rmtree(saved)
+    capsys.readouterr()
+    again = run(tmp_path, override(digits(), short | {"seeds_at_once": 2}))
+    said = capsys.readouterr().out
+    assert "share no step" in said
+    assert "resuming after step 5" in said
+    assert again["seeds"]["seed_0"]["final"] == whole["seeds"]["seed_0"]["final"]  # alone, and so bit for bit
+
+
+def test_an_evaluation_of_seeds_that_stand_at_different_stages_holds_what_all_have(tmp_path):
+    short = {"representation.epochs": 1, "classifier.epochs": 1, "num_seeds": 2, "seeds_at_once": 1}
+    run(tmp_path, override(digits(), short))
+    shutil.rmtree(tmp_path / "run" / "seed_0" / "classifier")
+    found = run(tmp_path, override(digits(), short), eval_only=True)
+    assert list(found["across_seeds"]) == ["representation"]
+    assert list(found["seeds"]["seed_1"]["stages"]) == ["representation", "classifier"]
+
+
 def test_a_run_of_seeds_without_its_data_leaves_no_folder_behind(tmp_path):
     config = override(digits(), {"data.source": "arrays", "data.path": str(tmp_path / "none.npz"), "num_seeds": 3})
     with pytest.raises(UserError, match=r"there is no file .*none\.npz"):

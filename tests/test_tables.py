@@ -254,6 +254,32 @@ def test_other_data_and_other_evaluations_are_other_runs(tmp_path):
     for override_ in ("--config.data.path=x.npz", "--config.eval.every_epochs=1"):
         assert folders(cells("table4", ["digits_lt"], [override_]), tmp_path)["gcl"][0] != plain[0]
 
+    def of_lists(*given):
+        rows = plan.cells(TABLES["baselines"], [("photos_lt", 0)], given, 1, ["gcl"])
+        return folders(rows, tmp_path)["gcl"][0]
+
+    keys = ("train_list=x.txt", "test_list=x.txt", "on_bad_image=skip")
+    assert len({of_lists(), *(of_lists(f"--config.data.photos.{key}") for key in keys)}) == 4
+    assert of_lists("--config.data.photos.allow_outside=True") == of_lists()
+    tuned = {c.row.name: c.config for c in cells("baselines", ["digits_lt"])}["tau_norm"]
+    other = override(tuned.copy_and_resolve_references(), {"data.photos.counts": "x.json"})
+    assert tuning.identity(other) != tuning.identity(tuned)
+
+
+def test_a_folder_of_ones_own_has_no_ratio(tmp_path):
+    columns = plan.columns_of(TABLES["baselines"], ["folder"], [])
+    assert columns == [("folder", 0)]
+    found = plan.cells(TABLES["baselines"], columns, [f"--config.data.path={tmp_path}"], 1, ["ce", "gcl"])
+    assert {cell.row.name: cell.config.data.path for cell in found} == dict.fromkeys(("ce", "gcl"), str(tmp_path))
+
+
+def test_a_rule_after_training_goes_to_the_rows_that_have_it():
+    found = {c.row.name: c.config for c in cells("table1", ["digits_lt"], ["--config.posthoc.alpha=2.0"])}
+    assert found["tde"].posthoc.alpha == 2.0
+    assert found["ce"].posthoc.alpha == -1.0
+    with pytest.raises(UserError, match=r"posthoc\.alpha is of methods that are not among the rows"):
+        cells("table4", ["digits_lt"], ["--config.posthoc.alpha=2.0"])
+
 
 def test_what_makes_a_row_is_not_overridden():
     found = {c.row.name: c.config for c in cells("table3", overrides=["--config.representation.method.cloud_size=log"])}
@@ -355,3 +381,19 @@ def test_a_tuned_config_alone_chooses_and_keeps_its_choice(made, tmp_path):
     with pytest.raises(UserError, match="holds a run of another config"):
         experiment.run(other, tmp_path / "run")
     experiment.run(config, tmp_path / "run", eval_only=True)  # the refused run left the first choice in place
+    rule = override(config.copy_and_resolve_references(), {"posthoc.logit_adjustment": 1.0})
+    adjusted = experiment.run(rule, tmp_path / "run", eval_only=True)["seeds"]["seed_0"]
+    assert adjusted["config"]["tau_norm"]["method"]["tau"] == choice["chosen"]
+    assert adjusted["final"]["test"]["nll"] != result["seeds"]["seed_0"]["final"]["test"]["nll"]
+
+
+def test_a_folder_of_another_run_is_refused_before_anything_is_tuned(made, tmp_path):
+    _, found = made
+    tuned = found["tau_norm"].config.copy_and_resolve_references()
+    tuned.num_seeds = 1
+    with pytest.raises(UserError, match=r"holds no choice of .*: train first"):
+        experiment.run(tuned, tmp_path / "run", eval_only=True)
+    experiment.run(digits(representation__epochs=1, stages=("representation",)), tmp_path / "run")
+    with pytest.raises(UserError, match="holds a run of another config"):
+        experiment.run(tuned, tmp_path / "run")
+    assert not (tmp_path / "run" / "tuning").exists()

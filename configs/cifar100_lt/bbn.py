@@ -2,7 +2,7 @@
 
 On CIFAR-100-LT, ResNet-32 with its last block twice (the original's, larger than the other rows'):
 
-    python -m gcl_jax.main --config=configs/cifar100_lt/bbn.py:100 --workdir=runs/bbn
+    python -m gcl_jax.main --config=configs/cifar100_lt/bbn.py:100 --workdir=runs/cifar100_lt/bbn
 
 The argument after the colon is the imbalance ratio.
 Published top-1 (best on test, single run), ratio 200 / 100 / 50: 37.21 / 42.56 / 47.02.

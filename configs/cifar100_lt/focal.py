@@ -2,7 +2,7 @@
 
 On CIFAR-100-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar100_lt/focal.py:100 --workdir=runs/focal
+    python -m gcl_jax.main --config=configs/cifar100_lt/focal.py:100 --workdir=runs/cifar100_lt/focal
 
 The argument after the colon is the imbalance ratio.
 Nothing is published for these data under this protocol.

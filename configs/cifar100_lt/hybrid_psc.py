@@ -2,7 +2,7 @@
 
 On CIFAR-100-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar100_lt/hybrid_psc.py:100 --workdir=runs/hybrid_psc
+    python -m gcl_jax.main --config=configs/cifar100_lt/hybrid_psc.py:100 --workdir=runs/cifar100_lt/hybrid_psc
 
 The argument after the colon is the imbalance ratio. No code of the original could be had: it follows the paper.
 Nothing is published for these data under this protocol.

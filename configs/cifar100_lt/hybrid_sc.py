@@ -2,7 +2,7 @@
 
 On CIFAR-100-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar100_lt/hybrid_sc.py:100 --workdir=runs/hybrid_sc
+    python -m gcl_jax.main --config=configs/cifar100_lt/hybrid_sc.py:100 --workdir=runs/cifar100_lt/hybrid_sc
 
 The argument after the colon is the imbalance ratio. No code of the original could be had: it follows the paper.
 Published top-1 (best on test, single run), ratio 100 / 50: 46.72 / 51.87.

@@ -2,7 +2,7 @@
 
 On CIFAR-100-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar100_lt/logit_adjustment_posthoc.py:100 --workdir=runs/posthoc
+    python -m gcl_jax.main --config=configs/cifar100_lt/logit_adjustment_posthoc.py:100 --workdir=runs/posthoc_100
 
 The argument after the colon is the imbalance ratio.
 Nothing is published for these data under this protocol.

@@ -2,7 +2,7 @@
 
 On CIFAR-100-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar100_lt/nearest_class_mean.py:100 --workdir=runs/mean
+    python -m gcl_jax.main --config=configs/cifar100_lt/nearest_class_mean.py:100 --workdir=runs/cifar100_lt/mean
 
 The argument after the colon is the imbalance ratio.
 Nothing is published for these data under this protocol.

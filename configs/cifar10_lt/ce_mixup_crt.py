@@ -2,7 +2,7 @@
 
 On CIFAR-10-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar10_lt/ce_mixup_crt.py:100 --workdir=runs/ce_mixup_crt
+    python -m gcl_jax.main --config=configs/cifar10_lt/ce_mixup_crt.py:100 --workdir=runs/cifar10_lt/ce_mixup_crt
 
 The argument after the colon is the imbalance ratio.
 Published top-1 (best on test, single run), ratio 200 / 100 / 50: 73.06 / 79.15 / 84.21.

@@ -1,8 +1,8 @@
-"""CE, then DisAlign in the paper's form (Zhang et al. 2021): 10 epochs, rho 1.2; statistics move.
+"""CE, then DisAlign in the paper's form (Zhang et al. 2021): 10 epochs, rho 1.2, batch norm updates.
 
 On CIFAR-10-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar10_lt/disalign.py:100 --workdir=runs/disalign
+    python -m gcl_jax.main --config=configs/cifar10_lt/disalign.py:100 --workdir=runs/cifar10_lt/disalign
 
 The argument after the colon is the imbalance ratio.
 Nothing is published for these data under this protocol.

@@ -2,7 +2,7 @@
 
 On CIFAR-10-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar10_lt/gcl_instance_balanced.py:100 --workdir=runs/balanced
+    python -m gcl_jax.main --config=configs/cifar10_lt/gcl_instance_balanced.py:100 --workdir=runs/cifar10_lt/balanced
 
 The argument after the colon is the imbalance ratio.
 Published top-1 (best on test, single run), ratio 100: 80.41.

@@ -2,7 +2,7 @@
 
 On CIFAR-10-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar10_lt/gcl_tau_norm.py:100 --workdir=runs/gcl_tau_norm
+    python -m gcl_jax.main --config=configs/cifar10_lt/gcl_tau_norm.py:100 --workdir=runs/cifar10_lt/gcl_tau_norm
 
 The argument after the colon is the imbalance ratio.
 Published top-1 (best on test, single run), ratio 100: 82.16.

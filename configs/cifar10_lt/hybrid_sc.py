@@ -2,7 +2,7 @@
 
 On CIFAR-10-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar10_lt/hybrid_sc.py:100 --workdir=runs/hybrid_sc
+    python -m gcl_jax.main --config=configs/cifar10_lt/hybrid_sc.py:100 --workdir=runs/cifar10_lt/hybrid_sc
 
 The argument after the colon is the imbalance ratio. No code of the original could be had: it follows the paper.
 Published top-1 (best on test, single run), ratio 100 / 50: 81.4 / 85.36.

@@ -2,7 +2,7 @@
 
 On CIFAR-10-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar10_lt/ldam_drw.py:100 --workdir=runs/ldam_drw
+    python -m gcl_jax.main --config=configs/cifar10_lt/ldam_drw.py:100 --workdir=runs/cifar10_lt/ldam_drw
 
 The argument after the colon is the imbalance ratio.
 Published top-1 (best on test, single run), ratio 200 / 100 / 50: 73.52 / 77.03 / 81.03.

@@ -2,7 +2,7 @@
 
 On CIFAR-10-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar10_lt/logit_adjustment_posthoc.py:100 --workdir=runs/posthoc
+    python -m gcl_jax.main --config=configs/cifar10_lt/logit_adjustment_posthoc.py:100 --workdir=runs/cifar10_lt/posthoc
 
 The argument after the colon is the imbalance ratio.
 Nothing is published for these data under this protocol.

@@ -2,7 +2,7 @@
 
 On CIFAR-10-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar10_lt/mislas.py:100 --workdir=runs/mislas
+    python -m gcl_jax.main --config=configs/cifar10_lt/mislas.py:100 --workdir=runs/cifar10_lt/mislas
 
 The argument after the colon is the imbalance ratio.
 Published top-1 (best on test, single run), ratio 200 / 100 / 50: 77.31 / 82.06 / 85.16.

@@ -2,7 +2,7 @@
 
 On CIFAR-10-LT, ResNet-32:
 
-    python -m gcl_jax.main --config=configs/cifar10_lt/oltr.py:100 --workdir=runs/oltr
+    python -m gcl_jax.main --config=configs/cifar10_lt/oltr.py:100 --workdir=runs/cifar10_lt/oltr
 
 The argument after the colon is the imbalance ratio. No recipe of the original for CIFAR: see the
 recipe. Nothing is published for these data under this protocol.

@@ -2,7 +2,7 @@
 
 On CIFAR-10-LT, ResNet-32 with its last block twice (the original's, larger than the other rows'):
 
-    python -m gcl_jax.main --config=configs/cifar10_lt/tde.py:100 --workdir=runs/tde
+    python -m gcl_jax.main --config=configs/cifar10_lt/tde.py:100 --workdir=runs/cifar10_lt/tde
 
 The argument after the colon is the imbalance ratio.
 Published top-1 (best on test, single run), ratio 100 / 50: 80.6 / 83.6.

@@ -2,7 +2,7 @@
 
 On long-tailed 8 x 8 digits, ResNet-8:
 
-    python -m gcl_jax.main --config=configs/digits_lt/gcl_instance_balanced.py:100 --workdir=runs/balanced
+    python -m gcl_jax.main --config=configs/digits_lt/gcl_instance_balanced.py:100 --workdir=runs/digits_lt/balanced
 
 The argument after the colon is the imbalance ratio.
 Seconds to a minute on a CPU. Nothing is published for these data; README has measured tables.

@@ -2,7 +2,7 @@
 
 On long-tailed 8 x 8 digits, ResNet-8:
 
-    python -m gcl_jax.main --config=configs/digits_lt/hybrid_psc.py:100 --workdir=runs/hybrid_psc
+    python -m gcl_jax.main --config=configs/digits_lt/hybrid_psc.py:100 --workdir=runs/digits_lt/hybrid_psc
 
 The argument after the colon is the imbalance ratio. No code of the original could be had: it follows the paper.
 Seconds to a minute on a CPU. Nothing is published for these data; README has measured tables.

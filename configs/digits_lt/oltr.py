@@ -2,7 +2,7 @@
 
 On long-tailed 8 x 8 digits, ResNet-8:
 
-    python -m gcl_jax.main --config=configs/digits_lt/oltr.py:100 --workdir=runs/oltr
+    python -m gcl_jax.main --config=configs/digits_lt/oltr.py:100 --workdir=runs/digits_lt/oltr
 
 The argument after the colon is the imbalance ratio. No recipe of the original for data like these: see
 the recipe. Seconds to a minute on a CPU. Nothing is published for these data; README has measured tables.

@@ -3,7 +3,7 @@
 On your own photographs, ResNet-18 at 224 pixels; DIR has one folder a class, or train/ and test/ with one each:
 
     python -m gcl_jax.data inspect --config=configs/folder/gcl.py:DIR --decode
-    python -m gcl_jax.main --config=configs/folder/gcl.py:DIR --workdir=runs/gcl
+    python -m gcl_jax.main --config=configs/folder/gcl.py:DIR --workdir=runs/folder/gcl
 
 Few images? Start from published weights: --config.representation.init_from=FILE.safetensors (torchvision's names)
 --config.representation.method.fresh_head=True --config.representation.optimizer.learning_rate=0.01.

@@ -1,8 +1,8 @@
-"""CE + mixup, then cRT (Kang et al. 2020): a fresh classifier, class-aware batches, 10 epochs; statistics move.
+"""CE + mixup, then cRT (Kang et al. 2020): a fresh classifier, class-aware batches, 10 epochs; batch norm updates.
 
 On ImageNet-LT, ResNet-50:
 
-    python -m gcl_jax.main --config=configs/imagenet_lt/ce_mixup_crt.py:DIR --workdir=runs/ce_mixup_crt
+    python -m gcl_jax.main --config=configs/imagenet_lt/ce_mixup_crt.py:DIR --workdir=runs/imagenet_lt/ce_mixup_crt
 
 DIR (data/imagenet_lt where nothing stands after the .py) holds the images, ImageNet_LT_train.txt, _val.txt and
 _test.txt. About 3 hours at 2,500 training images a second: an estimate, not measured.

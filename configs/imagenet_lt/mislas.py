@@ -2,7 +2,7 @@
 
 On ImageNet-LT, ResNet-50:
 
-    python -m gcl_jax.main --config=configs/imagenet_lt/mislas.py:DIR --workdir=runs/mislas
+    python -m gcl_jax.main --config=configs/imagenet_lt/mislas.py:DIR --workdir=runs/imagenet_lt/mislas
 
 DIR (data/imagenet_lt where nothing stands after the .py) holds the images, ImageNet_LT_train.txt, _val.txt and
 _test.txt. About 3 hours at 2,500 training images a second: an estimate, not measured.

@@ -2,7 +2,7 @@
 
 On iNaturalist 2018, ResNet-50:
 
-    python -m gcl_jax.main --config=configs/inat2018/ce.py:DIR --workdir=runs/ce
+    python -m gcl_jax.main --config=configs/inat2018/ce.py:DIR --workdir=runs/inat2018/ce
 
 DIR (data/inat2018 where nothing stands after the .py) holds the images, iNaturalist18_train.txt and
 iNaturalist18_val.txt. About 10 hours at 2,500 training images a second: an estimate, not measured.

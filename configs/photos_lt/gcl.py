@@ -2,7 +2,7 @@
 
 On long-tailed photographs of 101 classes, ResNet-10 at 64 pixels (some minutes on a CPU):
 
-    python -m gcl_jax.main --config=configs/photos_lt/gcl.py:DIR --workdir=runs/gcl
+    python -m gcl_jax.main --config=configs/photos_lt/gcl.py:DIR --workdir=runs/photos_lt/gcl
 
 DIR (data/photos_lt where nothing stands after the .py) holds the images, photos_lt_train.txt and photos_lt_test.txt.
 ResNet-50 at 224 pixels:

@@ -2,7 +2,7 @@
 
 On Places-LT, ResNet-152 over a published trunk:
 
-    python -m gcl_jax.main --config=configs/places_lt/ce_mixup.py:DIR --workdir=runs/ce_mixup
+    python -m gcl_jax.main --config=configs/places_lt/ce_mixup.py:DIR --workdir=runs/places_lt/ce_mixup
 
 DIR (data/places_lt where nothing stands after the .py) holds the images, Places_LT_train.txt, _val.txt, _test.txt and
 torchvision's resnet152.pth. About 1 hour at 2,000 images a second (most of it a forward pass): an estimate, not

@@ -1,8 +1,8 @@
-"""CE + mixup, then cRT (Kang et al. 2020): a fresh classifier, class-aware batches, 10 epochs; statistics move.
+"""CE + mixup, then cRT (Kang et al. 2020): a fresh classifier, class-aware batches, 10 epochs; batch norm updates.
 
 On Places-LT, ResNet-152 over a published trunk:
 
-    python -m gcl_jax.main --config=configs/places_lt/ce_mixup_crt.py:DIR --workdir=runs/ce_mixup_crt
+    python -m gcl_jax.main --config=configs/places_lt/ce_mixup_crt.py:DIR --workdir=runs/places_lt/ce_mixup_crt
 
 DIR (data/places_lt where nothing stands after the .py) holds the images, Places_LT_train.txt, _val.txt, _test.txt and
 torchvision's resnet152.pth. About 1 hour at 2,000 images a second (most of it a forward pass): an estimate, not

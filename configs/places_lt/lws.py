@@ -1,8 +1,8 @@
-"""CE, then learnable weight scaling (Kang et al. 2020), the "Decoupling" of Table 2: 5 epochs, statistics move.
+"""CE, then learnable weight scaling (Kang et al. 2020), the "Decoupling" of Table 2: 5 epochs, batch norm updates.
 
 On Places-LT, ResNet-152 over a published trunk:
 
-    python -m gcl_jax.main --config=configs/places_lt/lws.py:DIR --workdir=runs/lws
+    python -m gcl_jax.main --config=configs/places_lt/lws.py:DIR --workdir=runs/places_lt/lws
 
 DIR (data/places_lt where nothing stands after the .py) holds the images, Places_LT_train.txt, _val.txt, _test.txt and
 torchvision's resnet152.pth. About 1 hour at 2,000 images a second (most of it a forward pass): an estimate, not

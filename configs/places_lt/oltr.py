@@ -2,7 +2,7 @@
 
 On Places-LT, ResNet-152 from published weights:
 
-    python -m gcl_jax.main --config=configs/places_lt/oltr.py:DIR --workdir=runs/oltr
+    python -m gcl_jax.main --config=configs/places_lt/oltr.py:DIR --workdir=runs/places_lt/oltr
 
 DIR (data/places_lt where nothing stands after the .py) holds the images, Places_LT_train.txt, _val.txt, _test.txt and
 torchvision's resnet152.pth (the original has Caffe's). About 1 hour at 1,000 images a second in the first stage and

@@ -18,7 +18,7 @@ class BBN(Method):
     f_c is the conventional branch's feature of a uniform batch, f_r the re-balancing branch's of a reversed one (class
     i with probability ~ 1 / n_i); l = 1 - (e / E)^2 with e from 0 falls over the epochs, so that learning moves to the
     tail. Prediction reads the same image through both branches, FC([f_c ; f_r]). It needs a backbone of two branches.
-    ``horizon`` is E; 0 is the stage's epochs (the published code takes 100 for 90 epochs and 200 for 180).
+    ``horizon`` is E, after which l stays 0; 0 is the stage's epochs (published code: 100 for 90 and 200 for 180).
     """
 
     head: str = "linear_uniform"
@@ -34,7 +34,7 @@ class BBN(Method):
         return {"main": Stream(), "reversed": Stream(sampler=Reversed())}
 
     def prepare(self, key, streams, t):
-        share = 1 - jnp.square(t.epoch / (self.horizon or t.epochs))
+        share = 1 - jnp.square(jnp.minimum(t.epoch / (self.horizon or t.epochs), 1.0))
         return {**streams["main"], "reversed": streams["reversed"], "share": share}
 
     def forward(self, apply, params, batch_stats, method_state, batch, *, train):

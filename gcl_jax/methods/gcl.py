@@ -68,6 +68,10 @@ class AngularGCL(GCL):
 
     easy_margin: bool = True
 
+    def __post_init__(self):
+        super().__post_init__()
+        require_one_of("head", self.head, ("cosine",))  # a scaled cosine has no angle
+
     def _per_example(self, cosine, labels, noise, cloud):
         return losses.angular_gcl(
             cosine, labels, noise, cloud, scale=self.scale, margin=self.margin,

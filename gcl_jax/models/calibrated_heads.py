@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax import posthoc
-from gcl_jax.models.heads import cosine_scores, dot, linear_scores, normalize
+from gcl_jax.models.heads import cosine_scores, dot, linear_scores, normalize, uniform
 
 
 def _scaled(module, scores):
@@ -32,14 +32,10 @@ class CosineLWS(nn.Module):
         return _scaled(self, cosine_scores(self, features))
 
 
-def _uniform(bound):
-    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
-
-
 def _aligned(module, scores, seen):
     dim, classes = seen.shape[-1], module.num_classes
     kernel = module.param("confidence_kernel", nn.initializers.constant(0.1), (dim,), jnp.float32)
-    confidence = dot(seen, kernel) + module.param("confidence_bias", _uniform(dim**-0.5), (), jnp.float32)
+    confidence = dot(seen, kernel) + module.param("confidence_bias", uniform(dim), (), jnp.float32)
     return {
         "scores": scores,
         "confidence": jax.nn.sigmoid(confidence),  # [B]

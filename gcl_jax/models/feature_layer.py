@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gcl_jax.models.heads import dot, uniform
+from gcl_jax.models.heads import torch_linear
 
 
 class FeatureLayerHead(nn.Module):
@@ -19,10 +19,5 @@ class FeatureLayerHead(nn.Module):
     @nn.compact
     def __call__(self, features: jax.Array) -> dict[str, jax.Array]:
         features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
-        x = nn.relu(self._linear("feature_", features, self.width))
-        return {"features": x, "scores": self._linear("", x, self.num_classes)}
-
-    def _linear(self, prefix, x, size):
-        init = uniform(x.shape[-1])
-        kernel = self.param(f"{prefix}kernel", init, (x.shape[-1], size), jnp.float32)
-        return dot(x, kernel) + self.param(f"{prefix}bias", init, (size,), jnp.float32)
+        x = nn.relu(torch_linear(self, "feature_", features, self.width))
+        return {"features": x, "scores": torch_linear(self, "", x, self.num_classes)}

@@ -30,6 +30,13 @@ def uniform(fan_in: int):
     return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
+def torch_linear(module: nn.Module, prefix: str, x: jax.Array, size: int) -> jax.Array:
+    """x W + b with ``prefix``kernel and ``prefix``bias of ``module``, all ~ U(+-1/sqrt(D)): torch's nn.Linear."""
+    init = uniform(x.shape[-1])
+    kernel = module.param(f"{prefix}kernel", init, (x.shape[-1], size), jnp.float32)
+    return dot(x, kernel) + module.param(f"{prefix}bias", init, (size,), jnp.float32)
+
+
 def _unit_columns(key, shape, dtype):
     return normalize(jax.random.uniform(key, shape, dtype, -1.0, 1.0), axis=0)
 
@@ -66,9 +73,7 @@ class UniformLinearHead(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
-        dim = features.shape[-1]
-        kernel = self.param("kernel", uniform(dim), (dim, self.num_classes), jnp.float32)
-        return dot(features, kernel) + self.param("bias", uniform(dim), (self.num_classes,), jnp.float32)
+        return torch_linear(self, "", features, self.num_classes)
 
 
 class CosineHead(nn.Module):

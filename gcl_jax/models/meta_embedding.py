@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax.centroids import squared_distances
-from gcl_jax.models.heads import dot, linear_scores, normalize, uniform
+from gcl_jax.models.heads import dot, linear_scores, normalize, torch_linear, uniform
 from gcl_jax.models.modulated_attention import ModulatedAttention
 
 REACH = 10.0
@@ -51,13 +51,9 @@ class MetaEmbeddingHead(nn.Module):
     def __call__(self, feature_map: jax.Array) -> dict[str, jax.Array]:
         attended = ModulatedAttention(name="attention")(feature_map)
         dim = self.width or attended.shape[-1]
-        x = nn.relu(self._linear("feature", jnp.mean(attended, axis=(1, 2)), dim))
+        x = nn.relu(torch_linear(self, "feature_", jnp.mean(attended, axis=(1, 2)), dim))
         centroids = self.param("centroids", nn.initializers.zeros, (self.num_classes, dim), jnp.float32)
         memory = jax.lax.stop_gradient(centroids)
-        v = meta_embedding(x, memory, linear_scores(self, x), jnp.tanh(self._linear("selector", x, dim)))
+        v = meta_embedding(x, memory, linear_scores(self, x), jnp.tanh(torch_linear(self, "selector_", x, dim)))
         kernel = self.param("cosine_kernel", uniform(dim), (dim, self.num_classes), jnp.float32)
         return {"features": x, "scores": squashed_cosine(v, kernel), "centroids": centroids}
-
-    def _linear(self, name, x, size):
-        kernel = self.param(f"{name}_kernel", uniform(x.shape[-1]), (x.shape[-1], size), jnp.float32)
-        return dot(x, kernel) + self.param(f"{name}_bias", uniform(x.shape[-1]), (size,), jnp.float32)

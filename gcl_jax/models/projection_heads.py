@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gcl_jax.models.heads import dot, linear_scores, normalize, uniform
+from gcl_jax.models.heads import linear_scores, normalize, torch_linear, uniform
 
 DIM = 128  # of the projection
 
@@ -21,17 +21,12 @@ class ProjectionHead(nn.Module):
     @nn.compact
     def __call__(self, features: jax.Array) -> dict[str, jax.Array]:
         features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
-        hidden = nn.relu(self._layer("hidden", features, features.shape[-1]))
+        hidden = nn.relu(torch_linear(self, "hidden_", features, features.shape[-1]))
         found = {
             "scores": linear_scores(self, features),
-            "projection": normalize(self._layer("projection", hidden, DIM), axis=1),
+            "projection": normalize(torch_linear(self, "projection_", hidden, DIM), axis=1),
         }
         if self.prototypes:
             shape = (self.num_classes, DIM)
             found["prototypes"] = normalize(self.param("prototypes", uniform(DIM), shape, jnp.float32), axis=1)
         return found
-
-    def _layer(self, name, x, width):
-        dim = x.shape[-1]
-        kernel = self.param(f"{name}_kernel", uniform(dim), (dim, width), jnp.float32)
-        return dot(x, kernel) + self.param(f"{name}_bias", uniform(dim), (width,), jnp.float32)

@@ -1,6 +1,7 @@
 """Recipes: the rows of the comparison, each a function from a data set's protocol to a config.
 
 Config files are one of these and a data set; a row then differs from the next in its method and in nothing else.
+Batch sizes, rates and epochs in the docstrings are those under `cifar_lt`.
 """
 
 from gcl_jax.recipes.clouded import (

@@ -1,4 +1,4 @@
-"""Protocols of photographs: the small set that comes with 101 classes, and anyone's own folder."""
+"""Protocols of photographs: photos_lt, a small set of 101 classes, and anyone's own folder."""
 
 from gcl_jax.recipes.protocol import Protocol
 
@@ -59,5 +59,6 @@ def folder(root: str) -> Protocol:
             data=photographs(source="folder", name="folder", path=root, photos=photos),
             model=dict(name="resnet18"),
             eval=dict(every_epochs=5),
+            checkpoint=dict(every_minutes=10.0),  # few photographs have few steps, of seconds each on a CPU
         ),
     )

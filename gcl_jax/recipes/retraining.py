@@ -2,7 +2,7 @@
 
 Decoupling and DisAlign have no recipe for CIFAR: batch size and rate are scaled from ImageNet-LT's to the protocol's
 batch (0.2 at 512 and 0.1 at 256 are 0.025 at 64); weight decay is, as there, that of stage 1. Frozen batch norm is
-in training mode, as in their code: statistics move ("stats_only").
+in training mode, as in their code: its statistics still update ("stats_only").
 """
 
 from ml_collections import ConfigDict
@@ -11,7 +11,6 @@ from gcl_jax import config as c
 from gcl_jax.recipes.protocol import Protocol
 
 # Imbalance ratio: (smoothing of the head, of the tail, whether batch norm shifts, classifier's rate factor).
-# Ratio 200 has no published setting; it takes that of 100.
 MISLAS = {
     "cifar10": {100: (0.3, 0.0, False, 0.5), 50: (0.2, 0.0, False, 0.2), 10: (0.1, 0.0, False, 0.2)},
     "cifar100": {100: (0.4, 0.1, True, 0.2), 50: (0.3, 0.0, True, 0.1), 10: (0.2, 0.0, True, 0.1)},
@@ -31,7 +30,7 @@ def ce_mixup_crt(p: Protocol) -> ConfigDict:
 
 
 def crt(p: Protocol) -> ConfigDict:
-    """CE, then cRT (Kang et al. 2020): a fresh classifier, class-aware batches, 10 epochs; statistics move."""
+    """CE, then cRT (Kang et al. 2020): a fresh classifier, class-aware batches, 10 epochs; batch norm updates."""
     again = c.method("cross_entropy", trains="classifier", fresh_head=True)
     return p.experiment(
         representation=p.train(c.method("cross_entropy"), alone=False),
@@ -42,7 +41,7 @@ def crt(p: Protocol) -> ConfigDict:
 
 
 def lws(p: Protocol) -> ConfigDict:
-    """CE, then learnable weight scaling (Kang et al. 2020): class-aware batches, 5 epochs; statistics move."""
+    """CE, then learnable weight scaling (Kang et al. 2020): class-aware batches, 5 epochs; batch norm updates."""
     scaling = c.method("cross_entropy", trains="scale", head="linear_lws")
     return p.experiment(
         representation=p.train(c.method("cross_entropy"), alone=False),
@@ -68,7 +67,7 @@ def nearest_class_mean(p: Protocol) -> ConfigDict:
 
 
 def disalign(p: Protocol) -> ConfigDict:
-    """CE, then DisAlign in the paper's form (Zhang et al. 2021): 10 epochs, rho 1.2; statistics move."""
+    """CE, then DisAlign in the paper's form (Zhang et al. 2021): 10 epochs, rho 1.2; batch norm updates."""
     aligned = c.method("disalign", form="paper", rho=1.2)
     return p.experiment(
         representation=p.train(c.method("cross_entropy"), alone=False),
@@ -79,7 +78,10 @@ def disalign(p: Protocol) -> ConfigDict:
 
 
 def mislas(p: Protocol) -> ConfigDict:
-    """MiSLAS (Zhong et al. 2021): CE + mixup, then label-aware smoothing on scaled logits; batches of 128."""
+    """MiSLAS (Zhong et al. 2021): CE + mixup, then label-aware smoothing on scaled logits; batches of 128.
+
+    Ratios that it has no setting for take that of 100, and data sets other than CIFAR take CIFAR-10's.
+    """
     settings = MISLAS.get(p.dataset, MISLAS["cifar10"])
     head, tail, shifted, factor = settings.get(p.imbalance_ratio, settings[100])
     smoothed = c.method("mislas", smoothing_head=head, smoothing_tail=tail, classifier_lr_factor=factor)

@@ -32,7 +32,7 @@ def logit_adjustment(p: LargeScale) -> ConfigDict:
 
 
 def lws(p: LargeScale) -> ConfigDict:
-    """CE, then learnable weight scaling (Kang et al. 2020), the "Decoupling" of Table 2: 5 epochs, statistics move."""
+    """CE, then learnable weight scaling (Kang et al. 2020), the "Decoupling" of Table 2: 5 epochs; BN updates."""
     scaling = c.method("cross_entropy", trains="scale", head="linear_lws")
     aware = c.sampler("class_aware", per_class=4)
     return p.experiment(
@@ -57,8 +57,8 @@ def oltr_places(p: LargeScale) -> ConfigDict:
     """CE behind a feature layer of 512, then OLTR (Liu et al. 2019): its own two stages of 30 epochs, batch 128.
 
     The first trains the whole published network, rate 0.1 for the classifier and 0.001 for what is before it; the
-    second all behind the backbone, whose statistics move: 0.01, and 1e-4 for attention and feature layer. x 0.1 every
-    10 epochs.
+    second all behind the backbone, whose batch norm updates: 0.01, and 1e-4 for attention and feature layer. x 0.1
+    every 10 epochs.
     """
     plain = c.method("cross_entropy", head="linear_512", fresh_head=True, feature_lr_factor=0.01)
     rates = dict(feature_lr_factor=0.01, centroid_lr_factor=1.0)
@@ -101,7 +101,7 @@ def ce_mixup_crt(p: LargeScale) -> ConfigDict:
 
 
 def disalign(p: LargeScale) -> ConfigDict:
-    """CE, then DisAlign in the paper's form (Zhang et al. 2021): 10 epochs, rho 1.2; statistics move."""
+    """CE, then DisAlign in the paper's form (Zhang et al. 2021): 10 epochs, rho 1.2, batch norm updates."""
     aligned = c.method("disalign", form="paper", rho=1.2)
     return p.experiment(
         representation=p.first("cross_entropy"),

@@ -32,7 +32,7 @@ class Table:
 
 RATIOS = (200, 100, 50)
 AS_THEY_ARE = 0  # the ratio of data sets that are long-tailed by themselves
-PHOTOGRAPHS = ("imagenet_lt", "inat2018", "places_lt", "photos_lt")
+PHOTOGRAPHS = ("imagenet_lt", "inat2018", "places_lt", "photos_lt", "folder")
 SMALL_RATIO = 100  # of data sets that no table of the paper has
 
 

@@ -11,9 +11,10 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import gcl_jax
-from gcl_jax import command_line, config_validation
+from gcl_jax import command_line, config_validation, identity
 from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError, require_one_of
+from gcl_jax.methods import METHODS
 from gcl_jax.table.declared import AS_THEY_ARE, Row, Table, ratios_of
 
 CONFIGS = Path(gcl_jax.__file__).parents[1] / "configs"
@@ -79,7 +80,7 @@ def cells(
             named = f"{CONFIGS}/{config_file(row, dataset, ratio)}"
             bare = _load(named, ())
             keys = {override: override.removeprefix("--config.").split("=")[0] for override in overrides}
-            meant = [o for o, key in keys.items() if config_lib.unknown_key(bare, key) is None]
+            meant = [o for o, key in keys.items() if _has(bare, key)]
             unused -= set(meant)
             config = _load(named, (*meant, *row.overrides))  # what makes the row, last
             config.num_seeds = seeds
@@ -88,8 +89,18 @@ def cells(
     if unused:
         override = min(unused)
         key = override.removeprefix("--config.").split("=")[0]
-        raise UserError(f"no row has the key of {override}; of the last: {config_lib.unknown_key(bare, key)}")
+        complaint = config_lib.unknown_key(bare, key) or f"config.{key} is of methods that are not among the rows"
+        raise UserError(f"no row has the key of {override}; of the last: {complaint}")
     return found
+
+
+def _has(config: ConfigDict, key: str) -> bool:
+    """Whether a row has ``key``: it is in every config, but some rules after training are of some methods only."""
+    if config_lib.unknown_key(config, key) is not None:
+        return False
+    rule = key.removeprefix("posthoc.")
+    of_methods = {rule for method in METHODS.values() for rule in method.posthoc}
+    return rule not in of_methods or any(rule in METHODS[config[s].method.name].posthoc for s in config.stages)
 
 
 def chosen(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
@@ -122,7 +133,8 @@ def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
             own[name].init_from = str(nodes[-1].folder)
         # Beside the training keys: data and a start that lie outside the table, and how often best-on-test looked.
         outside = [own.data.path, "" if nodes else own[name].init_from, own.eval.every_epochs]
-        text = json.dumps([config_lib.training_keys(own, name), outside], sort_keys=True, default=list)
+        outside += [files] if (files := identity.files(own)) else []
+        text = json.dumps([identity.training_keys(own, name), outside], sort_keys=True, default=list)
         key = hashlib.sha256(text.encode()).hexdigest()[:10]
         nodes.append(Node(workdir / column / f"{own[name].method.name}_{key}", own))
     return nodes
