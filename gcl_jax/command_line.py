@@ -64,7 +64,9 @@ def _load(argv: Sequence[str]) -> ConfigDict:
 def _bad_value(message: str, config: ConfigDict) -> str:
     match = re.match(r"flag --config\.([^=]+)=(.*?): ", message, re.DOTALL)
     if not match:
-        return re.sub(r"^flag --", "--", message.splitlines()[0])
+        first, *rest = [line.strip() for line in message.splitlines() if line.strip()]
+        # Of a config file that fails when it is read again, ml_collections tells the reason in the last line only.
+        return re.sub(r"^flag --", "--", rest[-1] if rest and first.endswith("parsing config file:") else first)
     value = config
     for part in match[1].split("."):
         value = value[part]

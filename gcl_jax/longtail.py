@@ -14,6 +14,8 @@ from gcl_jax.errors import UserError, require_one_of
 def exponential_counts(num_max: float, num_classes: int, imbalance_ratio: float) -> np.ndarray:
     """Images kept per class, int64[C]: n_j = int(n_max * ratio^(-j / (C - 1))) (LDAM, CIFAR-LT).
 
+    Raises UserError for fewer than two classes, a ratio below 1, or one that leaves a class empty.
+
     >>> exponential_counts(5000, 10, 100).tolist()
     [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
     """
@@ -25,6 +27,8 @@ def exponential_counts(num_max: float, num_classes: int, imbalance_ratio: float)
 
 def step_counts(num_max: float, num_classes: int, imbalance_ratio: float) -> np.ndarray:
     """Images kept per class, int64[C]: the first C // 2 classes n_max, the others int(n_max / ratio).
+
+    Raises UserError for fewer than two classes, a ratio below 1, or one that leaves a class empty.
 
     >>> step_counts(5000, 4, 100).tolist()
     [5000, 5000, 50, 50]
@@ -46,6 +50,8 @@ def pareto_counts(num_max: float, num_classes: int, imbalance_ratio: float) -> n
     which starts at 0: for 1,000 classes from 1280 to 5 it gives 404 / 456 / 140 many / medium / few and 121,449 images
     where ImageNet-LT has 385 / 479 / 136 and 115,846. One that starts at n_min would leave 5 images to half of the
     classes, 6,862 in all.
+
+    Raises UserError for fewer than two classes, a ratio below 1, or one that leaves a class empty.
 
     >>> pareto_counts(1280, 10, 256).tolist()
     [1280, 843, 610, 454, 338, 247, 171, 108, 53, 5]
@@ -139,6 +145,7 @@ def hold_out(labels: np.ndarray, fraction: float, seed: int, *, at_least: int = 
     """Split positions by class into (kept, held out); every class keeps at least one image.
 
     Each class gives round(fraction * n_j) images, or ``at_least``, at most n_j - 1. Both parts stay in file order.
+    Raises UserError for a fraction outside [0, 1).
 
     >>> kept, held = hold_out(np.array([0] * 10 + [1]), 0.2, seed=0)
     >>> len(kept), len(held)
@@ -165,7 +172,8 @@ def cloud_sizes(counts: np.ndarray, strategy: str = "log", exponent: float = 1 /
     power:  delta_j = n_max^e - n_j^e
     cosine: delta_j = cos(n_j / n_max * pi / 2)
     and the returned value is delta_j / delta_max; all zeros when the data are balanced,
-    where delta_max = 0 and no class deserves a cloud.
+    where delta_max = 0 and no class deserves a cloud. Raises UserError for an empty class, another
+    strategy, or an exponent that is not positive.
 
     >>> cloud_sizes(np.array([100, 10, 1])).round(3).tolist()
     [0.0, 0.5, 1.0]

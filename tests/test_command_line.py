@@ -5,7 +5,7 @@ from absl import flags
 from conftest import ROOT
 from ml_collections import config_flags
 
-from gcl_jax import command_line, config, config_validation, identity
+from gcl_jax import command_line, config, config_validation, identity, methods
 from gcl_jax.errors import UserError
 
 DIGITS = f"--config={ROOT}/configs/digits_lt/gcl.py"
@@ -143,6 +143,32 @@ def test_a_broken_config_file_is_named(monkeypatch, tmp_path, text, message):
     with pytest.raises(UserError, match=message) as error:
         parse(monkeypatch, f"--config={file}")
     assert "mine.py" in str(error.value)
+
+
+OF_ITS_OWN = """
+import dataclasses
+from gcl_jax import config as c, methods
+
+@dataclasses.dataclass(frozen=True)
+class Mine(methods.CrossEntropy):
+    pass
+
+methods.register({name!r}, Mine)
+
+def get_config():
+    return c.experiment(stages=dict(s=c.stage(c.method({name!r}), c.sampler("instance"))))
+"""
+
+
+def test_a_config_file_can_register_a_method_of_its_own(monkeypatch, tmp_path, request):
+    """The file is executed at least twice, once before the overrides."""
+    file = tmp_path / "mine.py"
+    request.addfinalizer(lambda: methods.METHODS.pop("mine", None))
+    file.write_text(OF_ITS_OWN.format(name="mine"))
+    assert parse(monkeypatch, f"--config={file}", "--config.s.epochs=3").config.s.method.name == "mine"
+    file.write_text(OF_ITS_OWN.format(name="gcl"))
+    with pytest.raises(UserError, match=r"a method called 'gcl' is registered already: choose another name"):
+        parse(monkeypatch, f"--config={file}")
 
 
 def test_a_key_that_a_config_file_adds_by_hand_is_refused():

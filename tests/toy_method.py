@@ -1,4 +1,4 @@
-"""A method that uses everything the contract offers; registered from outside, with no edit of the package.
+"""A method that uses nearly everything the contract offers; registered from outside, with no edit of the package.
 
 Two streams, two views, a moving average in its state, a group with its own learning rate and decay, a head that
 starts from class means, a weighted loss, a penalty and a logged scalar.

@@ -1,6 +1,7 @@
 """Cross-entropy.
 
-On your own photographs, ResNet-18 at 224 pixels; DIR has one folder a class, or train/ and test/ with one each:
+On your own photographs, ResNet-18 at 224 pixels; DIR has one folder a class (a fifth of each is then held out as test),
+or train/, test/ and, if you like, val/ with one each:
 
     python -m gcl_jax.data inspect --config=configs/folder/ce.py:DIR --decode
     python -m gcl_jax.main --config=configs/folder/ce.py:DIR --workdir=runs/folder/ce

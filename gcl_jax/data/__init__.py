@@ -41,7 +41,10 @@ def load(
     validation_fraction: float,
     photos: Mapping | None = None,
 ) -> Dataset:
-    """Read a source and cut its long-tailed training subset; ``photos`` are the keys of config.data.photos."""
+    """Read a source and cut its long-tailed training subset; ``photos`` are the keys of config.data.photos.
+
+    Raises UserError for an unknown source, data that are missing, damaged or do not fit together, and too few images.
+    """
     require_one_of("config.data.source", source, SOURCES)
     found = importlib.import_module(SOURCES[source]).read(name, path, photos)
     # A pack has only images that were decoded when it was written; what has become damaged since is to be packed again.

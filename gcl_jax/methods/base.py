@@ -23,7 +23,7 @@ class Apply(Protocol):
     """The network as a function: whole, or its backbone and its head alone for methods that do something between."""
 
     def __call__(self, params: Tree, batch_stats: Tree, images: jax.Array, train: bool) -> tuple[dict, Tree]:
-        """({"features", "scores", ...}, new batch_stats)."""
+        """images float32[B, H, W, c] -> ({"features" [B, D], "scores" [B, C], ...}, new batch_stats)."""
 
     def features(
         self, params: Tree, batch_stats: Tree, images: jax.Array, train: bool, **options: Any
@@ -86,7 +86,7 @@ class Time:
 
 
 class LossOut(NamedTuple):
-    """Losses [B]; ``weight`` [B] for a weighted mean; a scalar penalty; the scalars named in `Method.logged`."""
+    """Losses float32[B]; ``weight`` [B] for a weighted mean; a scalar penalty; the scalars named in `Method.logged`."""
 
     per_example: jax.Array
     weight: jax.Array | None = None
@@ -97,6 +97,8 @@ class LossOut(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Method:
     """Base of all methods; see README, "Adding a method".
+
+    Hyper-parameters are fields of type float, int, bool, str or tuple of numbers, each with a default.
 
     ``trains`` = "all" trains the network, "last_block" the head and the backbone's block called ``last_block``, which
     starts anew, "classifier" the head alone (cRT), "scale" only the factors of an LWS head; what is left costs no
@@ -171,7 +173,10 @@ class Method:
         return {}
 
     def prepare(self, key: jax.Array, streams: dict[str, dict], t: Time) -> dict:
-        """Turn the streams {name: {"image", "label"}} into the batch of `forward` and `loss` (mixup happens here)."""
+        """Turn the streams into the batch of `forward` and `loss` (mixup happens here).
+
+        ``streams`` {name: {"image" float32[B, H, W, c], or [views, B, H, W, c]; "label" int32[B]}}.
+        """
         del key, t
         return streams["main"]
 
@@ -183,7 +188,7 @@ class Method:
         return out, batch_stats, method_state
 
     def loss(self, key: jax.Array, out: dict, batch: dict, t: Time, stats: ClassStats) -> LossOut:
-        """Per-example losses of a prepared batch."""
+        """Per-example losses of a prepared batch; ``out`` is what `forward` returned, draws come from ``key``."""
         raise NotImplementedError
 
     def logits(self, out: dict) -> jax.Array:

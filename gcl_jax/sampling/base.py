@@ -57,7 +57,7 @@ def epoch_plan(
 
 
 def steps_per_epoch(num_train: int, batch_size: int) -> int:
-    """N // batch_size, at least one.
+    """N // batch_size, at least one; UserError for a batch_size outside 1..N.
 
     >>> steps_per_epoch(12406, 64)
     193
