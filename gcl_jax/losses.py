@@ -100,7 +100,16 @@ def _cloud_radius(noise, dtype):
     return jnp.abs(jnp.clip(jax.lax.stop_gradient(noise), -1.0, 1.0)).astype(dtype)
 
 
-def gcl_logits(cosine, labels, noise, cloud, *, scale=30.0, margin=0.0, noise_multiplier=0.5) -> jax.Array:
+def gcl_logits(
+    cosine: jax.Array,
+    labels: jax.Array,
+    noise: jax.Array,
+    cloud: jax.Array,
+    *,
+    scale: float = 30.0,
+    margin: float = 0.0,
+    noise_multiplier: float = 0.5,
+) -> jax.Array:
     """Clouded logits, [B, C]: s * (cos_j - k * cloud_j * |eps_ij| - m [j = y]) (GCL eq. 9 as published in code).
 
     ``noise`` is clamped to [-1, 1] and carries no gradient; ``cloud`` is delta_j / delta_max.
@@ -113,7 +122,17 @@ def gcl_logits(cosine, labels, noise, cloud, *, scale=30.0, margin=0.0, noise_mu
     return scale * (clouded - margin * jax.nn.one_hot(labels, cosine.shape[1], dtype=cosine.dtype))
 
 
-def gcl(cosine, labels, noise, cloud, *, scale=30.0, margin=0.0, noise_multiplier=0.5, focal_gamma=0.0) -> jax.Array:
+def gcl(
+    cosine: jax.Array,
+    labels: jax.Array,
+    noise: jax.Array,
+    cloud: jax.Array,
+    *,
+    scale: float = 30.0,
+    margin: float = 0.0,
+    noise_multiplier: float = 0.5,
+    focal_gamma: float = 0.0,
+) -> jax.Array:
     """Gaussian clouded logit adjustment, [B]: CE on `gcl_logits` (GCL eq. 10).
 
     With ``focal_gamma`` > 0 the published stage-2 wrapper: stop_gradient((1 - p)^gamma) * CE.
@@ -127,7 +146,15 @@ def gcl(cosine, labels, noise, cloud, *, scale=30.0, margin=0.0, noise_multiplie
 
 
 def angular_gcl_logits(
-    cosine, labels, noise, cloud, *, scale=30.0, margin=0.0, noise_multiplier=0.5, easy_margin=True
+    cosine: jax.Array,
+    labels: jax.Array,
+    noise: jax.Array,
+    cloud: jax.Array,
+    *,
+    scale: float = 30.0,
+    margin: float = 0.0,
+    noise_multiplier: float = 0.5,
+    easy_margin: bool = True,
 ) -> jax.Array:
     """Clouds on the angle, [B, C]: s * cos(theta_ij + m_ij) (GCL, TAI 2024, published code).
 
@@ -151,7 +178,16 @@ def angular_gcl_logits(
 
 
 def angular_gcl(
-    cosine, labels, noise, cloud, *, scale=30.0, margin=0.0, noise_multiplier=0.5, easy_margin=True, focal_gamma=0.0
+    cosine: jax.Array,
+    labels: jax.Array,
+    noise: jax.Array,
+    cloud: jax.Array,
+    *,
+    scale: float = 30.0,
+    margin: float = 0.0,
+    noise_multiplier: float = 0.5,
+    easy_margin: bool = True,
+    focal_gamma: float = 0.0,
 ) -> jax.Array:
     """Angular GCL, [B]: CE on `angular_gcl_logits`, with the detached focal factor of `gcl`.
 

@@ -1,4 +1,4 @@
-"""GCL exactly as the published code runs it: class-balanced batches in stage 2.
+"""GCL as the published code runs it: class-balanced batches in stage 2, which goes on from the last epoch.
 
 On CIFAR-10-LT, ResNet-32:
 

@@ -1,4 +1,4 @@
-"""GCL exactly as the published code runs it: class-balanced batches in stage 2.
+"""GCL as the published code runs it: class-balanced batches in stage 2, which goes on from the last epoch.
 
 On long-tailed 8 x 8 digits, ResNet-8:
 

@@ -33,7 +33,7 @@ def gcl(p: Protocol) -> ConfigDict:
 
 
 def gcl_published(p: Protocol) -> ConfigDict:
-    """GCL exactly as the published code runs it: class-balanced batches in stage 2."""
+    """GCL as the published code runs it: class-balanced batches in stage 2, which goes on from the last epoch."""
     return _gcl(p, c.sampler("class_balanced"))
 
 
