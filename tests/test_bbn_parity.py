@@ -95,6 +95,8 @@ def test_bbn_mix(bbn_tde, dataset, share):
     }  # fmt: skip
     expected = {k.removeprefix(f"bbn/mix/{dataset}/l{share}/"): v for k, v in bbn_tde.items()
                 if k.startswith(f"bbn/mix/{dataset}/l{share}/")}  # fmt: skip
+    assert expected.keys() <= found.keys()
+    assert len(expected) >= 6
     for name, value in expected.items():
         assert relative_error(found[name], value) <= 1e-5, name
 

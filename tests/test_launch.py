@@ -182,8 +182,13 @@ def test_find_python_passes_over_a_shim_that_does_not_run(tmp_path):
     shim = tmp_path / "python3.13"
     shim.write_text("#!/bin/sh\necho 'not found' >&2\nexit 127\n")
     shim.chmod(0o755)
-    path = f"{tmp_path}:/usr/bin:/bin"
+    good = tmp_path / "python3"
+    good.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    good.chmod(0o755)
     found = subprocess.run(
-        ["bash", ROOT / "launch" / "find_python.sh"], capture_output=True, text=True, env={"PATH": path}
-    ).stdout.strip()
-    assert found != str(shim)
+        [shutil.which("bash"), ROOT / "launch" / "find_python.sh"],
+        capture_output=True,
+        text=True,
+        env={"PATH": str(tmp_path)},
+    )
+    assert (found.returncode, found.stdout.strip()) == (0, str(good)), found.stderr

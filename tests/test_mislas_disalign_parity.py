@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import Family, relative_error
-from test_metrics import bins_by_loop, summary_of_reference
+from test_metrics import bins_by_loop, ece_by_loop, summary_of_reference
 
 from gcl_jax import class_weights, longtail, losses, metrics, mixup, optim
 
@@ -87,7 +87,7 @@ def test_mislas_schedules(mislas_disalign, config):
     np.testing.assert_allclose(
         np.stack([factor * second, second], axis=1), family["stage2_lr_classifier_scale"], rtol=1e-5
     )
-    # Constants of the recipe, for the configs.
+    # Compared with the configs by test_recipe_parity.py.
     assert family.unread() == {"weight_decay_stage1_stage2", "batch_size_stage1_stage2"}
 
 
@@ -147,6 +147,7 @@ def test_mislas_calibration_on_edges(mislas_disalign):
     close(metrics.calibration_error(confidence[inside], correct[inside]), family["ece"])
     ours = bins_by_loop(confidence, correct)[0] - family["bin_counts"]
     assert ours.tolist() == [1] + [0] * 13 + [1]
+    close(metrics.calibration_error(confidence, correct), ece_by_loop(confidence, correct))
     assert not family.unread()
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from tiny import digits, override
 
 from gcl_jax import experiment
@@ -75,13 +76,17 @@ def test_the_command_writes_picture_and_numbers(runs, tmp_path, capsys):
     assert f"{numbers['A']['silhouette']:.3f}" in capsys.readouterr().out
 
 
-def test_many_classes_are_drawn_without_a_legend(tmp_path):
+@pytest.mark.parametrize("classes", [10, 12])
+def test_many_classes_are_drawn_without_a_legend(tmp_path, monkeypatch, classes):
+    shown = []
+    monkeypatch.setattr(Figure, "legend", lambda self, *args, **kwargs: shown.append(self))
     rng = np.random.default_rng(0)
     many = embedding.Embedding(
-        rng.normal(size=(60, 4)), np.arange(60) % 12, np.arange(12, 0, -1), tuple("abcdefghijkl")
+        rng.normal(size=(60, 4)), np.arange(60) % classes, np.arange(classes, 0, -1), tuple("abcdefghijkl")[:classes]
     )
     figure.draw([("many", many)], tmp_path / "x.png", images=60)
     assert (tmp_path / "x.png").stat().st_size > 1000
+    assert len(shown) == (1 if classes == 10 else 0)
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,10 @@ def test_layouts_are_equal(tmp_path, case, precision):
                 else:
                     bound = 1e-9 if precision == "float64" else 1e-5 if " 1 " in name else 1e-3
                     assert relative_error(arrays[name], value) <= bound, name
+        assert whole
         for stage, blocks in whole.items():
+            assert blocks
+            assert all(blocks)
             for i, block in enumerate(blocks):
                 for stream, rows in block.items():
                     parts = [np.asarray(read[stage][i][stream]) for _, read in found[layout]]

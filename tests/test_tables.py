@@ -226,6 +226,7 @@ def test_seeds_can_be_added_to_a_table(tmp_path, table, row):
     assert runs.found(two, tmp_path) is None
     assert "1 of 2 seeds finished" in dry_run.describe(TABLES[table], [two], tmp_path, SHORT)
     trained = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("seed_0/*/DONE.json")}
+    assert trained
     both = runs.measure(two, tmp_path)
     assert both["seeds"].keys() == {0, 1}
     assert trained == {path: path.stat().st_mtime_ns for path in trained}

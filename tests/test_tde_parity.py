@@ -11,7 +11,7 @@ from two_branches import DATASETS, by_torch_name, nhwc, run, streams, time, vari
 from gcl_jax import config as config_lib
 from gcl_jax import losses, methods, optim
 from gcl_jax.models.calibrated_heads import LinearLWS
-from gcl_jax.models.heads import LinearHead
+from gcl_jax.models.heads import LinearHead, normalize
 from gcl_jax.models.normalized_head import GAMMA, PARTS, TwoPartNormalizedHead
 from gcl_jax.train_step import NetworkApply
 
@@ -97,6 +97,17 @@ def test_tde_classifier(bbn_tde, case, classes):
     e = family["moving_feature"][:half], family["moving_feature"][half:]
     cosines = [x @ d / np.linalg.norm(x, axis=1) / np.linalg.norm(d) for x, d in zip(parts, e, strict=True)]
     assert relative_error(np.stack(cosines, 1), family["cos_to_moving_feature"]) <= 1e-5
+    units = np.concatenate([normalize(jnp.asarray(x), axis=1) for x in parts], axis=1)
+    assert relative_error(units, family["helper/l2_norm_x"]) <= 1e-5
+    if "helper/causal_norm_w" in family.values:
+        # A feature that is a unit vector of the first part reads one dimension of every class's normalised weight.
+        for k in range(PARTS):
+            probe = jnp.zeros((half, 2 * half)).at[:, k * half : (k + 1) * half].set(jnp.eye(half))
+            read = PARTS * head.apply({"params": {"kernel": kernel}}, probe)["scores"].T
+            expected = family["helper/causal_norm_w"][:, k * half : (k + 1) * half]
+            assert relative_error(read, expected) <= 1e-5
+    # TDE's code has other classifiers, too, which no recipe of ours uses.
+    assert {name.split("_")[0] for name in family.unread()} == {"helper/capsule", "helper/composed"}
 
 
 @pytest.fixture(scope="module", params=[pytest.param("net", marks=pytest.mark.slow), "net64"])
