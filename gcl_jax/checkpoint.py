@@ -9,9 +9,7 @@ of each array and of itself, which are compared whenever a checkpoint is read.
 
 import contextlib
 import errno
-import json
 import os
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,11 +19,10 @@ import orbax.checkpoint as ocp
 from etils import epath
 from flax import traverse_util
 
-from gcl_jax import distributed, logs
+from gcl_jax import damage
 from gcl_jax.errors import UserError
 
 Tree = Any
-BEST = "best_on_validation"  # the folder of the best checkpoint, in its stage's
 
 
 def flatten(tree: Tree) -> dict[str, Any]:
@@ -44,21 +41,6 @@ def _name(part) -> str:
         if hasattr(part, attribute):
             return str(getattr(part, attribute))
     raise TypeError(f"no name for {part!r}")
-
-
-class Damaged(UserError):
-    """A checkpoint that cannot be read or is not what was saved; ``folder`` is its own."""
-
-    def __init__(self, folder: epath.Path, reason: str):
-        self.folder, self.reason = folder, (reason.strip().splitlines() or ["no reason given"])[0][:200]
-        stage = folder.parent.parent
-        cure = (
-            f"to go on from the one before, move that folder away, remove {stage / 'DONE.json'} if it is there, and "
-            "give the command of its run again"
-        )
-        if stage.name == BEST:
-            cure = f"only one is kept there: start from {stage.parent} instead, or train that run again elsewhere"
-        super().__init__(f"checkpoint {folder} is damaged ({self.reason}): {cure}")
 
 
 class _Manager(ocp.CheckpointManager):
@@ -82,44 +64,9 @@ def _manager(folder: epath.Path, *, alone: bool = False, **options) -> ocp.Check
     return _Manager(folder, item_handlers=handlers, options=options)
 
 
-@contextlib.contextmanager
-def _damage_named(folder: epath.Path) -> Iterator[None]:
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # Orbax and TensorStore raise whatever the damage leads them to
-        raise Damaged(folder, str(error) or type(error).__name__) from error
-
-
-def checksums(flat: Mapping[str, Any]) -> dict[str, list[int]]:
-    """[CRC-32 of its bytes, *shape] of each array.
-
-    >>> checksums({"a": np.arange(3, dtype=np.int32)})
-    {'a': [494276218, 3]}
-    """
-    return {
-        name: [zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)), *np.shape(leaf)]
-        for name, leaf in flat.items()
-    }
-
-
-def _signed(note: Mapping, flat: Mapping[str, Any], step: int) -> dict:
-    signed = json.loads(json.dumps({**note, "step": step, "arrays": checksums(flat)}))
-    return {**signed, "note_crc32": _of_note(signed)}
-
-
-def _of_note(note: Mapping) -> int:
-    return zlib.crc32(json.dumps({k: v for k, v in note.items() if k != "note_crc32"}, sort_keys=True).encode())
-
-
 def _read_note(manager: ocp.CheckpointManager, step: int, folder: epath.Path) -> dict:
-    """The note, if its own checksum is right; those of older versions, which have none, are taken as they are."""
     note = manager.restore(step, args=ocp.args.Composite(note=ocp.args.JsonRestore()))["note"]
-    if not {"arrays", "note_crc32"}.isdisjoint(note) and note.get("note_crc32") != _of_note(note):
-        raise Damaged(folder, "its note is not what was saved")
-    if note.get("step", step) != step:
-        raise Damaged(folder, f"it was saved as that of step {note['step']}")
+    damage.verify_note(note, step, folder)
     return note
 
 
@@ -129,15 +76,8 @@ def _shapes(manager: ocp.CheckpointManager, step: int, note: Mapping, folder: ep
     if "arrays" in note and {k: list(x.shape) for k, x in found.items()} != {
         k: shape for k, (_, *shape) in note["arrays"].items()
     }:
-        raise Damaged(folder, "its list of arrays is not what was saved")
+        raise damage.Damaged(folder, "its list of arrays is not what was saved")
     return found
-
-
-def _verify(flat: Mapping[str, Any], note: Mapping, folder: epath.Path) -> None:
-    if "arrays" in note:
-        for name, found in checksums(flat).items():
-            if found != note["arrays"][name]:
-                raise Damaged(folder, f"{name} is not what was saved")
 
 
 class Checkpoints:
@@ -188,7 +128,7 @@ class Checkpoints:
         flat = flatten(tree)
         args = ocp.args.Composite(
             state=ocp.args.StandardSave(flat),
-            note=ocp.args.JsonSave(_signed(note, jax.device_get(flat), step)),
+            note=ocp.args.JsonSave(damage.signed(note, jax.device_get(flat), step)),
         )
         with self._trouble_named():
             saved = self._manager.save(step, args=args)
@@ -212,7 +152,7 @@ class Checkpoints:
     def note(self, step: int) -> dict:
         """The note of ``step`` alone; raises `Damaged` where it is not what was saved."""
         where = self._folder / str(step)
-        with _damage_named(where):
+        with damage.named(where):
             return _read_note(self._manager, step, where)
 
     def restore(self, step: int, like: Tree) -> tuple[Tree, dict]:
@@ -222,7 +162,7 @@ class Checkpoints:
         over, or of another shape.
         """
         wanted, where = flatten(like), self._folder / str(step)
-        with _damage_named(where):
+        with damage.named(where):
             note = _read_note(self._manager, step, where)
             found = _shapes(self._manager, step, note, where)
         for name in [*wanted, *found]:
@@ -233,41 +173,11 @@ class Checkpoints:
             if tuple(found[name].shape) != tuple(wanted[name].shape):
                 raise UserError(f"checkpoint {where}: {name} has shape {found[name].shape}, not {wanted[name].shape}")
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), wanted)
-        with _damage_named(where):
+        with damage.named(where):
             args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
             state = self._manager.restore(step, args=args)["state"]
-        _verify(jax.device_get(state), note, where)
+        damage.verify(jax.device_get(state), note, where)
         return jax.tree.unflatten(jax.tree.structure(like), [state[name] for name in wanted]), note
-
-
-def set_aside(damaged: Damaged) -> None:
-    """Move a damaged checkpoint out of the way, so that its step can be saved again; say so."""
-    target = distributed.first(lambda: str(_moved(damaged.folder)))
-    logs.say(f"warning: checkpoint {damaged.folder} is damaged ({damaged.reason}); it is now {target}")
-
-
-def _moved(folder):
-    place = aside(folder.parent.parent)
-    target, n = place / folder.name, 1
-    while target.exists():
-        target, n = place / f"{folder.name}.{n}", n + 1
-    with logs.writing(place):
-        place.mkdir(parents=True, exist_ok=True)
-        return folder.rename(target)
-
-
-def aside(stage: epath.Path) -> epath.Path:
-    """Where the damaged checkpoints of the stage in the folder ``stage`` are put."""
-    return stage / "damaged"
-
-
-def refuse_to_start_over(stage: epath.Path) -> None:
-    """Raise UserError if the stage in the folder ``stage`` had checkpoints, of which none is good."""
-    if aside(stage).exists() and not any((stage / "checkpoints").glob("[0-9]*")):
-        raise UserError(
-            f"no checkpoint of {stage} is left: all are damaged, and lie in {aside(stage)}. Put a good copy into "
-            f"{stage / 'checkpoints'}, or remove {aside(stage)} to train the stage from its start"
-        )
 
 
 def _reason(error: Exception) -> str:
@@ -290,12 +200,12 @@ def read(folder: epath.Path) -> tuple[dict[str, np.ndarray], dict, int]:
         if step is None:
             raise UserError(f"{folder} holds no complete checkpoint")
         where = folder / str(step)
-        with _damage_named(where):
+        with damage.named(where):
             note = _read_note(manager, step, where)
             on_host = {k: np.empty(x.shape, x.dtype) for k, x in _shapes(manager, step, note, where).items()}
             args = ocp.args.Composite(state=ocp.args.StandardRestore(on_host))
             found = manager.restore(step, args=args)["state"]
-    _verify(found, note, where)
+    damage.verify(found, note, where)
     return found, note, step
 
 

@@ -69,11 +69,12 @@ def _lock(stack: contextlib.ExitStack, root: epath.Path, folders: dict[int, epat
 
 
 def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dict:
-    if config.tuning.key and eval_only:
+    if config.tuning.key:
+        workdirs.check_before_tuning(root, config, config_lib.stages_to_run(config), per_seed)
+    if config.tuning.key and (eval_only or finished):
         value = distributed.first(lambda: workdirs.tuned_value(root, config))
         config = tuning.with_value(config, value)
     elif config.tuning.key:
-        workdirs.check_before_tuning(root, config, config_lib.stages_to_run(config), per_seed)
         folder = root / "tuning"
 
         def before(held_out: ConfigDict) -> dict[int, str]:
@@ -85,12 +86,17 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
     names = config_lib.stages_to_run(config)
     with backend.matmul_precision(config.precision), jax.debug_nans(config.debug_nans):
         parts = Parts(config)
+
+        def check_starts():
+            _check_starts(parts, config, names, folders)
+
         if eval_only:
-            workdirs.check(root, config, names, per_seed, lambda: parts.dataset.fingerprint)
+            workdirs.check(root, config, names, per_seed, lambda: parts.dataset.fingerprint, check_starts)
         else:
             # A finished run only shows its result: what else is wrong with its stages today does not matter.
             dataset = (lambda: parts.dataset) if finished else lambda: parts.build(names)
-            workdirs.claim(root, config, names, per_seed, lambda: dataset().fingerprint, finished=finished)
+            fingerprint = lambda: dataset().fingerprint  # noqa: E731
+            workdirs.claim(root, config, names, per_seed, fingerprint, check_starts, finished=finished)
         if eval_only:
             found = {s: _evaluate_one(parts, config, names, s, folder, overrides) for s, folder in folders.items()}
         else:
@@ -100,6 +106,26 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
     if finished and not eval_only:
         return distributed.first(lambda: _write_again(root))
     return distributed.first(lambda: _write_all_seeds(root, found, eval_only))
+
+
+def _check_starts(parts, config, names, folders) -> None:
+    """Raise UserError if a stage that is done started from something else than its init_from holds today."""
+    for name in names:
+        for seed, folder in folders.items() if config[name].init_from else ():
+            if _is_done(folder, name):
+                done = distributed.first(lambda f=folder, n=name: workdirs.read_json(done_file(f, n), "started_from"))
+                start, variables = _start(config, name, seed)
+                if parts.stage(name, 1).start(seed, variables, start)[2] != done["started_from"]:
+                    raise UserError(
+                        f"{folder / name} has started from something else than what {start} holds: choose another "
+                        "--workdir, or give the init_from it was started with"
+                    )
+
+
+def _start(config, name, seed) -> tuple[str, dict]:
+    """The init_from of a stage for ``seed``, and the variables there."""
+    start = distributed.first(lambda: handover.seed_folder(config[name].init_from, seed))
+    return start, distributed.everywhere(lambda: handover.load(start, stage_before(config, name)))
 
 
 def _write_again(root: epath.Path) -> dict:
@@ -185,13 +211,11 @@ def _is_done(folder: epath.Path, stage: str) -> bool:
 def _evaluate_one(parts, config, names, seed, folder, overrides) -> dict:
     done = {}
     for name in names:
-        checkpoints, init_from = folder / name / "checkpoints", config[name].init_from
+        checkpoints = folder / name / "checkpoints"
         if distributed.first(checkpoints.exists):
             variables, _, step = distributed.everywhere(lambda c=checkpoints: checkpoint.read_variables(c))
-        elif init_from:
-            start = distributed.first(lambda s=init_from: handover.seed_folder(s, seed))  # where the stage would start
-            before, step = stage_before(config, name), 0
-            variables = distributed.everywhere(lambda start=start, before=before: handover.load(start, before))
+        elif config[name].init_from:
+            (_, variables), step = _start(config, name, seed), 0
         else:
             continue
         distributed.same(f"the checkpoint of {name}", handover.digest(variables))

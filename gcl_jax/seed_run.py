@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from gcl_jax import checkpoint, distributed, handover, identity, logs, memory, metrics, non_finite
+from gcl_jax import damage, distributed, handover, identity, logs, memory, metrics, non_finite
 from gcl_jax.checkpoint import Checkpoints, flatten
 from gcl_jax.errors import UserError
 from gcl_jax.stage import Stage
@@ -57,16 +57,19 @@ class SeedRun:
         self._key = identity.stage_key(keys, f"{stage.dataset.fingerprint} {self._started_from}")
         self._log = logs.MetricsLog(workdir / "metrics.jsonl")
         self._began, self._predictions, self.owed = time.monotonic(), {}, False
-        skips = self._folder / "skipped.json"
-        self.skipped: list[int] = distributed.first(
-            lambda: read_json(skips, "steps")["steps"] if skips.exists() else []
-        )
-        distributed.first(lambda: checkpoint.refuse_to_start_over(self._folder))
+        self.skipped: list[int] = distributed.first(self._read_skipped)
+        distributed.first(lambda: damage.refuse_to_start_over(self._folder))
         self._checkpoints, self._best = Checkpoints(self._folder / "checkpoints", stage.config.checkpoint.keep), None
         self._best_accuracy = -1.0
         if stage.config.checkpoint.keep_best and "validation" in stage.dataset.splits:
-            self._best = Checkpoints(self._folder / checkpoint.BEST / "checkpoints", 1)
+            self._best = Checkpoints(self._folder / damage.BEST / "checkpoints", 1)
         self._board = logs.TensorBoard(self._folder / "tensorboard", stage.config.log.tensorboard)
+
+    def _read_skipped(self) -> list[int]:
+        """The steps whose batches are left out; not those of another config that had saved nothing here."""
+        file = self._folder / "skipped.json"
+        found = read_json(file, "steps") if file.exists() else {}
+        return found["steps"] if found.get("stage_key", self._key) == self._key and found else []
 
     def __enter__(self) -> "SeedRun":
         return self
@@ -90,8 +93,8 @@ class SeedRun:
     def _damage_set_aside(self) -> Iterator[None]:
         try:
             yield
-        except checkpoint.Damaged as damaged:
-            checkpoint.set_aside(damaged)
+        except damage.Damaged as damaged:
+            damage.set_aside(damaged)
             raise GoBack from damaged
 
     def resume(self, step: int | None) -> None:
@@ -245,7 +248,8 @@ class SeedRun:
         )
         if self.stage.config.non_finite.action == "skip" and step not in self.skipped and len(self.skipped) < most:
             self.skipped = sorted([*self.skipped, step])
-            distributed.first(lambda: logs.write_json(self._folder / "skipped.json", {"steps": self.skipped}))
+            kept = {"stage_key": self._key, "steps": self.skipped}
+            distributed.first(lambda: logs.write_json(self._folder / "skipped.json", kept))
             logs.say(f"warning: {said}Going back to step {good}, to skip that batch ({len(self.skipped)} of {most})")
             raise GoBack
         raise UserError(

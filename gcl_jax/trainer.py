@@ -105,8 +105,10 @@ def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before:
 
 
 def _killed_between_first_saves(stage, runs, saved) -> bool:
-    """Whether starting anew loses nothing: what some have, saved side by side, all others lack."""
-    newest = [(run, max(steps)) for run, steps in zip(runs, saved, strict=True) if steps]
-    return all(
-        step <= stage.config.checkpoint.every_steps and run.side_by_side(step) == len(runs) for run, step in newest
+    """Whether starting anew loses nothing: some have the one first save of all seeds side by side, others nothing."""
+    steps = set.union(*saved)
+    return len(steps) == 1 and all(
+        step <= stage.config.checkpoint.every_steps and run.side_by_side(step) == len(runs)
+        for run, own in zip(runs, saved, strict=True)
+        for step in own
     )

@@ -32,16 +32,20 @@ def claim(
     names: Sequence[str],
     per_seed: bool,
     fingerprint: Callable[[], str],
+    check_starts: Callable[[], None],
     *,
     finished: bool,
 ) -> None:
     """Make ``root`` the folder of this run, or raise UserError with what differs from the run it holds.
 
     ``fingerprint`` reads the data; of a ``finished`` run it is asked only if the data lie elsewhere now, and nothing is
-    written. A folder in which nothing has been saved yet can be claimed anew, so that a corrected command just works.
+    written. ``check_starts`` is called if an init_from is not what it was. A folder in which nothing has been saved yet
+    can be claimed anew, so that a corrected command just works.
     """
     keys = _keys(config, names, per_seed)
     distributed.first(lambda: compare(root, keys))
+    if distributed.first(lambda: _starts_in(root, names) != _starts(config.to_dict(), names)):
+        check_starts()
     if finished and distributed.first(lambda: _places(config) == _places_in(root)):
         return
     keys["data_fingerprint"] = same_data(fingerprint)
@@ -76,6 +80,20 @@ def _places_in(root: epath.Path) -> dict | None:
         return None
 
 
+def _starts(config: dict, names: Sequence[str]) -> dict:
+    """Where each stage starts from, if not from the one before."""
+    return {name: config[name]["init_from"] for name in names}
+
+
+def _starts_in(root: epath.Path, names: Sequence[str]) -> dict | None:
+    """The same of the config that trained the run in ``root``; None where there is none, or an older version's."""
+    file = root / "config.json"
+    try:
+        return _starts(read_json(file, "config")["config"], names) if file.exists() else None
+    except (KeyError, TypeError):
+        return None
+
+
 def check_before_tuning(root: epath.Path, config: ConfigDict, names: Sequence[str], per_seed: bool) -> None:
     """Raise UserError if ``root`` holds another run, in more than the value that is still to be chosen."""
     distributed.first(lambda: compare(root, _keys(config, names, per_seed), apart_from=config.tuning.key))
@@ -85,15 +103,15 @@ def tuned_value(root: epath.Path, config: ConfigDict) -> float:
     """The value chosen for ``config.tuning.key`` with which the run in ``root`` was trained; UserError if none was."""
     file, key = root / "config.json", config.tuning.key
     known = read_json(file, "config")["config"] if file.exists() else {}
-    asked = json.loads(json.dumps(config.tuning.to_dict(), default=list))
     try:
         found = functools.reduce(lambda block, part: block[part], key.split("."), known)
-        differing = identity.differences(known["tuning"], asked, "config.tuning")
-    except (KeyError, TypeError, AttributeError):
-        differing = ["it holds no such run yet"]
-    if differing:
+        then = known["tuning"]
+    except (KeyError, TypeError):
+        raise UserError(f"{root} holds no choice of {key} yet: train first") from None
+    if differing := identity.differences(then, json.loads(json.dumps(config.tuning.to_dict())), "config.tuning"):
         raise UserError(
-            f"{root} holds no choice of {key} for this config and grid ({'; '.join(differing)}): train first"
+            f"{root} holds a choice of {key} by another rule ({'; '.join(differing)}): choose another --workdir, or "
+            "give the config that it was trained with"
         )
     return found
 
@@ -115,10 +133,17 @@ def _require_visible(file: epath.Path) -> None:
 
 
 def check(
-    root: epath.Path, config: ConfigDict, names: Sequence[str], per_seed: bool, fingerprint: Callable[[], str]
+    root: epath.Path,
+    config: ConfigDict,
+    names: Sequence[str],
+    per_seed: bool,
+    fingerprint: Callable[[], str],
+    check_starts: Callable[[], None],
 ) -> None:
     """Like `claim`, for a look that writes nothing: raise UserError if ``root`` holds another run."""
     distributed.first(lambda: compare(root, _keys(config, names, per_seed)))
+    if distributed.first(lambda: _starts_in(root, names) != _starts(config.to_dict(), names)):
+        check_starts()
     keys = _keys(config, names, per_seed) | {"data_fingerprint": same_data(fingerprint)}
     distributed.first(lambda: compare(root, keys))
 
@@ -128,8 +153,8 @@ def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
 
     ``apart_from`` is a dotted key that may differ.
     """
-    # A stage's folder, or a seed's folder and in it a stage's; an object store globs level by level only.
-    patterns = [f"{level}{what}" for level in ("*/", "*/*/") for what in ("checkpoints/[0-9]*", "DONE.json")]
+    # A stage's folder, or a seed's and in it a stage's, and its best in that; an object store globs level by level.
+    patterns = [f"{level}{what}" for level in ("*/", "*/*/", "*/*/*/") for what in ("checkpoints/[0-9]*", "DONE.json")]
     if not any(list(root.glob(pattern)) for pattern in ("result.json", *patterns)):
         return
     file = root / "config.json"

@@ -151,6 +151,13 @@ def test_pickled_objects_are_refused(tmp_path):
         arrays.read("mine", path)
 
 
+def test_class_names_can_be_bytes(tmp_path):
+    names = np.array(["ant", "bee", "cat", "d\u00f6g"])
+    for given in (names, np.char.encode(names, "utf-8")):
+        found = arrays.read("mine", write(tmp_path / "mine.npz", **blank(), class_names=given))
+        assert found.class_names == tuple(names)
+
+
 def test_missing_arrays_are_named(tmp_path):
     some = blank()
     del some["y_test"]

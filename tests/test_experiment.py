@@ -155,6 +155,25 @@ def test_a_finished_run_shows_no_result_for_other_data(tmp_path):
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["data"]["path"].endswith("a.npz")
 
 
+def test_a_stage_that_is_done_is_not_taken_for_one_of_another_start(finished, tmp_path):
+    """What an init_from holds is compared, not where it lies; for a finished run, one in between, and --eval_only."""
+    other = override(digits(), {"seed": 3, "representation.epochs": 1, "stages": ("representation",)})
+    run(tmp_path, other, "other")
+    shutil.copytree(finished[0], tmp_path / "copy")
+
+    def of(start):
+        return override(digits(), {"classifier.init_from": str(start), "classifier.epochs": 1})
+
+    result = run(tmp_path, of(finished[0]))
+    assert run(tmp_path, of(tmp_path / "copy")) == json.loads(json.dumps(result, default=list))
+    for left in ("result.json", ""):
+        for eval_only in (False, True):
+            with pytest.raises(UserError, match=r"classifier has started from something else than what .*other holds"):
+                run(tmp_path, of(tmp_path / "other"), eval_only=eval_only)
+        if left:
+            (tmp_path / "run" / left).unlink()
+
+
 def test_eval_only_with_another_training_config_is_refused(finished):
     changed = override(digits(), {"seed": 7, "data.imbalance_ratio": 10.0})
     with pytest.raises(UserError, match=r"config\.data\.imbalance_ratio: 100\.0 -> 10\.0; config\.seed: 0 -> 7"):

@@ -140,7 +140,16 @@ def test_skips_have_a_bound(tmp_path):
     bad = {"representation.method.last": 99, "non_finite.most_skips": 2}
     with pytest.raises(UserError, match="not finite at step 9"):
         experiment.run(config(**SKIP, **bad), tmp_path / "run")
-    assert json.loads((tmp_path / "run/representation/skipped.json").read_text()) == {"steps": [7, 8]}
+    assert json.loads((tmp_path / "run/representation/skipped.json").read_text())["steps"] == [7, 8]
+
+
+def test_what_another_config_left_out_is_not_left_out_again(tmp_path):
+    """It had saved nothing, so that this one could have the folder."""
+    folder = tmp_path / "run/representation"
+    folder.mkdir(parents=True)
+    (folder / "skipped.json").write_text('{"stage_key": "another", "steps": [3]}')
+    experiment.run(config(**{"representation.epochs": 1, "representation.method.first": 99}), tmp_path / "run")
+    assert json.loads((folder / "DONE.json").read_text())["skipped_steps"] == []
 
 
 @pytest.mark.slow

@@ -39,6 +39,13 @@ def test_distances_are_those_of_a_square():
     assert found["silhouette"] == pytest.approx((near + far_up) / 2)
 
 
+def test_one_image_a_class_has_no_silhouette():
+    alone = embedding.Embedding(np.eye(3), np.arange(3), np.array([3, 2, 1]), tuple("abc"))
+    found = embedding.describe(alone)
+    assert found["silhouette"] is None
+    assert "one                               -" in command.table({"one": found})
+
+
 def test_the_sample_has_as_many_of_each_class():
     labels = np.repeat(np.arange(5), [9, 3, 7, 8, 20])
     chosen = embedding.sample(labels, 20)
@@ -74,6 +81,12 @@ def test_the_command_writes_picture_and_numbers(runs, tmp_path, capsys):
     assert list(numbers) == ["A", "B"]
     assert (tmp_path / "embedding.png").read_bytes().startswith(b"\x89PNG")
     assert f"{numbers['A']['silhouette']:.3f}" in capsys.readouterr().out
+
+
+def test_a_place_that_cannot_be_written_is_named_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match=r"^error: .*file could not be written"):
+        command.main(["embedding", "--workdir=nowhere", f"--out={tmp_path / 'file'}"])
 
 
 @pytest.mark.parametrize("classes", [10, 12])

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -156,6 +157,23 @@ def test_what_a_seed_has_saved_alone_is_not_trained_again_side_by_side(tmp_path,
     assert "share no step" in said
     assert "resuming after step 5" in said
     assert again["seeds"]["seed_0"]["final"] == whole["seeds"]["seed_0"]["final"]  # alone, and so bit for bit
+
+
+@pytest.mark.parametrize(
+    ("saved", "anew"),
+    [
+        ([{5}, set()], True),
+        ([set(), {3}], True),
+        ([{5}, {3}], False),  # keep = 1: each has lost what the other has
+        ([{3, 5}, set()], False),
+        ([{6}, set()], False),  # beyond the first save: the other's folder was removed
+    ],
+)
+def test_seeds_side_by_side_start_anew_only_where_nothing_is_lost(saved, anew):
+    stage = types.SimpleNamespace(config=types.SimpleNamespace(checkpoint=types.SimpleNamespace(every_steps=5)))
+    for together in (2, 1):
+        runs = [types.SimpleNamespace(side_by_side=lambda step, n=together: n)] * 2
+        assert trainer._killed_between_first_saves(stage, runs, saved) == (anew and together == 2)
 
 
 def test_an_evaluation_of_seeds_that_stand_at_different_stages_holds_what_all_have(tmp_path):

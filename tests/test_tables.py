@@ -377,22 +377,25 @@ def test_a_tuned_config_alone_chooses_and_keeps_its_choice(made, tmp_path):
     again = experiment.run(config, tmp_path / "run", eval_only=True)
     assert again["seeds"]["seed_0"]["final"]["test"]["nll"] == result["seeds"]["seed_0"]["final"]["test"]["nll"]
     other = override(config.copy_and_resolve_references(), {"tuning.grid": (1.0,)})
-    with pytest.raises(UserError, match=r"holds no choice of tau_norm\.method\.tau for this config and grid"):
-        experiment.run(other, tmp_path / "run", eval_only=True)
-    with pytest.raises(UserError, match="holds a run of another config"):
-        experiment.run(other, tmp_path / "run")
+    for eval_only in (True, False):
+        with pytest.raises(
+            UserError, match=r"holds a choice of tau_norm\.method\.tau by another rule \(config\.tuning\.grid"
+        ):
+            experiment.run(other, tmp_path / "run", eval_only=eval_only)
     experiment.run(config, tmp_path / "run", eval_only=True)  # the refused run left the first choice in place
     rule = override(config.copy_and_resolve_references(), {"posthoc.logit_adjustment": 1.0})
     adjusted = experiment.run(rule, tmp_path / "run", eval_only=True)["seeds"]["seed_0"]
     assert adjusted["config"]["tau_norm"]["method"]["tau"] == choice["chosen"]
     assert adjusted["final"]["test"]["nll"] != result["seeds"]["seed_0"]["final"]["test"]["nll"]
+    assert experiment.run(rule, tmp_path / "run") == json.loads(json.dumps(result, default=list))  # shown, not tuned
+    assert len(list((tmp_path / "run" / "tuning").glob("choice_*.json"))) == 1
 
 
 def test_a_folder_of_another_run_is_refused_before_anything_is_tuned(made, tmp_path):
     _, found = made
     tuned = found["tau_norm"].config.copy_and_resolve_references()
     tuned.num_seeds = 1
-    with pytest.raises(UserError, match=r"holds no choice of .*: train first"):
+    with pytest.raises(UserError, match=r"holds no choice of .* yet: train first"):
         experiment.run(tuned, tmp_path / "run", eval_only=True)
     experiment.run(digits(representation__epochs=1, stages=("representation",)), tmp_path / "run")
     with pytest.raises(UserError, match="holds a run of another config"):

@@ -116,12 +116,21 @@ def _images(root, folder):
     """Images below a folder, at any depth, relative to ``root``, and the number of other files."""
     found, others = [], 0
     if os.path.isdir(os.path.join(root, folder)):
-        for where, inside, names in os.walk(os.path.join(root, folder)):
+        for where, inside, names in os.walk(os.path.join(root, folder), followlinks=True):
             inside[:] = [name for name in inside if not name.startswith(".")]  # thumbnails and copies that tools keep
+            endless = [name for name in inside if _leads_back(os.path.join(where, name))]
+            inside[:] = [name for name in inside if name not in endless]
+            others += len(endless)
             images = [n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith(".")]
             others += len(names) - len(images)
             found += [Path(where, name).relative_to(root).as_posix() for name in images]
     return sorted(found), others
+
+
+def _leads_back(folder):
+    """Whether a folder is a link to one that it lies in."""
+    own, target = os.path.realpath(os.path.dirname(folder)), os.path.realpath(folder)
+    return os.path.commonpath([own, target]) == target
 
 
 def _is_utf8(path):

@@ -107,6 +107,8 @@ def _write_split(split: Split, folder: Path, part: str, shorter: int) -> tuple[d
             labels.append(int(split.labels[i]))
             resized += image.resized
     found = {"images": len(paths), "skipped": len(bad), "resized": resized, "shards": shards.written}
+    if change := getattr(split.images, "change", ""):  # in what they were others than the files of their names already
+        found["change"] = change
     return found | {"paths": paths, "labels": labels}, bad
 
 

@@ -86,6 +86,7 @@ def _require_whole(root: Path, index: Mapping[str, Any]) -> None:
 def _split(root: Path, index: Mapping[str, Any], part: str, size: int) -> Split:
     split = index["splits"][part]
     files = [(str(root / shard["file"]), shard["images"]) for shard in split["shards"]]
+    resized = f"shorter side {index['shorter']}, JPEG {index['quality']}" if split["resized"] else ""
     images = records.Records(
         records.open_shards(files),
         np.array(split["paths"], object),
@@ -93,6 +94,6 @@ def _split(root: Path, index: Mapping[str, Any], part: str, size: int) -> Split:
         size,
         str(root),
         CURE,
-        change=f"shorter side {index['shorter']}, JPEG {index['quality']}" if split["resized"] else "",
+        change="; ".join(filter(None, (split.get("change", ""), resized))),
     )
     return Split(images, np.array(split["labels"], np.int32))

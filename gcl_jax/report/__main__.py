@@ -24,10 +24,11 @@ def main(arguments: Sequence[str]) -> None:
     from gcl_jax.report import embedding, figure
 
     compilation_cache.use()
+    out = Path(given.out).expanduser()
+    with logs.writing(out):  # before any work
+        out.mkdir(parents=True, exist_ok=True)
     found = [(label, embedding.read(w, given.stage)) for label, w in zip(given.label, given.workdir, strict=True)]
     numbers = {label: embedding.describe(one) for label, one in found}
-    out = Path(given.out)
-    out.mkdir(parents=True, exist_ok=True)
     logs.write_json(out / "embedding.json", numbers)
     print(table(numbers))
     figure.draw(found, out / "embedding.png", given.images)
@@ -59,7 +60,7 @@ def table(numbers: dict) -> str:
     )
     rows = [head, "-" * len(head)]
     for label, one in numbers.items():
-        row = f"{label[:23]:<24}{one['silhouette']:>11.3f}"
+        row = f"{label[:23]:<24}{'-' if one['silhouette'] is None else format(one['silhouette'], '.3f'):>11}"
         for what in ("between", "nearest", "spread"):
             for half in ("head", "tail"):
                 value = one[half][what]

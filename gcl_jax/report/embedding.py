@@ -45,7 +45,8 @@ def describe(found: Embedding) -> dict:
     """Silhouette in [-1, 1], and distances on the unit sphere (0 to 2), for head and tail halves of the classes.
 
     "spread" is the mean distance of a class's images to their mean, "nearest" from a class mean to the nearest other
-    one, "between" the mean over pairs of means. ``silhouette`` is Rousseeuw's (1987), over all images.
+    one, "between" the mean over pairs of means. "silhouette" is Rousseeuw's (1987), over all images; None where every
+    class has one image.
     """
     from sklearn.metrics import silhouette_score
 
@@ -59,9 +60,11 @@ def describe(found: Embedding) -> dict:
     nearest = (apart + np.diag(np.full(len(classes), np.inf))).min(1)
     order = np.argsort(-found.counts[classes], kind="stable")
     halves = {"head": order[: (len(order) + 1) // 2], "tail": order[(len(order) + 1) // 2 :]}
+    apart_or_not = len(found.labels) > len(classes) > 1  # else it is not defined
+    silhouette = float(silhouette_score(found.features, found.labels)) if apart_or_not else None
     return {
         "images": len(found.labels),
-        "silhouette": float(silhouette_score(found.features, found.labels)),
+        "silhouette": silhouette,
         **{
             name: {
                 "classes": [found.class_names[classes[i]] for i in half],

@@ -1,6 +1,7 @@
 """Bad disks: damaged checkpoints are noticed and gone round, failed writes lose nothing, one run has a folder."""
 
 import contextlib
+import errno
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from same_run import assert_same_run
 from tiny import digits, override
 
 from gcl_jax import checkpoint, experiment, lock
+from gcl_jax.damage import BEST, Damaged
 from gcl_jax.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -55,6 +57,27 @@ def flip(place):
     return change
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(errno.EACCES, os.strerror(errno.EACCES), "x"),
+        ValueError("NOT_FOUND: Error opening x: [OS error: Too many open files]"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes"),
+        MemoryError(),
+    ],
+    ids=["rights", "open files", "device memory", "memory"],
+)
+def test_what_may_be_read_later_is_not_taken_for_damage(one, tmp_path, monkeypatch, error):
+    shutil.copytree(one, tmp_path / "stage" / "checkpoints")
+    with checkpoint.Checkpoints(tmp_path / "stage" / "checkpoints", 3) as checkpoints:
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints._manager, "restore", lambda *args, **kwargs: (_ for _ in ()).throw(error))
+            with pytest.raises(UserError, match=r"could not be read .*; nothing was changed") as told:
+                checkpoints.restore(5, tree())
+        assert not isinstance(told.value, Damaged)
+        assert checkpoints.note(5)["stage_key"] == "abc"
+
+
 @pytest.mark.parametrize("change", [cut, flip(0.3), flip(0.99)], ids=["cut", "flipped", "flipped at the end"])
 def test_each_file_in_turn(one, tmp_path, change):
     """What is read is what was saved, or `Damaged`: nothing in between, whichever file it is."""
@@ -69,7 +92,7 @@ def test_each_file_in_turn(one, tmp_path, change):
             for read in (lambda c=checkpoints: c.restore(5, tree()), lambda f=folder: checkpoint.read(f)[:2]):
                 try:
                     found, note = read()
-                except checkpoint.Damaged:
+                except Damaged:
                     refused.add(str(file.relative_to(one)))
                 else:
                     assert note["stage_key"] == "abc"
@@ -85,7 +108,7 @@ def test_another_model_is_not_taken_for_damage(one):
     with checkpoint.Checkpoints(one, 3) as checkpoints:
         with pytest.raises(UserError, match=r"has no array more: it belongs to another model") as error:
             checkpoints.restore(5, tree() | {"more": jnp.zeros(1)})
-        assert not isinstance(error.value, checkpoint.Damaged)
+        assert not isinstance(error.value, Damaged)
 
 
 def test_a_checkpoint_of_before_there_were_checksums_is_read(one, tmp_path, monkeypatch):
@@ -99,11 +122,11 @@ def test_a_checkpoint_of_before_there_were_checksums_is_read(one, tmp_path, monk
 def test_a_copy_under_another_number_is_not_taken(one, tmp_path):
     shutil.copytree(one, tmp_path / "stage")
     shutil.copytree(one / "5", tmp_path / "stage" / "99")
-    with pytest.raises(checkpoint.Damaged, match="it was saved as that of step 5"):
+    with pytest.raises(Damaged, match="it was saved as that of step 5"):
         checkpoint.read(tmp_path / "stage")
-    shutil.copytree(tmp_path / "stage", tmp_path / checkpoint.BEST / "checkpoints")
+    shutil.copytree(tmp_path / "stage", tmp_path / BEST / "checkpoints")
     with pytest.raises(UserError, match=f"only one is kept there: start from {tmp_path} instead"):
-        checkpoint.read(tmp_path / checkpoint.BEST / "checkpoints")
+        checkpoint.read(tmp_path / BEST / "checkpoints")
 
 
 CONFIG = {"stages": ("representation",), "checkpoint.keep": 3}
