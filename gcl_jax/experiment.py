@@ -110,16 +110,24 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
 
 def _check_starts(parts, config, names, folders) -> None:
     """Raise UserError if a stage that is done started from something else than its init_from holds today."""
+    distributed.everywhere(lambda: parts.dataset)
     for name in names:
-        for seed, folder in folders.items() if config[name].init_from else ():
+        if name != names[0] and not config[name].init_from:
+            continue  # it starts from the stage before, under any config that can have this folder
+        for seed, folder in folders.items():
             if _is_done(folder, name):
                 done = distributed.first(lambda f=folder, n=name: workdirs.read_json(done_file(f, n), "started_from"))
-                start, variables = _start(config, name, seed)
-                if parts.stage(name, 1).start(seed, variables, start)[2] != done["started_from"]:
-                    raise UserError(
-                        f"{folder / name} has started from something else than what {start} holds: choose another "
-                        "--workdir, or give the init_from it was started with"
-                    )
+                start, own = "no init_from", "random"
+                if config[name].init_from:
+                    start, variables = _start(config, name, seed)
+                    own = parts.stage(name, 1).start(seed, variables, start)[2]
+                told = f"{folder / name} started from something else than what is asked ({start})"
+                distributed.everywhere(lambda same=own == done["started_from"], told=told: _require_same(same, told))
+
+
+def _require_same(same: bool, told: str) -> None:
+    if not same:
+        raise UserError(f"{told}: choose another --workdir, or give the init_from it was started with")
 
 
 def _start(config, name, seed) -> tuple[str, dict]:

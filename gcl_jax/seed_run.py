@@ -84,10 +84,10 @@ class SeedRun:
         """Steps of the complete checkpoints, ascending."""
         return distributed.first(self._checkpoints.steps)
 
-    def side_by_side(self, step: int) -> int:
-        """How many seeds trained in one program when ``step`` was saved; `GoBack` as from `resume`."""
+    def side_by_side(self, step: int) -> int | None:
+        """How many seeds trained in one program when ``step`` was saved, None before that was noted; may `GoBack`."""
         with self._damage_set_aside():
-            return self._checkpoints.note(step).get("side_by_side", 1)
+            return self._checkpoints.note(step).get("side_by_side")
 
     @contextlib.contextmanager
     def _damage_set_aside(self) -> Iterator[None]:

@@ -108,7 +108,7 @@ def _killed_between_first_saves(stage, runs, saved) -> bool:
     """Whether starting anew loses nothing: some have the one first save of all seeds side by side, others nothing."""
     steps = set.union(*saved)
     return len(steps) == 1 and all(
-        step <= stage.config.checkpoint.every_steps and run.side_by_side(step) == len(runs)
+        step <= stage.config.checkpoint.every_steps and run.side_by_side(step) in (len(runs), None)
         for run, own in zip(runs, saved, strict=True)
         for step in own
     )

@@ -90,7 +90,7 @@ def _starts_in(root: epath.Path, names: Sequence[str]) -> dict | None:
     file = root / "config.json"
     try:
         return _starts(read_json(file, "config")["config"], names) if file.exists() else None
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, UserError):  # nothing may have been saved yet, else `compare` has refused it
         return None
 
 

@@ -168,10 +168,25 @@ def test_a_stage_that_is_done_is_not_taken_for_one_of_another_start(finished, tm
     assert run(tmp_path, of(tmp_path / "copy")) == json.loads(json.dumps(result, default=list))
     for left in ("result.json", ""):
         for eval_only in (False, True):
-            with pytest.raises(UserError, match=r"classifier has started from something else than what .*other holds"):
+            with pytest.raises(
+                UserError, match=r"classifier started from something else than what is asked \(.*other\)"
+            ):
                 run(tmp_path, of(tmp_path / "other"), eval_only=eval_only)
         if left:
             (tmp_path / "run" / left).unlink()
+
+
+def test_a_run_that_started_from_weights_is_not_taken_for_one_from_scratch(finished, tmp_path):
+    first = override(digits(), {"stages": ("representation",), "representation.epochs": 1})
+    weights = override(
+        first.copy_and_resolve_references(), {"representation.init_from": f"{finished[0]}/representation"}
+    )
+    run(tmp_path, weights)
+    for eval_only in (False, True):
+        with pytest.raises(
+            UserError, match=r"representation started from something else than what is asked \(no init_from\)"
+        ):
+            run(tmp_path, first, eval_only=eval_only)
 
 
 def test_eval_only_with_another_training_config_is_refused(finished):

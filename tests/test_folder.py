@@ -128,12 +128,13 @@ def test_links_to_folders_inside_a_class_are_followed_but_not_round_and_round(tm
     fill(tmp_path / "root", a=3, b=2)
     fill(tmp_path / "elsewhere", more=4)
     (tmp_path / "root/a/again").symlink_to(tmp_path / "root/a")
+    (tmp_path / "elsewhere/more/back").symlink_to(tmp_path / "root/a")
     (tmp_path / "root/a/more").symlink_to(tmp_path / "elsewhere/more")
     with pytest.raises(UserError, match="4 outside the root"):
         read(tmp_path / "root")
     source = read(tmp_path / "root", allow_outside=True)
     assert len(source.train) + len(source.test) == 9
-    assert "1 files ignored" in capsys.readouterr().out
+    assert "2 files ignored" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,9 @@ def read(name: str, path: str, photos: Mapping | None = None) -> Source:
     y_train = arrays["y_train"]
     if "class_names" in arrays:
         names = np.ravel(arrays["class_names"])
-        class_names = tuple(map(str, np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names))
+        class_names = tuple(
+            map(str, np.char.decode(names, "utf-8", "backslashreplace") if names.dtype.kind == "S" else names)
+        )
     else:
         integers = np.issubdtype(y_train.dtype, np.integer) and y_train.size
         largest = int(y_train.max()) if integers else 0

@@ -128,9 +128,8 @@ def _images(root, folder):
 
 
 def _leads_back(folder):
-    """Whether a folder is a link to one that it lies in."""
-    own, target = os.path.realpath(os.path.dirname(folder)), os.path.realpath(folder)
-    return os.path.commonpath([own, target]) == target
+    """Whether a folder is a link to one on the way to it."""
+    return os.path.islink(folder) and os.path.realpath(folder) in map(os.path.realpath, Path(folder).parents)
 
 
 def _is_utf8(path):
