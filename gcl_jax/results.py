@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import os
 import pathlib
 import platform
 from collections.abc import Mapping
@@ -15,10 +16,12 @@ COLUMNS = ("accuracy", "many", "medium", "few", "macro_recall", "nll", "ece")
 
 
 def environment() -> dict:
-    """Versions and devices that produced a number."""
+    """Versions, code, XLA's flags and devices that produced a number."""
     devices = jax.devices()
     return {
         "versions": versions(),
+        "code": code(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "device": {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)},
         "processes": jax.process_count(),
     }

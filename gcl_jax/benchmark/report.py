@@ -24,10 +24,11 @@ and ``ratio_device_loop``, `input` with photographs for ``ratio_jitter``. `step`
 import contextlib
 import datetime
 import importlib.metadata
+import os
 import platform
 from collections.abc import Mapping
 
-from gcl_jax import backend
+from gcl_jax import backend, results
 from gcl_jax.benchmark import machine
 from gcl_jax.benchmark.subjects import CEILING
 
@@ -46,6 +47,8 @@ def complete(subject: str, rounds: int, own: Mapping) -> dict:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": place,
         "versions": _versions(),
+        "code": results.code(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "rounds": rounds,
         **{key: value for key, value in own.items() if key not in ("title", "unit", *place)},
     }

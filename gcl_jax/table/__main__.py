@@ -89,16 +89,11 @@ def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: 
         for shown in cells:
             if found := runs.found(shown, root):
                 measured[shown.row.name, shown.dataset, shown.ratio] = found
-        machines = sorted({_machine(found) for found in measured.values()})
+        machines = sorted({machine for found in measured.values() for machine in found["machines"]})
         text = render.markdown(table, cells, measured, [*header, f"Device: {'; '.join(machines)}."])
         tables = {".md": text, ".csv": render.values_csv(cells, measured)}
         files.write(root, name, header[0], tables | {"_differences.csv": render.differences_csv(cells, measured)})
     print(text)
-
-
-def _machine(found) -> str:
-    device, versions = found["device"], found["versions"]
-    return f"{device['count']} x {device['kind']}, Python {versions['python']}, jax {versions['jax']}"
 
 
 def _header(given, overrides) -> list[str]:
@@ -109,7 +104,8 @@ def _header(given, overrides) -> list[str]:
     if overrides:
         stated = f"**Overridden on all rows that have the key: {' '.join(overrides)}.**"
     command = " ".join(["python -m gcl_jax.table", given.table, *told, *overrides])
-    return [f"    {command}", "", f"{stated} Seeds: {given.seeds}. {datetime.date.today()}."]
+    only = f" Rows asked for: {', '.join(given.only)}." if given.only else ""
+    return [f"    {command}", "", f"{stated} Seeds: {given.seeds}.{only} Written on {datetime.date.today()}."]
 
 
 if __name__ == "__main__":

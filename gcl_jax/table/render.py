@@ -72,6 +72,8 @@ def markdown(table: Table, cells: Sequence[Cell], measured: Measured, header: Se
         lines += ["", f"## {column_name(*column)}", ""]
         lines += _rows(_details(table, column, labels, measured))
     notes = [f"{cell.row.label}: {note}." for cell in cells if (note := tuning.warning(cell.config))]
+    starts = sorted({cell.config[stage].init_from for cell in cells for stage in cell.config.stages} - {""})
+    notes += [f"What starts from {start} differs between seeds in what follows only." for start in starts]
     lines += ["", DIFFERENCES, *notes]
     return "\n".join(lines) + "\n"
 
@@ -107,21 +109,24 @@ def _difference(found, reference, key) -> str:
     if ("a", "b") not in pairs:
         return "-"
     d = pairs["a", "b"]
-    if d.p is None:
-        return f"{d.mean:+.2f}"
+    if d.p is None:  # of one seed, or without a spread
+        several = len(_by_seed(found, key).keys() & _by_seed(reference, key).keys())
+        return f"{d.mean:+.2f}" + (f" (in each of {several} seeds)" if several > 1 else "")
     p = "p < 0.001" if d.p < 0.001 else f"p = {d.p:.3f}"  # 0.000 would claim the impossible
     return f"{d.mean:+.2f} [{d.low:+.2f}, {d.high:+.2f}] {p}"
 
 
 def values_csv(cells: Sequence[Cell], measured: Measured) -> str:
-    """One line a cell and seed."""
+    """One line a cell and seed; ``epochs`` are those of its stages, so that a short run cannot pass for a full one."""
     names = ("best", "test_images", "seconds")
-    lines = [("row", "label", "dataset", "ratio", "published", "folder", "seed", *MEASURED, "best_on_test", *names[1:])]
+    places = ("row", "label", "dataset", "ratio", "published", "folder", "epochs", "seed")
+    lines = [(*places, *MEASURED, "best_on_test", *names[1:])]
     for cell in cells:
         found = measured.get((cell.row.name, cell.dataset, cell.ratio), {"seeds": {}})
         for seed, values in found["seeds"].items():
-            row = (cell.row.name, cell.row.label, cell.dataset, cell.ratio, cell.published, found["folder"], seed)
-            lines.append((*row, *(values[name] for name in (*MEASURED, *names))))
+            row = (cell.row.name, cell.row.label, cell.dataset, cell.ratio, cell.published, found["folder"])
+            epochs = "+".join(str(cell.config[stage].epochs) for stage in cell.config.stages)
+            lines.append((*row, epochs, seed, *(values[name] for name in (*MEASURED, *names))))
     return _csv(lines)
 
 

@@ -43,7 +43,8 @@ def measure(cell: Cell, root: Path) -> dict:
 def found(cell: Cell, root: Path) -> dict | None:
     """What ``root`` holds: {"seeds": {seed: {"accuracy", ..., "best", "test_images", "seconds"}}, "folder", ...}.
 
-    With "device" and "versions"; None if not all is there. "seconds" are those of all stages that the row stands on.
+    With "machines", on which any stage of any seed was trained; None if not all is there. "seconds" are those of all
+    stages that the row stands on.
     """
     config, column = cell.config, column_name(cell.dataset, cell.ratio)
     before = []
@@ -72,10 +73,13 @@ def found(cell: Cell, root: Path) -> dict | None:
             "test_images": done["final"]["test"]["num_examples"],
             "seconds": round(sum(spent), 1),
         }
-    first = results[config.seed]
-    return {
-        "seeds": measured, "folder": nodes[-1].folder.name, "device": first["device"], "versions": first["versions"]
-    }  # fmt: skip
+    trained = [_of_seed(node, seed) for node in before + nodes for seed in seeds]
+    return {"seeds": measured, "folder": nodes[-1].folder.name, "machines": sorted(set(map(_machine, trained)))}
+
+
+def _machine(result) -> str:
+    device, versions = result["device"], result["versions"]
+    return f"{device['count']} x {device['kind']}, Python {versions['python']}, jax {versions['jax']}"
 
 
 def _run_all(nodes: list[Node]) -> dict[int, str]:

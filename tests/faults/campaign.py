@@ -40,7 +40,7 @@ class Tally:
     differences: list[str] = dataclasses.field(default_factory=list)
 
     def __str__(self) -> str:
-        hits = f"{self.kills} kills (-9), {self.terms} SIGTERM, as many resumes, over {self.runs} runs"
+        hits = f"{self.kills} kills (-9), {self.terms} SIGTERM, as many restarts, over {self.runs} runs"
         return f"{hits}; differences: {len(self.differences)}" + "".join(f"\n  {d}" for d in self.differences)
 
 
