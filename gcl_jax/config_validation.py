@@ -32,7 +32,8 @@ def validate(config: ConfigDict) -> None:
     _validate_tuning(config)
     require_one_of("config.precision", config.precision, config_lib.PRECISIONS)
     _at_least(config.num_seeds, 1, "config.num_seeds")
-    if not 0 <= config.seed <= 2**32 - config.num_seeds:  # beyond, JAX's keys of 32 bits would begin anew at 0
+    _at_least(config.seed, 0, "config.seed")
+    if config.seed > 2**32 - config.num_seeds:  # beyond, JAX's keys of 32 bits would begin anew at 0
         raise UserError(f"config.seed is {config.seed}; with config.num_seeds it must stay in 0..{2**32 - 1}")
     _at_least(config.steps_per_call, 0, "config.steps_per_call")
     if not 0 <= config.seeds_at_once <= config.num_seeds:

@@ -20,7 +20,7 @@ from etils import epath
 from same_run import assert_same_run
 from tiny import digits, override
 
-from gcl_jax import checkpoint, experiment, lock
+from gcl_jax import checkpoint, damage, experiment, lock
 from gcl_jax.damage import BEST, Damaged
 from gcl_jax.errors import UserError
 
@@ -112,7 +112,7 @@ def test_another_model_is_not_taken_for_damage(one):
 
 
 def test_a_checkpoint_of_before_there_were_checksums_is_read(one, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "_signed", lambda note, *_: dict(note))
+    monkeypatch.setattr(damage, "signed", lambda note, *_: dict(note))
     with checkpoint.Checkpoints(tmp_path / "old", 3) as checkpoints:
         checkpoints.save(2, tree(), {"stage_key": "abc"})
         checkpoints.wait()
@@ -149,7 +149,7 @@ def interrupted(whole, tmp_path):
     return workdir
 
 
-def damage(folder):
+def spoil(folder):
     """One bit of the largest file, which holds the arrays."""
     file = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     file.write_bytes(flip(0.4)(file.read_bytes()))
@@ -158,8 +158,8 @@ def damage(folder):
 def test_the_one_before_is_taken_with_a_warning_and_none_good_is_an_error(whole, tmp_path, capsys):
     workdir = interrupted(whole, tmp_path)
     folder = workdir / "representation" / "checkpoints"
-    damage(folder / "15")
-    damage(folder / "10")
+    spoil(folder / "15")
+    spoil(folder / "10")
     again = override(digits(), CONFIG)
     experiment.run(again, workdir)
     told = capsys.readouterr().out
@@ -172,7 +172,7 @@ def test_the_one_before_is_taken_with_a_warning_and_none_good_is_an_error(whole,
     for name in ("result.json", "representation/DONE.json"):
         (workdir / name).unlink()
     for step in ("10", "15", "18"):
-        damage(folder / step)
+        spoil(folder / step)
     for _ in range(2):  # and it stays one
         with pytest.raises(UserError, match=r"no checkpoint of .*representation is left: all are damaged"):
             experiment.run(again, workdir)
