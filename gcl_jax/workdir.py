@@ -42,10 +42,7 @@ def claim(
     written. ``check_starts`` is called if an init_from is not what it was. A folder in which nothing has been saved yet
     can be claimed anew, so that a corrected command just works.
     """
-    keys = _keys(config, names, per_seed)
-    distributed.first(lambda: compare(root, keys))
-    if distributed.first(lambda: _starts_in(root, names) != _starts(config.to_dict(), names)):
-        check_starts()
+    keys = _compared(root, config, names, per_seed, check_starts)
     if finished and distributed.first(lambda: _places(config) == _places_in(root)):
         return
     keys["data_fingerprint"] = same_data(fingerprint)
@@ -141,11 +138,17 @@ def check(
     check_starts: Callable[[], None],
 ) -> None:
     """Like `claim`, for a look that writes nothing: raise UserError if ``root`` holds another run."""
-    distributed.first(lambda: compare(root, _keys(config, names, per_seed)))
+    keys = _compared(root, config, names, per_seed, check_starts) | {"data_fingerprint": same_data(fingerprint)}
+    distributed.first(lambda: compare(root, keys))
+
+
+def _compared(root, config, names, per_seed, check_starts) -> dict:
+    """The keys of this run, equal to those in ``root`` as far as they are known without the data."""
+    keys = _keys(config, names, per_seed)
+    distributed.first(lambda: compare(root, keys))
     if distributed.first(lambda: _starts_in(root, names) != _starts(config.to_dict(), names)):
         check_starts()
-    keys = _keys(config, names, per_seed) | {"data_fingerprint": same_data(fingerprint)}
-    distributed.first(lambda: compare(root, keys))
+    return keys
 
 
 def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:

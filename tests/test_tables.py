@@ -12,7 +12,7 @@ from tiny import digits, override
 from gcl_jax import checkpoint, experiment, tuning
 from gcl_jax.errors import UserError
 from gcl_jax.table import __main__ as command
-from gcl_jax.table import dry_run, files, plan, render, runs, significance
+from gcl_jax.table import dry_run, plan, render, runs, significance
 from gcl_jax.table.declared import RATIOS, TABLES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -285,25 +285,6 @@ def test_a_rule_after_training_goes_to_the_rows_that_have_it():
 def test_what_makes_a_row_is_not_overridden():
     found = {c.row.name: c.config for c in cells("table3", overrides=["--config.representation.method.cloud_size=log"])}
     assert found["cosine"].representation.method.cloud_size == "cosine"
-
-
-def test_tables_of_another_command_are_kept(tmp_path):
-    def write(command, number):
-        texts = {".md": f"# Table 1\n\n    {command}\n\n{number}\n", ".csv": number, "_differences.csv": number}
-        files.write(tmp_path, "table1", f"    {command}", texts)
-
-    write("table1 --seeds=1", "1")
-    write("table1 --seeds=1", "2")
-    write("table1 --seeds=1 --ratio=10", "3")
-    write("table1 --seeds=1", "4")
-    kept = {file.name: file.read_text() for file in tmp_path.iterdir() if file.suffix == ".csv"}
-    assert kept == {f"table1{n}{end}": number for n, number in (("", "4"), ("_1", "2"), ("_2", "3"))
-                    for end in (".csv", "_differences.csv")}  # fmt: skip
-    assert "--ratio=10" in (tmp_path / "table1_2.md").read_text()
-
-    (tmp_path / "table3.md").mkdir()
-    with pytest.raises(UserError, match=r"table3\.md could not be written"):
-        files.write(tmp_path, "table3", "", {".md": ""})
 
 
 def test_rows_not_measured_say_so(made, tmp_path):
