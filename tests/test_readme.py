@@ -69,6 +69,13 @@ def test_the_table_is_what_was_measured():
     assert ("beats CE" in README) == (low > 0)
 
 
+def test_the_full_length_numbers_are_what_was_measured():
+    result = json.loads((ROOT / "results/cifar10_lt_100_full_length/gcl_published.json").read_text())
+    assert [stage["epochs"] for stage in result["stages"].values()] == [200, 30]
+    for stage in result["stages"].values():
+        assert f"**{stage['final']['test']['accuracy']:.2f}** %" in README
+
+
 def test_the_photographs_numbers_are_what_was_measured():
     """Each with Wilson's interval over its test images; what is claimed lies outside of both, what is not does not."""
     with (ROOT / "results/photos_lt/baselines.csv").open() as file:
