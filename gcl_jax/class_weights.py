@@ -1,4 +1,4 @@
-"""What re-balanced losses make of the class counts: weights, smoothing sizes, log priors.
+"""What re-balanced losses make of the class counts: weights, margins, smoothing sizes, log priors.
 
 Pure numpy in float64, on the host and once a stage; ``counts`` int[C] are training images per class, at least one
 each. On balanced counts every rule here leaves the plain cross-entropy: weights of 1, equal priors, and for
@@ -7,14 +7,8 @@ smoothing the size of the rarest class.
 
 import numpy as np
 
-from gcl_jax.errors import UserError, require, require_one_of
-
-
-def _positive(counts):
-    n = np.asarray(counts, np.float64)
-    if (n < 1).any():
-        raise UserError(f"class {int(np.argmin(n))} has no training image: class weights need at least one per class")
-    return n
+from gcl_jax.errors import require, require_one_of
+from gcl_jax.longtail import require_images
 
 
 def _summing_to_classes(weights):
@@ -30,7 +24,7 @@ def effective_number_weights(counts: np.ndarray, beta: float = 0.9999) -> np.nda
     >>> effective_number_weights(np.array([3, 1]), beta=0.5).round(4).tolist()
     [0.7273, 1.2727]
     """
-    n = _positive(counts)
+    n = require_images(counts)
     require(0 <= beta < 1, "beta", beta, "in [0, 1)")
     return _summing_to_classes((1 - beta) / (1 - beta**n))
 
@@ -44,9 +38,21 @@ def generalized_weights(counts: np.ndarray, rho: float = 1.2) -> np.ndarray:
     >>> generalized_weights(np.array([3, 1]), rho=1.0).tolist()
     [0.5, 1.5]
     """
-    n = _positive(counts)
+    n = require_images(counts)
     require(rho >= 0, "rho", rho, "at least 0")
     return _summing_to_classes((n / n.sum()) ** -rho)
+
+
+def ldam_margins(counts: np.ndarray, max_margin: float = 0.5) -> np.ndarray:
+    """LDAM's margins, float64[C]: m_j = max_margin * n_j^(-1/4) / max_k n_k^(-1/4) (Cao et al. 2019).
+
+    Raises UserError for an empty class.
+
+    >>> ldam_margins(np.array([16, 1])).tolist()
+    [0.25, 0.5]
+    """
+    m = require_images(counts) ** -0.25
+    return max_margin * m / m.max()
 
 
 SMOOTHING_SHAPES = ("concave", "linear", "convex", "power")
@@ -66,7 +72,7 @@ def smoothing_sizes(
     >>> smoothing_sizes(np.array([101, 51, 1]), head=0.3, tail=0.1).round(4).tolist()
     [0.3, 0.2414, 0.1]
     """
-    n = _positive(counts)
+    n = require_images(counts)
     require(0 <= head <= 1, "smoothing of the head", head, "in [0, 1]")
     require(0 <= tail <= 1, "smoothing of the tail", tail, "in [0, 1]")
     require_one_of("smoothing shape", shape, SMOOTHING_SHAPES)
@@ -91,5 +97,5 @@ def log_priors(counts: np.ndarray) -> np.ndarray:
     >>> np.exp(log_priors(np.array([3, 1]))).tolist()
     [0.75, 0.25]
     """
-    n = _positive(counts)
+    n = require_images(counts)
     return np.log(n / n.sum())

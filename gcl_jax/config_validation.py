@@ -101,7 +101,6 @@ def _validate_photos(block):
 
 
 def _validate_stage(block, where):
-    _at_least(block.epochs, 0, f"{where}.epochs")  # 0: the method's init_params is all of it
     _at_least(block.batch_size, 1, f"{where}.batch_size")
     _at_least(block.micro_batches, 1, f"{where}.micro_batches")
     if block.batch_size % block.micro_batches:
@@ -109,7 +108,10 @@ def _validate_stage(block, where):
             f"{where}.micro_batches is {block.micro_batches}; it must divide {where}.batch_size, {block.batch_size}"
         )
     require_one_of(f"{where}.bn", block.bn, ("train", "frozen", "stats_only"))
-    config_lib.build_method(block.method.to_dict(), f"{where}.method")
+    method = config_lib.build_method(block.method.to_dict(), f"{where}.method")
+    if not block.epochs >= method.needs_training:  # 0 elsewhere: the method's init_params is all of it
+        needed = f" for {block.method.name}" if method.needs_training else ""
+        raise UserError(f"{where}.epochs is {block.epochs}; it must be at least {int(method.needs_training)}{needed}")
     config_lib.build_sampler(block.sampler.to_dict(), f"{where}.sampler")
     opt = block.optimizer
     if not opt.learning_rate > 0:

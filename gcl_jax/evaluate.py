@@ -48,10 +48,11 @@ def make_eval_step(
         logits = predict_logits(variables, stats, images)
         log_p = jax.nn.log_softmax(logits)
         of_label = jnp.take_along_axis(logits, labels[:, None], axis=1)
+        before = jnp.arange(logits.shape[1]) < labels[:, None]  # of equal logits the first counts, as for argmax
         return {
             "label": labels,
             "predicted": jnp.argmax(logits, axis=1),
-            "rank": jnp.sum(logits > of_label, axis=1),
+            "rank": jnp.sum((logits > of_label) | (logits == of_label) & before, axis=1),
             "nll": -jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0],
             "confidence": jnp.exp(jnp.max(log_p, axis=1)),
         }

@@ -165,6 +165,18 @@ def hold_out(labels: np.ndarray, fraction: float, seed: int, *, at_least: int = 
 CLOUD_SIZES = ("log", "power", "cosine")
 
 
+def require_images(counts: np.ndarray) -> np.ndarray:
+    """``counts`` as float64[C], for the rules that divide by them; UserError naming the first class without an image.
+
+    >>> require_images(np.array([3, 1])).tolist()
+    [3.0, 1.0]
+    """
+    n = np.asarray(counts, np.float64)
+    if (n < 1).any():
+        raise UserError(f"class {int(np.argmax(n < 1))} has no training image: every class needs at least one")
+    return n
+
+
 def cloud_sizes(counts: np.ndarray, strategy: str = "log", exponent: float = 1 / 3) -> np.ndarray:
     """Normalised cloud size of each class, float64[C] in [0, 1] (GCL eq. 9 and Table 3).
 
@@ -178,9 +190,7 @@ def cloud_sizes(counts: np.ndarray, strategy: str = "log", exponent: float = 1 /
     >>> cloud_sizes(np.array([100, 10, 1])).round(3).tolist()
     [0.0, 0.5, 1.0]
     """
-    n = np.asarray(counts, np.float64)
-    if (n < 1).any():
-        raise UserError(f"class {int(np.argmin(n))} has no training image: cloud sizes need at least one per class")
+    n = require_images(counts)
     require_one_of("cloud_size", strategy, CLOUD_SIZES)
     if strategy == "log":
         delta = np.log(n.max()) - np.log(n)

@@ -1,7 +1,7 @@
 """Per-example losses of long-tailed recognition, as functions of arrays.
 
-No config, no state, no reduction: each returns float32[B], so that any loop, mixup or
-weighting can use them. Shapes: ``logits``/``cosine`` [B, C], ``labels`` int[B],
+No config, no state, no reduction: each returns [B] in float32 (float64 of float64), whatever narrower type the scores
+have, so that any loop, mixup or weighting can use them. Shapes: ``logits``/``cosine`` [B, C], ``labels`` int[B],
 ``noise`` [B, C], ``cloud`` [C] (`longtail.cloud_sizes`). Logits of cosine heads are
 plain cosines in [-1, 1]; the scale s is applied here.
 """
@@ -11,13 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 
 
+def _at_least_float32(scores):
+    """Margins, clouds and sums are lost in bfloat16, whose numbers just below 1 are 0.004 apart."""
+    return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+
+
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Softmax cross-entropy, float32[B]: -log softmax(logits)_y.
 
     >>> round(cross_entropy(jnp.zeros((1, 4)), jnp.array([2])).item(), 4)
     1.3863
     """
-    log_p = jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
+    log_p = jax.nn.log_softmax(_at_least_float32(logits))
     return -jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
 
 
@@ -38,22 +43,13 @@ def focal(cross_entropy: jax.Array, gamma: float, *, detach: bool = False) -> ja
     return (jax.lax.stop_gradient(factor) if detach else factor) * cross_entropy
 
 
-def ldam_margins(counts: np.ndarray, max_margin: float = 0.5) -> np.ndarray:
-    """LDAM's margins, float64[C]: m_j = max_margin * n_j^(-1/4) / max_k n_k^(-1/4) (Cao et al. 2019).
-
-    >>> ldam_margins(np.array([16, 1])).tolist()
-    [0.25, 0.5]
-    """
-    m = np.asarray(counts, np.float64) ** -0.25
-    return max_margin * m / m.max()
-
-
 def ldam(cosine: jax.Array, labels: jax.Array, margins: jax.Array, *, scale: float = 30.0) -> jax.Array:
-    """LDAM loss, [B]: CE(s * (cos_j - m_y [j = y])) (Cao et al. 2019, eq. 12).
+    """LDAM loss, [B]: CE(s * (cos_j - m_y [j = y])) (Cao et al. 2019, eq. 12); ``margins`` [C] of `class_weights`.
 
     >>> round(ldam(jnp.zeros((1, 2)), jnp.array([0]), jnp.zeros(2)).item(), 4)
     0.6931
     """
+    cosine = _at_least_float32(cosine)
     target = jax.nn.one_hot(labels, cosine.shape[1], dtype=cosine.dtype)
     return cross_entropy(scale * (cosine - target * jnp.asarray(margins, cosine.dtype)[None]), labels)
 
@@ -67,6 +63,7 @@ def logit_adjusted(logits: jax.Array, labels: jax.Array, log_prior: jax.Array, *
     >>> round(logit_adjusted(jnp.zeros((1, 2)), jnp.array([1]), jnp.log(jnp.array([0.75, 0.25]))).item(), 4)
     1.3863
     """
+    logits = _at_least_float32(logits)
     return cross_entropy(logits + tau * jnp.asarray(log_prior, logits.dtype)[None], labels)
 
 
@@ -79,7 +76,7 @@ def label_aware_smoothing(logits: jax.Array, labels: jax.Array, eps: jax.Array) 
     >>> round(label_aware_smoothing(jnp.array([[0.0, 1.0]]), jnp.array([1]), jnp.array([0.0, 0.4])).item(), 4)
     0.5133
     """
-    log_p = jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
+    log_p = jax.nn.log_softmax(_at_least_float32(logits))
     nll = -jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
     eps = jnp.asarray(eps, log_p.dtype)[labels]
     return (1 - eps) * nll - eps * jnp.mean(log_p, axis=1)
@@ -117,6 +114,7 @@ def gcl_logits(
     >>> gcl_logits(jnp.ones((1, 2)), jnp.array([0]), jnp.ones((1, 2)), jnp.array([0., 1.])).tolist()
     [[30.0, 15.0]]
     """
+    cosine = _at_least_float32(cosine)
     radius = _cloud_radius(noise, cosine.dtype)
     clouded = cosine - noise_multiplier * jnp.asarray(cloud, cosine.dtype)[None] * radius
     return scale * (clouded - margin * jax.nn.one_hot(labels, cosine.shape[1], dtype=cosine.dtype))
@@ -164,6 +162,7 @@ def angular_gcl_logits(
     >>> angular_gcl_logits(jnp.full((1, 2), 0.5), jnp.array([0]), jnp.zeros((1, 2)), jnp.ones(2)).tolist()
     [[15.0, 15.0]]
     """
+    cosine = _at_least_float32(cosine)
     dtype = cosine.dtype
     angle = (np.pi / 2) * noise_multiplier * jnp.asarray(cloud, dtype)[None] * _cloud_radius(noise, dtype)
     angle = angle + margin * jax.nn.one_hot(labels, cosine.shape[1], dtype=dtype)

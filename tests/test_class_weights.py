@@ -136,6 +136,7 @@ EVERY = {
     **WEIGHTS,
     "smoothing": lambda n: class_weights.smoothing_sizes(n, 0.3, 0.0),
     "priors": class_weights.log_priors,
+    "margins": class_weights.ldam_margins,
 }
 
 

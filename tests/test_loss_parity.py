@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from conftest import relative_error
 
-from gcl_jax import longtail, losses, optim, sampling
+from gcl_jax import class_weights, longtail, losses, optim, sampling
 
 DATASETS = ("cifar10", "cifar100")
 
@@ -21,7 +21,7 @@ def _angular(**hyper):
 CASES = {
     "ce": lambda c, y, e, cloud, n: losses.cross_entropy(c, y),
     "focal_gamma1": lambda c, y, e, cloud, n: losses.focal(losses.cross_entropy(c, y), 1.0, detach=True),
-    "ldam_m0.5_s30": lambda c, y, e, cloud, n: losses.ldam(c, y, losses.ldam_margins(n, 0.5), scale=30.0),
+    "ldam_m0.5_s30": lambda c, y, e, cloud, n: losses.ldam(c, y, class_weights.ldam_margins(n, 0.5), scale=30.0),
     "gcl_stage1_m0_s30_k0.5": _gcl(scale=30.0, margin=0.0, noise_multiplier=0.5),
     "gcl_m0_s30_k1": _gcl(scale=30.0, margin=0.0, noise_multiplier=1.0),
     "gcl_stage2_m0.1_s20_k0.5_focal1": _gcl(scale=20.0, margin=0.1, noise_multiplier=0.5, focal_gamma=1.0),

@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 from conftest import relative_error
 
-from gcl_jax import longtail, losses
+from gcl_jax import class_weights, longtail, losses
 
 BATCH, CLASSES = 12, 6
 COUNTS = np.array([500, 7, 120, 33, 3, 60])
@@ -82,7 +82,7 @@ CASES = {  # name: (ours, the same in numpy), both functions of the cosines
     "focal1": (lambda c: _focal(1.0)(five(c)), focal(1, five, detach=False)),
     "focal0.5": (lambda c: _focal(0.5)(five(c)), focal(0.5, five, detach=False)),
     "ldam": (
-        lambda c: losses.ldam(c, LABELS, losses.ldam_margins(COUNTS, 0.5), scale=30.0),
+        lambda c: losses.ldam(c, LABELS, class_weights.ldam_margins(COUNTS, 0.5), scale=30.0),
         lambda c: ce(ldam_logits(c, 30)),
     ),
     "gcl": (_gcl(), lambda c: ce(clouded(c, 30, 0, 0.5))),
@@ -158,7 +158,7 @@ def test_focal_zero_is_the_cross_entropy():
 
 
 def test_largest_ldam_margin_is_the_rarest_class_s():
-    margins = losses.ldam_margins(COUNTS, 0.5)
+    margins = class_weights.ldam_margins(COUNTS, 0.5)
     assert (margins.argmax(), margins.max()) == (4, 0.5)
     np.testing.assert_allclose(margins, 0.5 * (3 / COUNTS) ** 0.25, rtol=1e-12)
 
@@ -216,7 +216,7 @@ def test_balanced_counts_are_finite(loss):
     assert np.isfinite(grad).all()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
 @pytest.mark.parametrize("easy", [True, False])
 def test_angular_gradient_is_finite_at_the_ends_of_the_cosine(dtype, easy):
     with jax.enable_x64(dtype == "float64"):
@@ -235,6 +235,24 @@ def test_huge_logits_are_finite(size, gamma):
     z = jnp.array([[size, 0.0, -size], [size, -size, 0.0]], jnp.float32)  # one surely right, one surely wrong
     assert relative_error(loss(z), [0, 2 * size]) <= 1e-5
     assert np.isfinite(jax.grad(lambda z: loss(z).sum())(z)).all()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda c: losses.ldam(c, LABELS, class_weights.ldam_margins(COUNTS)),
+        lambda c: losses.logit_adjusted(c, LABELS, class_weights.log_priors(COUNTS)),
+        lambda c: losses.label_aware_smoothing(c, LABELS, class_weights.smoothing_sizes(COUNTS, 0.3, 0.0)),
+        lambda c: losses.gcl(c, LABELS, NOISE, longtail.cloud_sizes(COUNTS)),
+        lambda c: losses.angular_gcl(c, LABELS, NOISE, longtail.cloud_sizes(COUNTS)),
+    ],
+    ids=["ldam", "logit_adjusted", "label_aware_smoothing", "gcl", "angular_gcl"],
+)
+def test_narrow_scores_lose_nothing_in_the_loss(loss, dtype):
+    narrow = jnp.asarray(COSINE, dtype)
+    assert loss(narrow).dtype == jnp.float32
+    np.testing.assert_array_equal(loss(narrow), loss(narrow.astype(jnp.float32)))
 
 
 def test_bfloat16_logits_are_reduced_in_float32():

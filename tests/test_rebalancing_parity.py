@@ -39,7 +39,7 @@ def test_ldam_drw(losses_contrastive, dataset, ratio):
     close(drw, family["drw_weights"])
     for beta in (0.9, 0.99, 0.999, 0.9999):
         close(class_weights.effective_number_weights(counts, beta), family[f"effective_number_weights/beta{beta}"])
-    margins = losses.ldam_margins(counts, 0.5)
+    margins = class_weights.ldam_margins(counts, 0.5)
     close(margins, family["margins"])
     resampler = sampling.EffectiveNumber(beta=0.9999)
     theirs = family["resample/sample_weight_per_class"]

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import Family, relative_error
+from conftest import ROOT, Family, relative_error
 from tiny import load_config
 
 from gcl_jax import config as config_lib
-from gcl_jax import longtail, losses, methods, optim
+from gcl_jax import longtail, losses, methods, optim, sampling
 from gcl_jax.methods import ClassStats, Time
 
 ROWS = {  # the reference's name of a loss: (config file, stage)
@@ -44,7 +44,11 @@ def check(family, name, method, scores, labels, counts, kind, t=None):
 
 
 def built(file, stage, ratio="100"):
-    return config_lib.build_method(load_config(file, ratio)[stage].method)
+    return built_of(load_config(file, ratio)[stage])
+
+
+def built_of(stage):
+    return config_lib.build_method(stage.method)
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
@@ -142,3 +146,72 @@ def test_mislas_rows_have_the_published_recipe(mislas_disalign, recipe):
     both = np.stack([groups["head"].lr_factor * own, groups["scale"].lr_factor * own], axis=1)
     np.testing.assert_allclose(both, family["stage2_lr_classifier_scale"], rtol=1e-5)
     assert (second.optimizer.weight_decay, second.batch_size) == (pytest.approx(decay[1]), batch[1])
+
+
+RETRAINED = {  # config file: (the reference's schedule, the batch that its rate is for, epochs as its docstring says)
+    "imagenet_lt/ce_mixup_crt.py": ("crt_imagenet", 512, 10),
+    "inat2018/ce_mixup_crt.py": ("crt_inat", 512, 30),
+    "places_lt/ce_mixup_crt.py": ("crt_places", 256, 10),
+    "cifar10_lt/crt.py": ("crt_imagenet", 512, 10),
+    "cifar100_lt/crt.py": ("crt_imagenet", 512, 10),
+    "imagenet_lt/lws.py": ("lws_imagenet", 512, 5),
+    "inat2018/lws.py": ("lws_imagenet", 512, 5),
+    "places_lt/lws.py": ("lws_places", 256, 5),
+    "cifar10_lt/lws.py": ("lws_imagenet", 512, 5),
+    "cifar100_lt/lws.py": ("lws_imagenet", 512, 5),
+}
+
+
+def argument_of(file):
+    return "100" if file.startswith("cifar") else "somewhere"
+
+
+@pytest.mark.parametrize("file", RETRAINED)
+def test_decouplings_rows_have_the_published_second_stage(oltr_decoupling, file):
+    schedule, batch, epochs = RETRAINED[file]
+    config = load_config(file, argument_of(file))
+    theirs = oltr_decoupling[f"dec/lr/{schedule}/torch_up_to_1.0/classifier"]
+    scaled = theirs * config.classifier.batch_size / batch
+    np.testing.assert_allclose(rates(file, "classifier", argument_of(file)), scaled, rtol=1e-5)
+    assert f" {epochs} epochs" in (ROOT / "configs" / file).read_text().splitlines()[0]
+    assert len(theirs) == epochs
+    sampler, method = config_lib.build_sampler(config.classifier.sampler), built_of(config.classifier)
+    assert sampler == sampling.ClassAware(per_class=4)
+    assert config.classifier.bn == "stats_only"
+    whole = schedule.startswith("crt")
+    assert (method.trains, method.fresh_head) == (("classifier", True) if whole else ("scale", False))
+    assert config.classifier.optimizer.weight_decay == config.representation.optimizer.weight_decay
+
+
+@pytest.mark.parametrize("folder", ["imagenet_lt", "inat2018", "places_lt", "cifar10_lt", "cifar100_lt"])
+def test_disaligns_rows_have_its_published_second_stage(mislas_disalign, folder):
+    file = f"{folder}/disalign.py"
+    stage = load_config(file, argument_of(file)).classifier
+    scaled = mislas_disalign["disalign/schedule/stage2_lr_10_epochs"] * stage.batch_size / 256
+    np.testing.assert_allclose(rates(file, "classifier", argument_of(file)), scaled, rtol=1e-5)
+    method = built_of(stage)
+    assert (method.form, method.rho) == ("paper", pytest.approx(1.2))
+    assert config_lib.build_sampler(stage.sampler) == sampling.Instance()
+    assert stage.bn == "stats_only"
+
+
+def test_gcls_row_on_places_has_the_published_recipe():
+    """Batch 512, rate 0.2, warm-up over 5 of 90 epochs, x 0.1 behind the 60th, x 0.01 behind the 80th; noise 1."""
+    file = "places_lt/gcl.py"
+    config = load_config(file, "somewhere")
+    epoch = np.arange(1, 91)
+    expected = 0.2 * np.minimum(epoch / 5, 1) * np.where(epoch > 80, 0.01, np.where(epoch > 60, 0.1, 1))
+    np.testing.assert_allclose(rates(file, "representation", "somewhere"), expected, rtol=1e-6)
+    cosine = 0.001 * (1 + np.cos(np.pi * np.arange(30) / 30))
+    np.testing.assert_allclose(rates(file, "classifier", "somewhere"), cosine, rtol=1e-6)
+    first, second = built_of(config.representation), built_of(config.classifier)
+    assert (first.scale, first.margin, first.noise_multiplier, first.mixup_alpha) == (30.0, 0.0, 1.0, 0.2)
+    assert (second.scale, second.margin, second.noise_multiplier, second.focal_gamma) == (15.0, 0.1, 1.0, 1.0)
+    assert {stage.batch_size for stage in (config.representation, config.classifier)} == {512}
+    assert {stage.optimizer.weight_decay for stage in (config.representation, config.classifier)} == {5e-4}
+
+
+def test_tau_is_chosen_from_decouplings_grid():
+    tuning = load_config("cifar10_lt/tau_norm.py").tuning
+    np.testing.assert_allclose(tuning.grid, np.linspace(0, 2, 21))
+    assert tuning.validation_fraction == pytest.approx(0.1)

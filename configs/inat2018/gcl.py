@@ -5,7 +5,7 @@ On iNaturalist 2018, ResNet-50:
     python -m gcl_jax.main --config=configs/inat2018/gcl.py:DIR --workdir=runs/inat2018/gcl
 
 DIR (data/inat2018 where nothing stands after the .py) holds the images, iNaturalist18_train.txt and
-iNaturalist18_val.txt. About 10 hours at 2,500 training images a second: an estimate, not measured.
+iNaturalist18_val.txt. About 11 hours at 2,500 training images a second: an estimate, not measured.
 Published top-1: 72.01.
 """
 

@@ -113,6 +113,7 @@ class Method:
 
     # {"class_means", "train_features"}: what to take from one deterministic pass over the training set
     needs: ClassVar[frozenset[str]] = frozenset()
+    needs_training: ClassVar[bool] = False  # whether evaluation takes what training made: 0 epochs are then refused
     two_branches: ClassVar[bool] = False  # whether `forward` names the branch of a backbone that has two
     posthoc: ClassVar[frozenset[str]] = frozenset()  # hyper-parameters that config.posthoc can change after training
     logged: ClassVar[tuple[str, ...]] = ()  # names of the scalars that `loss` returns in LossOut.metrics

@@ -22,6 +22,7 @@ class _Made(Method):
     def __post_init__(self):
         super().__post_init__()
         require(self.scale > 0, "scale", self.scale, "positive")
+        require(not self.fresh_head, "fresh_head", True, "False where the classifier is made, not trained")
 
     def loss(self, key, out, batch, t, stats):
         # Zero epochs are the method; more of them go on from there with cross-entropy.

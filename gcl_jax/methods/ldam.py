@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from gcl_jax import losses
+from gcl_jax import class_weights, losses
 from gcl_jax.errors import require
 from gcl_jax.methods.base import LossOut
 from gcl_jax.methods.reweighting import Reweighted
@@ -27,7 +27,7 @@ class LDAM(Reweighted):
         require(self.max_margin >= 0, "max_margin", self.max_margin, "0 or positive")
 
     def constants(self, counts):
-        return super().constants(counts) | {"margin": losses.ldam_margins(counts, self.max_margin)}
+        return super().constants(counts) | {"margin": class_weights.ldam_margins(counts, self.max_margin)}
 
     def loss(self, key, out, batch, t, stats):
         per_example = losses.ldam(out["scores"], batch["label"], stats.constants["margin"], scale=self.scale)

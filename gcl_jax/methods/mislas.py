@@ -3,7 +3,7 @@
 import dataclasses
 
 from gcl_jax import class_weights, losses
-from gcl_jax.errors import require
+from gcl_jax.errors import require, require_one_of
 from gcl_jax.methods.base import Group, LossOut, Method
 
 
@@ -12,7 +12,8 @@ class MiSLAS(Method):
     """Label-aware smoothing, eps_j from ``smoothing_head`` to ``smoothing_tail``, on z_j = s_j (f . w_j + b_j).
 
     The classifier goes on from stage 1 at ``classifier_lr_factor`` of the rate, the scales start at 1
-    and learn at the whole rate. "Shifted" batch norm is the stage's bn = "stats_only".
+    and learn at the whole rate. "Shifted" batch norm is the stage's bn = "stats_only". ``smoothing_shape`` is one of
+    `class_weights.SMOOTHING_SHAPES`; "power" is the square.
     """
 
     head: str = "linear_lws"
@@ -27,6 +28,9 @@ class MiSLAS(Method):
         super().__post_init__()
         require(self.head.endswith("_lws"), "head", self.head, "'linear_lws' or 'cosine_lws'")
         require(self.scale > 0, "scale", self.scale, "positive")
+        require(0 <= self.smoothing_head <= 1, "smoothing_head", self.smoothing_head, "in [0, 1]")
+        require(0 <= self.smoothing_tail <= 1, "smoothing_tail", self.smoothing_tail, "in [0, 1]")
+        require_one_of("smoothing_shape", self.smoothing_shape, class_weights.SMOOTHING_SHAPES)
         require(self.classifier_lr_factor > 0, "classifier_lr_factor", self.classifier_lr_factor, "positive")
 
     def group(self, path):

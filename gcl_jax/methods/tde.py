@@ -26,6 +26,7 @@ class TDE(Method):
     decay: float = 0.9
 
     posthoc: ClassVar[frozenset[str]] = frozenset({"alpha"})
+    needs_training: ClassVar[bool] = True  # the moving feature, without which nothing would be subtracted
 
     def __post_init__(self):
         super().__post_init__()

@@ -14,7 +14,7 @@ class WithReplacement(Sampler):
     """Base: subclasses say how much one *sample* of each class weighs; drawing is with replacement.
 
     Class j is drawn with probability p_j = n_j w_j / sum_i n_i w_i and its image uniformly,
-    which is torch's WeightedRandomSampler with N draws per epoch.
+    which is torch's WeightedRandomSampler with N draws per epoch. UserError for a class without an image.
     """
 
     def sample_weights(self, counts: np.ndarray) -> np.ndarray:
@@ -22,7 +22,7 @@ class WithReplacement(Sampler):
         raise NotImplementedError
 
     def class_probabilities(self, counts, *, epoch=0, epochs=1):
-        mass = np.asarray(counts, np.float64) * self.sample_weights(counts)
+        mass = longtail.require_images(counts) * self.sample_weights(counts)
         return mass / mass.sum()
 
     def indices(self, make, labels, num, *, epoch=0, epochs=1):
