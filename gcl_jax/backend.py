@@ -71,7 +71,8 @@ def keep_freed_memory() -> bool:
     step. Nothing is done where JAX may find an accelerator, whose host has other work, or without glibc.
     Returns whether it was done.
     """
-    if os.environ.get("JAX_PLATFORMS", "cpu") != "cpu" or _has_accelerator_plugin():
+    platforms = os.environ.get("JAX_PLATFORMS")
+    if platforms != "cpu" and (platforms or _has_accelerator_plugin()):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

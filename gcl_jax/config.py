@@ -133,18 +133,6 @@ def optimizer(**fields) -> dict:
     return _fill(OPTIMIZER, fields, "optimizer")
 
 
-def gcl_step_schedule(**fields) -> dict:
-    """GCL's stage-1 optimiser: rate 0.1, warm-up 5 of 200 epochs, x 0.1 after 160, x 0.01 after 180 (as percents)."""
-    recipe = dict(
-        learning_rate=0.1,
-        schedule="step",
-        warmup_percent=2.5,
-        boundaries_percent=(80.0, 90.0),
-        decay_factors=(0.1, 0.01),
-    )
-    return optimizer(**(recipe | fields))
-
-
 def _named(registry, name, hyperparameters, kind):
     require_one_of(f"{kind}.name", name, registry)
     fields = {f.name: f.default for f in dataclasses.fields(registry[name])}

@@ -40,10 +40,9 @@ def main(arguments: Sequence[str]) -> None:
     except OSError as error:
         raise UserError(f"--out={given.out} cannot be written ({error.strerror or error}): name another") from error
     height, width, _ = network.image_shape
-    photos = network.config.data.photos
     about = {
         "input": {"dtype": "uint8", "shape": ["batch", *network.image_shape]},
-        "resize_shorter_side": photos.resize if height == photos.size else min(height, width),
+        "resize_shorter_side": network.resize,
         "center_crop": [height, width],
         "output": {"dtype": "float32", "shape": ["batch", len(network.class_names)]},
         "class_names": list(network.class_names),

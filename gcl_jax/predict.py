@@ -122,13 +122,11 @@ def predict(network, paths: Sequence[pathlib.Path], on_bad: Callable[[pathlib.Pa
     height, width, channels = network.image_shape
     if height != width:
         raise UserError(f"the network takes {height} x {width} pixels, and files are cropped to squares only")
-    photos = network.config.data.photos
-    resize = photos.resize if height == photos.size else height
     function, found = jax.jit(network.probabilities()), []
 
     def pixels(path):
         try:
-            return _pixels(decode, path, height, resize, channels)
+            return _pixels(decode, path, height, network.resize, channels)
         except _NoImageError as error:
             if on_bad is None:
                 raise UserError(f"{path} is no image that can be read ({error})") from error

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import backend, checkpoint, config_validation, evaluate, models, older_configs, workdir
 from gcl_jax import config as config_lib
+from gcl_jax.data import PHOTOGRAPHS
 from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError
 from gcl_jax.methods import ClassStats
@@ -33,6 +34,12 @@ class Trained:
     counts: np.ndarray
     image_shape: tuple[int, int, int]
     step: int
+
+    @property
+    def resize(self) -> int:
+        """The shorter side of an image before its centre is cropped to `image_shape`, as in evaluation."""
+        height, width, _ = self.image_shape
+        return self.config.data.photos.resize if self.config.data.source in PHOTOGRAPHS else min(height, width)
 
     def probabilities(self) -> Callable[[tuple, jax.Array], jax.Array]:
         """The pure function (variables, uint8[B, H, W, c]) -> float32[B, C]: softmax at the method's scale.

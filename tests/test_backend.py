@@ -41,11 +41,13 @@ def test_freed_memory_is_kept_on_cpu_only(platforms, kept):
     """In a process of its own, which it changes; elsewhere than on Linux with glibc nothing is to be had."""
     if sys.platform != "linux":
         pytest.skip("glibc's malloc is Linux's")
-    code = "from gcl_jax import backend; print(backend.keep_freed_memory())"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={"JAX_PLATFORMS": platforms}, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == kept
+    plugin = "backend._has_accelerator_plugin = lambda: True; "
+    for installed in ("", plugin):  # which JAX_PLATFORMS overrules
+        code = f"from gcl_jax import backend; {installed}print(backend.keep_freed_memory())"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={"JAX_PLATFORMS": platforms}, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == kept
 
 
 def test_cache_folder_is_the_users_choice_or_one_for_this_cpu(monkeypatch, tmp_path):

@@ -70,9 +70,21 @@ def test_csv_and_print(run, capsys):
 
 def test_any_size_and_colour_is_classified(run):
     root, images = run
-    large = Image.fromarray(images[0][..., 0]).convert("RGB").resize((96, 64), Image.NEAREST)
+    large = Image.new("RGB", (96, 64))  # its middle square is the digit
+    large.paste(Image.fromarray(images[0][..., 0]).convert("RGB").resize((64, 64), Image.NEAREST), (16, 0))
     large.save(root / "large.bmp")
-    assert predict.predict(trained.read(str(root / "work")), [root / "large.bmp"]).shape == (1, 10)
+    found = predict.predict(trained.read(str(root / "work")), [root / "large.bmp"])
+    assert found.argmax(1).tolist() == [evaluated(root)["predicted"][0]]
+
+
+def test_arrays_of_the_size_of_photographs_are_not_made_smaller_first(run):
+    root, _ = run
+    network = trained.read(str(root / "work"))
+    assert network.config.data.source == "digits"
+    network.config.data.photos.size = network.image_shape[0]
+    assert network.resize == network.image_shape[0]
+    network.config.data.source = "folder"
+    assert network.resize == network.config.data.photos.resize
 
 
 def test_files_that_are_no_image_are_named_and_the_others_answered(run, tmp_path):

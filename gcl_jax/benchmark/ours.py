@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from gcl_jax import backend, config, data, loop, memory
+from gcl_jax import backend, data, loop, memory, recipes
 from gcl_jax import mesh as mesh_lib
 from gcl_jax.benchmark import cifar, machine
 from gcl_jax.seed_run import SeedRun
@@ -21,29 +21,12 @@ CPU_EPOCH_STEPS = 20  # a whole epoch takes a minute there
 
 
 def make_config(precision: str = "float32", loader: str = "device"):
-    """The published recipe's first stage, as configs/cifar10_lt/gcl.py has it."""
-    stage = config.stage(
-        config.method("gcl", scale=30.0, margin=0.0, noise_multiplier=0.5, mixup_alpha=1.0),
-        config.sampler("instance"),
-        epochs=200,
-        batch_size=cifar.BATCH,
-        optimizer=config.gcl_step_schedule(),
-    )
-    return config.experiment(
-        stages={STAGE: stage},
-        data=dict(
-            source="arrays",
-            name="random",
-            loader=loader,
-            imbalance_ratio=cifar.IMBALANCE_RATIO,
-            crop_padding=cifar.PADDING,
-            mean=cifar.MEAN,
-            std=cifar.STD,
-        ),
-        model=dict(name="resnet32"),
-        precision=precision,
-        log=dict(every_steps=cifar.LOG_EVERY),
-    )
+    """The config of configs/cifar10_lt/gcl.py, for random arrays."""
+    made = recipes.gcl(recipes.cifar_lt("cifar10", cifar.IMBALANCE_RATIO))
+    made.data.update(source="arrays", name="random", loader=loader)
+    made.precision = precision
+    made.log.update(every_steps=cifar.LOG_EVERY, tensorboard=False)
+    return made
 
 
 class _Ours:
