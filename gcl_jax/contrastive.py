@@ -7,7 +7,7 @@ of the global batch.
 import jax
 import jax.numpy as jnp
 
-from gcl_jax.models.heads import dot
+from gcl_jax.vectors import dot
 
 
 def supervised_contrastive(features: jax.Array, labels: jax.Array, *, temperature: float = 0.1) -> jax.Array:

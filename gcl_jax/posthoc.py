@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax.errors import require_one_of
-from gcl_jax.models.heads import normalize
+from gcl_jax.vectors import normalize
 
 
 def tau_normalize(kernel: jax.Array, tau: jax.Array | float) -> jax.Array:

@@ -21,11 +21,6 @@ from gcl_jax.workdir import read_json
 LOGGED = ("accuracy", "top5", "many", "medium", "few", "macro_recall", "nll", "ece")
 
 
-def done_file(workdir: epath.Path, stage: str) -> epath.Path:
-    """The file whose presence says that ``stage`` is finished; written last."""
-    return workdir / stage / "DONE.json"
-
-
 class GoBack(Exception):
     """The stage has to go on from its newest good checkpoint, with what has been learnt: see `SeedRun.skipped`."""
 

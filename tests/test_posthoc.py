@@ -9,7 +9,7 @@ from tau_norm import tau_norm
 
 from gcl_jax import posthoc
 from gcl_jax.errors import UserError
-from gcl_jax.models.heads import normalize
+from gcl_jax.vectors import normalize
 
 BATCH, DIM, CLASSES = 20, 8, 5
 _random = np.random.default_rng(0)

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from gcl_jax import losses
 from gcl_jax.methods import Group, LossOut, Method, Stream
-from gcl_jax.models.heads import normalize
 from gcl_jax.sampling import Reversed
+from gcl_jax.vectors import normalize
 
 
 @dataclasses.dataclass(frozen=True)

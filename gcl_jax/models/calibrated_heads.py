@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax import posthoc
-from gcl_jax.models.heads import cosine_scores, dot, linear_scores, normalize, uniform
+from gcl_jax.models.heads import cosine_scores, linear_scores, uniform
+from gcl_jax.vectors import dot, normalize
 
 
 def _scaled(module, scores):

@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax.centroids import squared_distances
-from gcl_jax.models.heads import dot, linear_scores, normalize, torch_linear, uniform
+from gcl_jax.models.heads import linear_scores, torch_linear, uniform
 from gcl_jax.models.modulated_attention import ModulatedAttention
+from gcl_jax.vectors import dot, normalize
 
 REACH = 10.0
 

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gcl_jax.models.heads import dot, uniform
+from gcl_jax.models.heads import uniform
+from gcl_jax.vectors import dot
 
 _FAN_OUT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gcl_jax.models.heads import dot, normalize, uniform
+from gcl_jax.models.heads import uniform
+from gcl_jax.vectors import dot, normalize
 
 PARTS = 2  # heads K of the published CIFAR and ImageNet settings
 GAMMA = 1 / 32

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gcl_jax.models.heads import linear_scores, normalize, torch_linear, uniform
+from gcl_jax.models.heads import linear_scores, torch_linear, uniform
+from gcl_jax.vectors import normalize
 
 DIM = 128  # of the projection
 

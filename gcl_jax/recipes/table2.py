@@ -1,8 +1,8 @@
 """Rows of Table 2, each a function from a large-scale protocol to a config.
 
 Where a method has a recipe for these data, its second stage is that; cRT, LWS and DisAlign scale their published rate
-(0.2 at batch 512, 0.1 at 256) with the batch. OLTR on Places-LT has a recipe for both stages. DisAlign published one for
-ResNeXt-50 on ImageNet-LT alone, which all its rows here take over.
+(0.2 at batch 512, 0.1 at 256) with the batch. OLTR on Places-LT has a recipe for both stages. DisAlign's, which all its
+rows here take over, was published for ResNeXt-50 on ImageNet-LT alone.
 """
 
 from ml_collections import ConfigDict
@@ -102,7 +102,7 @@ def ce_mixup_crt(p: LargeScale) -> ConfigDict:
 
 
 def disalign(p: LargeScale) -> ConfigDict:
-    """CE, then DisAlign in the paper's form (Zhang et al. 2021): ImageNet-LT's 10 epochs, rho 1.2; batch norm updates."""
+    """CE, then DisAlign in the paper's form (Zhang et al. 2021): 10 epochs, rho 1.2, batch norm updates."""
     aligned = c.method("disalign", form="paper", rho=1.2)
     return p.experiment(
         representation=p.first("cross_entropy"),
