@@ -30,6 +30,8 @@ def compiler_options() -> dict[str, str]:
     return {"xla_disable_hlo_passes": "cse_barrier_expander"} if is_cpu() else {}
 
 
+# What convolutions compute in, and how precise products are, by config.precision.
+DTYPES = {"float32": "float32", "tf32": "float32", "bf16": "bfloat16"}
 MATMUL = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "default"}
 
 

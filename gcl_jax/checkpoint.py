@@ -31,16 +31,8 @@ def flatten(tree: Tree) -> dict[str, Any]:
     >>> flatten({"params": {"head": {"kernel": 1}}, "opt": ({"m": 2},)})
     {'opt/0/m': 2, 'params/head/kernel': 1}
     """
-    return {
-        "/".join(_name(part) for part in path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
-    }
-
-
-def _name(part) -> str:
-    for attribute in ("key", "name", "idx"):
-        if hasattr(part, attribute):
-            return str(getattr(part, attribute))
-    raise TypeError(f"no name for {part!r}")
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 class _Manager(ocp.CheckpointManager):

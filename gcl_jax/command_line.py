@@ -35,6 +35,17 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         raise UserError(f"{rest[1]!r} is no flag; write --config.KEY=VALUE, without spaces around =")
 
 
+def config_of(argv: Sequence[str]) -> ConfigDict:
+    """The config that ``argv`` names, a command's name and then flags, with its overrides; UserError as from `parse`.
+
+    For what is no run itself: absl's own flags stay as they are.
+    """
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=list(argv))
+    parse(argv, values)
+    return values.config
+
+
 def _load(argv: Sequence[str]) -> ConfigDict:
     """The config file named on the command line, before any override."""
     named = [
@@ -67,9 +78,7 @@ def _bad_value(message: str, config: ConfigDict) -> str:
         first, *rest = [line.strip() for line in message.splitlines() if line.strip()]
         # Of a config file that fails when it is read again, ml_collections tells the reason in the last line only.
         return re.sub(r"^flag --", "--", rest[-1] if rest and first.endswith("parsing config file:") else first)
-    value = config
-    for part in match[1].split("."):
-        value = value[part]
+    value = config_lib.value_at(config, match[1])
     if isinstance(value, ConfigDict):
         return f"config.{match[1]} is a block of keys; set them one by one: {', '.join(value)}"
     return f"config.{match[1]} is {match[2]!r}; it must be of type {type(value).__name__}, such as {value!r}"

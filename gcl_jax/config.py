@@ -4,14 +4,17 @@ A config file builds a ``ConfigDict`` from the functions here, so that every key
 type and can be overridden. Methods, samplers, losses, the step and the loop read no config.
 """
 
+import contextlib
 import dataclasses
 import difflib
+import functools
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterator, Mapping
 
 from ml_collections import ConfigDict
 
-from gcl_jax.data import PHOTOGRAPHS
+from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.errors import UserError, did_you_mean, require_one_of
 from gcl_jax.methods import METHODS
 from gcl_jax.sampling import SAMPLERS
@@ -156,7 +159,7 @@ def _fill(defaults, given, where):
 
 def color_jitter(data: Mapping) -> tuple[float, ...]:
     """The colour jitter of a data block: none but for photographs, whose keys alone are part of a stage's identity."""
-    return tuple(data["photos"]["color_jitter"]) if data["source"] in PHOTOGRAPHS else (0.0, 0.0, 0.0)
+    return tuple(data["photos"]["color_jitter"]) if data["source"] in PHOTOGRAPH_SOURCES else (0.0, 0.0, 0.0)
 
 
 def unknown_key(config: ConfigDict, path: str) -> str | None:
@@ -172,6 +175,15 @@ def unknown_key(config: ConfigDict, path: str) -> str | None:
         block = block[part]
         seen.append(part)
     return None
+
+
+def value_at(config: Mapping, path: str) -> object:
+    """The value of the dotted key ``path``; KeyError or TypeError where there is none.
+
+    >>> value_at({"a": {"b": 1}}, "a.b")
+    1
+    """
+    return functools.reduce(operator.getitem, path.split("."), config)
 
 
 def schedule_fields(stage: Mapping) -> dict:
@@ -207,18 +219,13 @@ def _build(registry, block, where):
         return registry[name](**{k: v for k, v in block.items() if k != "name"})
 
 
-class naming:
+@contextlib.contextmanager
+def naming(prefix: str) -> Iterator[None]:
     """Put the config path in front of a UserError raised by code that does not know it."""
-
-    def __init__(self, prefix):
-        self.prefix = prefix
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if kind is not None and issubclass(kind, UserError):
-            raise UserError(f"{self.prefix}{error}") from None
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{prefix}{error}") from None
 
 
 def check_block(block: Mapping, defaults: Mapping, where: str) -> None:

@@ -1,16 +1,15 @@
 """Every check of a config that needs neither data nor a device, so that a wrong one costs no time."""
 
 import copy
-import functools
 
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import models
-from gcl_jax.data import LOADERS, PHOTOGRAPHS, SOURCES
+from gcl_jax.data import LOADERS, PHOTOGRAPH_SOURCES, SOURCES
 from gcl_jax.data.dataset import PROFILES
 from gcl_jax.errors import UserError, require_one_of
-from gcl_jax.methods import METHODS
+from gcl_jax.methods import METHODS, posthoc_rules
 from gcl_jax.models import BACKBONES, TWO_BRANCHES
 from gcl_jax.optim import epoch_learning_rates
 
@@ -44,10 +43,10 @@ def validate(config: ConfigDict) -> None:
         raise UserError(f"config.data.subset_seed is {config.data.subset_seed}; it must lie in 0..{2**32 - 1}")
     require_one_of("config.model.name", config.model.name, BACKBONES)
     if config.model.remat:
-        require_one_of("config.model.name, with remat,", config.model.name, models.PHOTOGRAPHS)
+        require_one_of("config.model.name, with remat,", config.model.name, models.PHOTOGRAPH_BACKBONES)
     for name in config.stages:
         if config[name].bn_scope:
-            require_one_of(f"config.model.name, with {name}.bn_scope,", config.model.name, models.PHOTOGRAPHS)
+            require_one_of(f"config.model.name, with {name}.bn_scope,", config.model.name, models.PHOTOGRAPH_BACKBONES)
         if METHODS[config[name].method.name].two_branches and config.model.name not in TWO_BRANCHES:
             raise UserError(
                 f"config.model.name is {config.model.name!r}, but {config[name].method.name} needs two branches: "
@@ -59,8 +58,11 @@ def validate(config: ConfigDict) -> None:
     _validate_photos(config.data)
     if not 0 <= config.posthoc.logit_adjustment <= 100:
         raise UserError(f"config.posthoc.logit_adjustment is {config.posthoc.logit_adjustment}; it must lie in 0..100")
-    if config.posthoc.alpha >= 0 and not any("alpha" in METHODS[config[n].method.name].posthoc for n in config.stages):
-        raise UserError("config.posthoc.alpha is set, but no stage's method has an alpha to change after training")
+    for rule in posthoc_rules():
+        if config.posthoc[rule] >= 0 and not any(rule in METHODS[config[n].method.name].posthoc for n in config.stages):
+            raise UserError(
+                f"config.posthoc.{rule} is set, but no stage's method has a {rule} to change after training"
+            )
     _at_least(config.data.crop_padding, 0, "config.data.crop_padding")
     _at_least(config.data.imbalance_ratio, 1, "config.data.imbalance_ratio")
     if not 0 <= config.data.validation_fraction < 1:
@@ -87,7 +89,7 @@ def _validate_photos(block):
             f"{where}.color_jitter is {photos.color_jitter}; it must be three numbers from 0 on: brightness, contrast, "
             "saturation"
         )
-    needed = {"path": block.path} if block.source in PHOTOGRAPHS and block.source != "tfds_list" else {}
+    needed = {"path": block.path} if block.source in PHOTOGRAPH_SOURCES and block.source != "tfds_list" else {}
     if block.source in ("list", "tfds_list"):
         needed |= {f"photos.{key}": photos[key] for key in ("train_list", "test_list")}
     if block.profile == "counts":
@@ -96,7 +98,7 @@ def _validate_photos(block):
         if not value:
             why = "data.profile='counts'" if key == "photos.counts" else f"data.source={block.source!r}"
             raise UserError(f"config.data.{key} is empty: {why} needs --config.data.{key}={FILES[key]}")
-    if block.source in PHOTOGRAPHS and block.loader != "host":
+    if block.source in PHOTOGRAPH_SOURCES and block.loader != "host":
         raise UserError(f"config.data.loader is {block.loader!r}, but photographs are decoded on the host: set 'host'")
 
 
@@ -138,7 +140,7 @@ def _validate_tuning(config):
         )
     if not block.grid:
         raise UserError("config.tuning.grid is empty; give at least one value")
-    tuned = functools.reduce(lambda found, part: found[part], block.key.split("."), config)
+    tuned = config_lib.value_at(config, block.key)
     if not isinstance(tuned, float):
         told = "a block" if isinstance(tuned, ConfigDict) else repr(tuned)
         raise UserError(f"config.tuning.key is {block.key!r}, which is {told}; it must be a real number")

@@ -12,7 +12,7 @@ import numpy as np
 from etils import epath
 
 from gcl_jax import distributed, logs
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, writing
 
 BEST = "best_on_validation"  # the folder of the best checkpoint, in its stage's
 
@@ -109,7 +109,7 @@ def _moved(folder):
     target, n = place / folder.name, 1
     while target.exists():
         target, n = place / f"{folder.name}.{n}", n + 1
-    with logs.writing(place):
+    with writing(place):
         place.mkdir(parents=True, exist_ok=True)
         return folder.rename(target)
 

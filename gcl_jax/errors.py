@@ -33,6 +33,18 @@ def in_one_line() -> Iterator[None]:
         sys.exit(f"error: {str(error).splitlines()[0]}")
 
 
+@contextlib.contextmanager
+def writing(path: object) -> Iterator[None]:
+    """Make an OSError (disk full, read-only, ...) a UserError that names ``path`` and the cure."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} could not be written ({error.strerror or error}); what was saved before is untouched. Make room, "
+            "or see that the folder can be written, and give the same command again"
+        ) from error
+
+
 def did_you_mean(value: object, valid: Iterable[str]) -> str:
     """ " (did you mean 'nearest'?)" for a typo, or nothing when no valid name is near.
 

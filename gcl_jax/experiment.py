@@ -14,6 +14,7 @@ from gcl_jax import (
     distributed,
     handover,
     identity,
+    json_files,
     lock,
     logs,
     metrics,
@@ -23,10 +24,10 @@ from gcl_jax import (
 )
 from gcl_jax import config as config_lib
 from gcl_jax import workdir as workdirs
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, writing
 from gcl_jax.parts import Parts
-from gcl_jax.seed_run import done_file
 from gcl_jax.trainer import run_stage
+from gcl_jax.workdir import done_file
 
 
 def run(
@@ -116,7 +117,7 @@ def _check_starts(parts, config, names, folders) -> None:
             continue  # it starts from the stage before, under any config that can have this folder
         for seed, folder in folders.items():
             if _is_done(folder, name):
-                done = distributed.first(lambda f=folder, n=name: workdirs.read_json(done_file(f, n), "started_from"))
+                done = distributed.first(lambda f=folder, n=name: json_files.read(done_file(f, n), "started_from"))
                 start, own = "no init_from", "random"
                 if config[name].init_from:
                     start, variables = _start(config, name, seed)
@@ -138,24 +139,24 @@ def _start(config, name, seed) -> tuple[str, dict]:
 
 def _write_again(root: epath.Path) -> dict:
     """The result of several seeds that are all finished, made new if it can be: launch scripts go by its time."""
-    found = workdirs.read_json(root / "result.json")
+    found = json_files.read(root / "result.json")
     with contextlib.suppress(UserError), lock.held(root):
-        logs.write_json(root / "result.json", found)
+        json_files.write(root / "result.json", found)
     return found
 
 
 def _holds(file: epath.Path, folders: dict[int, epath.Path]) -> bool:
     """Whether the result of several seeds has all of these."""
-    return file.exists() and workdirs.read_json(file, "seeds")["seeds"].keys() >= {f.name for f in folders.values()}
+    return file.exists() and json_files.read(file, "seeds")["seeds"].keys() >= {f.name for f in folders.values()}
 
 
 def _write_all_seeds(root: epath.Path, found: dict[int, dict], eval_only: bool) -> dict:
     # Seeds of an earlier run with more of them stay in the result.
     others = {f.parent.name: f for f in root.glob("seed_*/result.json")} if not eval_only else {}
     each = {f"seed_{s}": result for s, result in found.items()}
-    each |= {name: workdirs.read_json(file) for name, file in sorted(others.items()) if name not in each}
+    each |= {name: json_files.read(file) for name, file in sorted(others.items()) if name not in each}
     whole = {"across_seeds": results.across_seeds(each), "seeds": each}
-    logs.write_json(root / ("eval.json" if eval_only else "result.json"), whole)
+    json_files.write(root / ("eval.json" if eval_only else "result.json"), whole)
     return whole
 
 
@@ -172,7 +173,7 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
         if distributed.first((folder / "result.json").exists):
             logs.say(f"{folder} is finished already; its result:")
             found[seed] = distributed.first(
-                lambda folder=folder: workdirs.read_json(folder / "result.json", "stages", "final")
+                lambda folder=folder: json_files.read(folder / "result.json", "stages", "final")
             )
             logs.say(results.format_table(found[seed]))
     pending = [seed for seed in folders if seed not in found]
@@ -187,9 +188,9 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
         for seed, folder in group.items():
 
             def write(seed=seed, folder=folder):
-                done = {name: workdirs.read_json(done_file(folder, name), "final") for name in names}
+                done = {name: json_files.read(done_file(folder, name), "final") for name in names}
                 result = _result(parts, config, seed, overrides, done)
-                logs.write_json(folder / "result.json", result)
+                json_files.write(folder / "result.json", result)
                 return result
 
             found[seed] = distributed.first(write)
@@ -208,7 +209,7 @@ def _train_stage(parts, name, group, before) -> None:
 
 
 def _make(folder: epath.Path) -> None:
-    with logs.writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -241,7 +242,7 @@ def _evaluate_one(parts, config, names, seed, folder, overrides) -> dict:
 
     def write():
         _make(folder)
-        logs.write_json(folder / "eval.json", result)
+        json_files.write(folder / "eval.json", result)
 
     distributed.first(write)
     logs.say(results.format_table(result))

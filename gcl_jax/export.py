@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from gcl_jax import command_line
+from gcl_jax import command_line, json_files
 from gcl_jax.errors import UserError, in_one_line
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     given = parse(arguments)
 
-    from gcl_jax import logs, results, trained  # the heavy half, now that the command is good
+    from gcl_jax import results, trained  # the heavy half, now that the command is good
 
     network = trained.read(given.workdir, given.stage)
     print(f"{network.stage} of {given.workdir}, step {network.step}")
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
         **results.environment(),
         "config": network.config.to_dict(),
     }
-    logs.write_json(out / "model.json", about)
+    json_files.write(out / "model.json", about)
     print(f"written: {out / 'model.stablehlo'}, {out / 'model.json'}")
 
 

@@ -1,13 +1,13 @@
 """Whose parameters a stage holds: the keys of its config that determine them, and their hash."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
+from gcl_jax import json_files
 from gcl_jax.config import PHOTOS, TOP
-from gcl_jax.data import PHOTOGRAPHS
+from gcl_jax.data import PHOTOGRAPH_SOURCES
 
 # Keys that do not change what is trained; a stage's identity leaves them out. Both loaders train
 # bit-identically, and the data's fingerprint stands for their paths and for the images that are skipped.
@@ -25,7 +25,7 @@ def training_keys(config: ConfigDict, upto: str) -> dict:
     kept = {k: v for k, v in resolved.items() if k in TOP and k not in NOT_TRAINING}
     kept["model"] = {"name": resolved["model"]["name"]}  # remat changes no value
     kept["data"] = {k: v for k, v in resolved["data"].items() if k not in NOT_TRAINING_DATA}
-    if kept["data"]["source"] in PHOTOGRAPHS:
+    if kept["data"]["source"] in PHOTOGRAPH_SOURCES:
         photos = resolved["data"]["photos"]
         kept["data"]["photos"] = {k: v for k, v in photos.items() if k not in NOT_TRAINING_PHOTOS}
     for name in config.stages[: config.stages.index(upto) + 1]:
@@ -45,8 +45,7 @@ def files(config: ConfigDict) -> dict:
 
 def stage_key(keys: Mapping, fingerprint: str) -> str:
     """Hash of `training_keys` and a fingerprint of data and start; two stages with one key hold the same parameters."""
-    text = json.dumps([keys, fingerprint], sort_keys=True, default=list)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return json_files.digest([keys, fingerprint], 16)
 
 
 def differences(old: Mapping, new: Mapping, where: str = "config") -> list[str]:

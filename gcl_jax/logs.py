@@ -1,15 +1,14 @@
 """What a run tells, in its first process: JSON lines (the truth), TensorBoard through clu, a bar, plain lines."""
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from etils import epath
 from tqdm import tqdm
 
 from gcl_jax import distributed
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, writing
 
 
 def say(text: str) -> None:
@@ -17,26 +16,6 @@ def say(text: str) -> None:
     if distributed.is_first():
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
-
-
-@contextlib.contextmanager
-def writing(path: epath.Path) -> Iterator[None]:
-    """Make an OSError (disk full, read-only, ...) a UserError that names ``path`` and the cure."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path} could not be written ({error.strerror or error}); what was saved before is untouched. Make room, "
-            "or see that the folder can be written, and give the same command again"
-        ) from error
-
-
-def write_json(path: epath.Path, value: object) -> None:
-    """Write JSON so that a reader sees the whole file or the old one, never a part."""
-    temporary = path.parent / f".{path.name}.tmp"
-    with writing(path):
-        temporary.write_text(json.dumps(value, indent=1, default=list, allow_nan=False) + "\n")
-        temporary.replace(path)
 
 
 class MetricsLog:

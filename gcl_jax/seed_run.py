@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from gcl_jax import damage, distributed, handover, identity, logs, memory, metrics, non_finite
+from gcl_jax import damage, distributed, handover, identity, json_files, logs, memory, metrics, non_finite
 from gcl_jax.checkpoint import Checkpoints, flatten
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, writing
 from gcl_jax.stage import Stage
 from gcl_jax.train_state import TrainState, merge, split
 from gcl_jax.train_step import Constants
-from gcl_jax.workdir import read_json
+from gcl_jax.workdir import done_file
 
 # What an evaluation writes to metrics.jsonl; result.json has everything.
 LOGGED = ("accuracy", "top5", "many", "medium", "few", "macro_recall", "nll", "ece")
@@ -63,7 +63,7 @@ class SeedRun:
     def _read_skipped(self) -> list[int]:
         """The steps whose batches are left out; not those of another config that had saved nothing here."""
         file = self._folder / "skipped.json"
-        found = read_json(file, "steps") if file.exists() else {}
+        found = json_files.read(file, "steps") if file.exists() else {}
         return found["steps"] if found.get("stage_key", self._key) == self._key and found else []
 
     def __enter__(self) -> "SeedRun":
@@ -205,7 +205,7 @@ class SeedRun:
             "final": {name: metrics.summarize(found, counts) for name, found in self._predictions.items()},
             "best": best_epochs(self._log.read(self.stage.name)),
         }
-        logs.write_json(self._done_file, done)
+        json_files.write(self._done_file, done)
         return done
 
     def _record(self, step: int, kind: str, scalars: dict) -> None:
@@ -235,7 +235,7 @@ class SeedRun:
             **non_finite.report(found, in_order, self.stage.group),
             "last_good_checkpoint": good,
         }
-        distributed.first(lambda: logs.write_json(file, what))
+        distributed.first(lambda: json_files.write(file, what))
         rate, most = what["learning_rate"], self.stage.config.non_finite.most_skips
         said = (
             f"{self._name}: a number became not finite at step {step} (loss {what['loss']}, learning rate {rate:g}, "
@@ -244,7 +244,7 @@ class SeedRun:
         if self.stage.config.non_finite.action == "skip" and step not in self.skipped and len(self.skipped) < most:
             self.skipped = sorted([*self.skipped, step])
             kept = {"stage_key": self._key, "steps": self.skipped}
-            distributed.first(lambda: logs.write_json(self._folder / "skipped.json", kept))
+            distributed.first(lambda: json_files.write(self._folder / "skipped.json", kept))
             logs.say(f"warning: {said}Going back to step {good}, to skip that batch ({len(self.skipped)} of {most})")
             raise GoBack
         raise UserError(
@@ -299,5 +299,5 @@ def save_predictions(folder: epath.Path, predictions: dict[str, metrics.Predicti
     for name, found in predictions.items():
         confused = metrics.confusion(found.label, found.predicted)
         path = folder / f"predictions_{name}.npz"
-        with logs.writing(path), path.open("wb") as file:
+        with writing(path), path.open("wb") as file:
             np.savez_compressed(file, confusion=confused, **vars(found))

@@ -39,8 +39,6 @@ from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import ClassStats
 from gcl_jax.train_state import TrainState, merge, split
 
-DTYPES = {"float32": jnp.float32, "tf32": jnp.float32, "bf16": jnp.bfloat16}
-
 
 class Stage:
     """A stage's network, method, optimiser and compiled steps; seeds come in when it runs, ``seeds`` at once."""
@@ -60,17 +58,19 @@ class Stage:
         self.settings = train_step.StepSettings(
             epochs=block.epochs,
             steps_per_epoch=steps_per_epoch,
-            bn=block.bn,
             log_every=config.log.every_steps,
             learning_rates=tuple(optim.epoch_learning_rates(**config_lib.schedule_fields(block))),
-            bn_scope=block.bn_scope,
             micro_batches=block.micro_batches,
         )
         self.steps_per_call = backend.steps_per_call(
             config.steps_per_call, most=min(steps_per_epoch, config.log.every_steps), resident=loader.resident
         )
         self.network = models.build(
-            config.model.name, self.method.head, dataset.num_classes, DTYPES[config.precision], remat=config.model.remat
+            config.model.name,
+            self.method.head,
+            dataset.num_classes,
+            backend.DTYPES[config.precision],
+            remat=config.model.remat,
         )
         self.image_shape = dataset.splits["train"].images.shape[1:]
         data = config.data
@@ -96,7 +96,7 @@ class Stage:
             self.method.groups(),
             **{k: block.optimizer[k] for k in ("momentum", "nesterov", "weight_decay", "clip_norm")},
         )
-        update = train_step.make_update(self.network, self.method, self.optimizer, augment, loader.fetch, self.settings)
+        update = train_step.make_update(self.apply, self.method, self.optimizer, augment, loader.fetch, self.settings)
         self.step = train_step.make_train_step(update, mesh, steps=self.steps_per_call, seeds=seeds)
         self._compiled = None
         own = mesh_lib.over_seeds(mesh) if seeds > 1 else mesh_lib.replicated(mesh)
@@ -233,13 +233,13 @@ class Stage:
             if self.seeds > 1:
                 state, constants = self._stacked(state), self._stacked(constants).replace(arrays=constants.arrays)
             self._compiled = self.step.lower(state, constants, first, np.int32(1)).compile()
-            self.bytes_needed = memory.needed(self._compiled)
+            needed = memory.needed(self._compiled)
             logs.say(
                 f"{self.name}: step compiled in {time.monotonic() - began:.1f} s, "
-                f"needs {memory.text(self.bytes_needed)} of memory a device"
+                f"needs {memory.text(needed)} of memory a device"
             )
             cure = "choose a smaller batch_size" + (" or seeds_at_once" if self.seeds > 1 else "")
-            asked = (self.bytes_needed, f"config.{self.name}", cure)
+            asked = (needed, f"config.{self.name}", cure)
             distributed.everywhere(lambda: memory.require(*asked, memory.available()))
             preemption.check()  # what came while XLA was busy
         return self._compiled

@@ -37,10 +37,8 @@ class StepSettings:
 
     epochs: int
     steps_per_epoch: int
-    bn: str  # train | frozen | stats_only
     log_every: int  # steps; the tally also ends with each epoch
     learning_rates: tuple[float, ...]  # one an epoch
-    bn_scope: str = ""  # the block that ``bn`` is for; "" = all
     micro_batches: int = 1  # whose mean gradient makes one update
 
 
@@ -48,7 +46,8 @@ class StepSettings:
 class NetworkApply(Apply):
     """The network as `Method.forward` receives it; ``bn`` = "frozen" uses running statistics in training too.
 
-    With ``bn_scope``, the name of a block of the backbone, everything outside it does.
+    ``bn`` = "stats_only" is as "train" here, where `Stage.group` freezes what it scales by. With ``bn_scope``, the name
+    of a block of the backbone, everything outside it uses running statistics.
     """
 
     network: Network
@@ -80,7 +79,7 @@ def learning_rate_at(settings: StepSettings) -> Callable[[jax.Array], jax.Array]
 
 
 def make_update(
-    network: Network,
+    apply: Apply,
     method: Method,
     optimizer: optax.GradientTransformation,
     augment: Augment,
@@ -92,7 +91,6 @@ def make_update(
     Gather, augmentation, forward, loss, gradient of the trainable sub-tree and update: a pure
     function, which `make_train_step` compiles.
     """
-    apply = NetworkApply(network, settings.bn, settings.bn_scope)
     rate = learning_rate_at(settings)
     streams = method.streams()
 

@@ -9,15 +9,14 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import backend, checkpoint, config_validation, evaluate, models, older_configs, workdir
+from gcl_jax import backend, checkpoint, config_validation, evaluate, json_files, models, older_configs
 from gcl_jax import config as config_lib
-from gcl_jax.data import PHOTOGRAPHS
+from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError
 from gcl_jax.methods import ClassStats
-from gcl_jax.seed_run import done_file
-from gcl_jax.stage import DTYPES
 from gcl_jax.train_step import NetworkApply
+from gcl_jax.workdir import done_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Trained:
     def resize(self) -> int:
         """The shorter side of an image before its centre is cropped to `image_shape`, as in evaluation."""
         height, width, _ = self.image_shape
-        return self.config.data.photos.resize if self.config.data.source in PHOTOGRAPHS else min(height, width)
+        return self.config.data.photos.resize if self.config.data.source in PHOTOGRAPH_SOURCES else min(height, width)
 
     def probabilities(self) -> Callable[[tuple, jax.Array], jax.Array]:
         """The pure function (variables, uint8[B, H, W, c]) -> float32[B, C]: softmax at the method's scale.
@@ -49,7 +48,7 @@ class Trained:
         block, data = self.config[self.stage], self.config.data
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
         network = models.build(
-            self.config.model.name, method.head, len(self.class_names), DTYPES[self.config.precision]
+            self.config.model.name, method.head, len(self.class_names), backend.DTYPES[self.config.precision]
         )  # fmt: skip
         augment = Augment(0, False, tuple(data.mean), tuple(data.std))  # which only normalises here
         logits = evaluate.make_logits(
@@ -77,7 +76,7 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
     file = next((f for f in (root / "config.json", root.parent / "config.json") if f.exists()), None)
     if file is None:
         raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
-    config = older_configs.with_defaults(ConfigDict(workdir.read_json(file, "config")["config"]))
+    config = older_configs.with_defaults(ConfigDict(json_files.read(file, "config")["config"]))
     config_validation.validate(config)
     own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
     there = [name for name in config.stages if any((own / name / "checkpoints").glob("[0-9]*"))]

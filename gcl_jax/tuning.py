@@ -6,7 +6,6 @@ Classes too small to give up an image (`longtail.hold_out` rounds) have no say i
 """
 
 import copy
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 
@@ -14,7 +13,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import backend, distributed, handover, logs, metrics, workdir
+from gcl_jax import backend, distributed, handover, json_files, logs, metrics
 from gcl_jax import config as config_lib
 from gcl_jax import identity as stage_identity
 from gcl_jax.errors import UserError
@@ -39,8 +38,7 @@ def identity(config: ConfigDict) -> dict:
 
 def choice_file(folder: epath.Path, config: ConfigDict) -> epath.Path:
     """Where in ``folder`` the choice of this `identity` is kept: other grids, seeds and configs have other files."""
-    text = json.dumps(identity(config), sort_keys=True)
-    return folder / f"choice_{hashlib.sha256(text.encode()).hexdigest()[:10]}.json"
+    return folder / f"choice_{json_files.digest(identity(config), 10)}.json"
 
 
 def settled(
@@ -59,10 +57,10 @@ def settled(
 
         def keep():
             folder.mkdir(parents=True, exist_ok=True)
-            logs.write_json(file, {"asked": identity(config), **choice})
+            json_files.write(file, {"asked": identity(config), **choice})
 
         distributed.first(keep)
-    return with_value(config, distributed.first(lambda: workdir.read_json(file, "chosen")["chosen"]))
+    return with_value(config, distributed.first(lambda: json_files.read(file, "chosen")["chosen"]))
 
 
 def warning(config: ConfigDict) -> str:
@@ -86,11 +84,7 @@ def held_out(config: ConfigDict) -> ConfigDict:
 def with_value(config: ConfigDict, value: float) -> ConfigDict:
     """``config`` with ``value`` for the tuned key."""
     found = copy.deepcopy(config)
-    *path, last = config.tuning.key.split(".")
-    block = found
-    for part in path:
-        block = block[part]
-    block[last] = value
+    found.update_from_flattened_dict({config.tuning.key: value})
     return found
 
 

@@ -1,6 +1,5 @@
 """Whose run a folder holds: config.json, and the refusal to mix two runs in one folder."""
 
-import functools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -8,22 +7,14 @@ from collections.abc import Callable, Sequence
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import distributed, identity, logs
+from gcl_jax import config as config_lib
+from gcl_jax import distributed, identity, json_files
 from gcl_jax.errors import UserError
 
 
-def read_json(path: epath.Path, *keys: str) -> dict:
-    """The object in a JSON file of ours, which has ``keys``; UserError when the file is damaged."""
-    cure = "remove it to have it written again"
-    try:
-        found = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({error}): {cure}") from error
-    if not isinstance(found, dict) or not found:
-        raise UserError(f"{path} is damaged (it holds no object): {cure}")
-    if missing := [key for key in keys if key not in found]:
-        raise UserError(f"{path} is damaged (it has no {missing[0]}): {cure}")
-    return found
+def done_file(folder: epath.Path, stage: str) -> epath.Path:
+    """The file in a run's folder whose presence says that ``stage`` is finished; written last."""
+    return folder / stage / "DONE.json"
 
 
 def claim(
@@ -54,7 +45,7 @@ def claim(
         compare(root, keys)
         try:
             root.mkdir(parents=True, exist_ok=True)
-            logs.write_json(root / "config.json", {"training": keys, "config": config.to_dict()})
+            json_files.write(root / "config.json", {"training": keys, "config": config.to_dict()})
         except OSError as error:
             raise UserError(
                 f"--workdir={root} cannot be written ({error.strerror or error}): name another folder"
@@ -72,7 +63,7 @@ def _places(config: ConfigDict) -> dict:
 def _places_in(root: epath.Path) -> dict | None:
     """The same of the config that trained the run in ``root``; None where an older version wrote it."""
     try:
-        return _places(ConfigDict(read_json(root / "config.json", "config")["config"]))
+        return _places(ConfigDict(json_files.read(root / "config.json", "config")["config"]))
     except (AttributeError, KeyError, TypeError):
         return None
 
@@ -86,7 +77,7 @@ def _starts_in(root: epath.Path, names: Sequence[str]) -> dict | None:
     """The same of the config that trained the run in ``root``; None where there is none, or an older version's."""
     file = root / "config.json"
     try:
-        return _starts(read_json(file, "config")["config"], names) if file.exists() else None
+        return _starts(json_files.read(file, "config")["config"], names) if file.exists() else None
     except (KeyError, TypeError, UserError):  # nothing may have been saved yet, else `compare` has refused it
         return None
 
@@ -99,9 +90,9 @@ def check_before_tuning(root: epath.Path, config: ConfigDict, names: Sequence[st
 def tuned_value(root: epath.Path, config: ConfigDict) -> float:
     """The value chosen for ``config.tuning.key`` with which the run in ``root`` was trained; UserError if none was."""
     file, key = root / "config.json", config.tuning.key
-    known = read_json(file, "config")["config"] if file.exists() else {}
+    known = json_files.read(file, "config")["config"] if file.exists() else {}
     try:
-        found = functools.reduce(lambda block, part: block[part], key.split("."), known)
+        found = config_lib.value_at(known, key)
         then = known["tuning"]
     except (KeyError, TypeError):
         raise UserError(f"{root} holds no choice of {key} yet: train first") from None
@@ -163,7 +154,7 @@ def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
     file = root / "config.json"
     if not file.exists():
         raise UserError(f"{root} holds a run but no config.json to tell whose: choose another --workdir")
-    known = read_json(file, "training")["training"]
+    known = json_files.read(file, "training")["training"]
     if not isinstance(known, dict):
         raise UserError(f"{file} is damaged (its training is no object): choose another --workdir")
     known = {k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}

@@ -25,9 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # not installed is as good
 
-from absl import flags  # noqa: E402
 from etils import epath  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
 
 from gcl_jax import command_line, config_validation  # noqa: E402
 from gcl_jax.errors import UserError, in_one_line  # noqa: E402
@@ -87,10 +85,7 @@ def points(config: str, workdir: str, grid: Sequence[str], rest: Sequence[str]) 
 
 def check(arguments: Sequence[str]) -> None:
     """Raise the UserError with which main would answer these arguments."""
-    known, argv = flags.FlagValues(), ["gcl_jax.main", *arguments]
-    config_flags.DEFINE_config_file("config", flag_values=known, sys_argv=argv)
-    command_line.parse(argv, known)
-    config_validation.validate(known.config)
+    config_validation.validate(command_line.config_of(["gcl_jax.main", *arguments]))
 
 
 def run(runs: Sequence[tuple[str, list[str]]], *, keep_going: bool) -> int:

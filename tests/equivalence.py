@@ -21,7 +21,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from tiny import digits, load_config  # noqa: E402
 
-from gcl_jax import config_validation, data, mesh, stage  # noqa: E402
+from gcl_jax import backend, config_validation, data, mesh, stage  # noqa: E402
 from gcl_jax.data.augment import Augment  # noqa: E402
 
 STEPS = 20
@@ -99,7 +99,7 @@ def normalise(self, images):
 
 
 def main():
-    stage.DTYPES["float32"], Augment.evaluate = DTYPE, normalise
+    backend.DTYPES["float32"], Augment.evaluate = DTYPE, normalise
     report = {}
     with jax.default_matmul_precision("highest"):
         for name, layouts in ({name: ["data parallel"] for name in given().stages} if CONFIG else STAGES).items():

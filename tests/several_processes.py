@@ -59,7 +59,7 @@ def build(name, config, dataset, seeds):
 def main():
     if N > 1:
         distributed.start(COORDINATOR, N, ID)
-    stage.DTYPES["float32"], Augment.evaluate = equivalence.DTYPE, equivalence.normalise
+    backend.DTYPES["float32"], Augment.evaluate = equivalence.DTYPE, equivalence.normalise
     backend.compiler_options = lambda: {"xla_backend_optimization_level": 0}  # compiles twice as fast
     loader, at_once = CASES[CASE]
     config = config_of(loader)

@@ -5,7 +5,7 @@ import json
 import pytest
 from etils import epath
 
-from gcl_jax import logs
+from gcl_jax import json_files, logs
 
 
 def records(log, *lines):
@@ -37,9 +37,9 @@ def test_cut_back_drops_an_unfinished_line(tmp_path):
 
 def test_json_is_strict_and_replaced_whole(tmp_path):
     path = epath.Path(tmp_path) / "x.json"
-    logs.write_json(path, {"a": (1, 2)})
+    json_files.write(path, {"a": (1, 2)})
     with pytest.raises(ValueError, match="not JSON compliant"):
-        logs.write_json(path, {"a": float("nan")})
+        json_files.write(path, {"a": float("nan")})
     assert json.loads(path.read_text()) == {"a": [1, 2]}
 
 

@@ -55,7 +55,7 @@ def run(*, first=0, epochs=2, per_epoch=5, log_every=2, save_every=4, eval_every
         events.append(("eval", done))
         return lambda: events.append(("evaluated", done))
 
-    settings = StepSettings(epochs, per_epoch, "train", log_every, (0.1,) * epochs)
+    settings = StepSettings(epochs, per_epoch, log_every, (0.1,) * epochs)
     state = train(
         first, stage="a stage", first=first, step=step, constants=None, blocks=blocks, settings=settings,
         steps_per_call=most, eval_every_epochs=eval_every, save_every_steps=save_every, on_log=on_log,

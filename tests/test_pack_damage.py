@@ -148,7 +148,7 @@ def test_a_pack_that_was_stopped_is_none_and_can_be_started_again(classes, whole
         if where == "in a shard":
             patch.setattr(pack, "_images", stop_late)
         elif where == "before the index":
-            patch.setattr(pack.logs, "write_json", stop)
+            patch.setattr(pack.json_files, "write", stop)
         else:
             patch.setattr(pack.Path, "replace", stop)
         with pytest.raises(KeyboardInterrupt):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from gcl_jax import logs
+from gcl_jax import json_files
 from gcl_jax.benchmark import measure, report, startup
 from gcl_jax.benchmark.subjects import SUBJECTS, Options
 from gcl_jax.errors import UserError, in_one_line, require_one_of
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
     found = report.complete(name, _ROUNDS.value, own)
     print(report.table(found))
     if _JSON.value:
-        logs.write_json(Path(_JSON.value), found)
+        json_files.write(Path(_JSON.value), found)
 
 
 def check(arguments: list[str], values: flags.FlagValues) -> None:

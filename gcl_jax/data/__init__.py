@@ -7,6 +7,7 @@ that ``draws`` gives it.
 """
 
 import importlib
+import types
 from collections.abc import Mapping
 
 from jax.sharding import Mesh
@@ -26,8 +27,14 @@ SOURCES = {
     "packed": "gcl_jax.data.packed",
     "tfds_list": "gcl_jax.data.tfds_list",
 }
-PHOTOGRAPHS = ("list", "folder", "packed", "tfds_list")  # the sources whose images stay on disk
+PHOTOGRAPH_SOURCES = ("list", "folder", "packed", "tfds_list")  # the sources whose images stay on disk
 LOADERS = {"device": ("gcl_jax.data.device", "DeviceLoader"), "host": ("gcl_jax.data.host", "HostLoader")}
+
+
+def reader(source: str) -> types.ModuleType:
+    """The module that reads ``source``: ``read(name, path, photos) -> Source``, and of lists and folders ``find``."""
+    require_one_of("config.data.source", source, SOURCES)
+    return importlib.import_module(SOURCES[source])
 
 
 def load(
@@ -45,10 +52,9 @@ def load(
 
     Raises UserError for an unknown source, data that are missing, damaged or do not fit together, and too few images.
     """
-    require_one_of("config.data.source", source, SOURCES)
-    found = importlib.import_module(SOURCES[source]).read(name, path, photos)
+    found = reader(source).read(name, path, photos)
     # A pack has only images that were decoded when it was written; what has become damaged since is to be packed again.
-    if source in PHOTOGRAPHS and source != "packed":
+    if source in PHOTOGRAPH_SOURCES and source != "packed":
         found = undecodable.settle(found, photos["on_bad_image"])
     return cut(
         found,
@@ -76,4 +82,15 @@ def make_loader(name: str, dataset: Dataset, mesh: Mesh, *, resize: int = 256):
     return getattr(importlib.import_module(module), cls)(dataset, mesh)
 
 
-__all__ = ["LOADERS", "PHOTOGRAPHS", "SOURCES", "Dataset", "Source", "Split", "cut", "load", "make_loader"]
+__all__ = [
+    "LOADERS",
+    "PHOTOGRAPH_SOURCES",
+    "SOURCES",
+    "Dataset",
+    "Source",
+    "Split",
+    "cut",
+    "load",
+    "make_loader",
+    "reader",
+]

@@ -8,12 +8,11 @@ pack        writes the photographs of all splits, without a long-tailed cut, int
 """
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 
-from absl import flags, logging
-from ml_collections import ConfigDict, config_flags
+from absl import logging
+from ml_collections import ConfigDict
 
 from gcl_jax import command_line, config_validation, data
 from gcl_jax.data import inspect, pack
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
 def write(given: argparse.Namespace, config: ConfigDict) -> None:
     """Pack the data of ``config`` and say what was written."""
     keys, photos = config.data, config.data.photos.to_dict()
-    source = importlib.import_module(data.SOURCES[keys.source]).read(keys.name, keys.path, photos)
+    source = data.reader(keys.source).read(keys.name, keys.path, photos)
     index = pack.pack(source, given.out, shorter=given.shorter, skip=photos["on_bad_image"] == "skip")
     for part, split in index["splits"].items():
         size = sum(shard["bytes"] for shard in split["shards"]) / 2**20
@@ -54,17 +53,15 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, ConfigDict]:
     parser.add_argument("--shorter", type=int, default=0, help="pack: the shorter side of images that are larger")
     given, rest = parser.parse_known_args(arguments)
     require_one_of("the command", given.command, COMMANDS)
-    values, argv = flags.FlagValues(), [parser.prog, *rest]
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
-    command_line.parse(argv, values)
-    config_validation.validate(values.config)
+    config = command_line.config_of([parser.prog, *rest])
+    config_validation.validate(config)
     if given.command == "pack":
-        _require_packable(given, values.config.data)
-    return given, values.config
+        _require_packable(given, config.data)
+    return given, config
 
 
 def _require_packable(given, block):
-    if block.source not in data.PHOTOGRAPHS or block.source == "packed":
+    if block.source not in data.PHOTOGRAPH_SOURCES or block.source == "packed":
         raise UserError(
             f"config.data.source is {block.source!r}: photographs are packed, from a list, a folder or TFDS"
         )

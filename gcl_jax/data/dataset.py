@@ -46,6 +46,12 @@ class Source:
     validation: Split | None = None
     skipped: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits that there are, by name."""
+        found = {"train": self.train, "test": self.test, "validation": self.validation}
+        return {name: split for name, split in found.items() if split is not None}
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
@@ -63,6 +69,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
+        """How many classes there are."""
         return len(self.class_names)
 
     @functools.cached_property
@@ -149,8 +156,7 @@ def cut(
 def check(source: Source) -> None:
     """Raise UserError, naming the array, unless images, labels and classes fit together."""
     num_classes = len(source.class_names)
-    parts = {"train": source.train, "test": source.test, "validation": source.validation}
-    for part, split in ((part, split) for part, split in parts.items() if split is not None):
+    for part, split in source.splits.items():
         x, y = f"{source.name}: x_{part}", f"{source.name}: y_{part}"
         if split.images.dtype != np.uint8:
             raise UserError(

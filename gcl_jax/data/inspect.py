@@ -1,7 +1,6 @@
 """A look at a config's data before a long run: sizes, counts, kinds of images, and everything that is wrong."""
 
 import collections
-import importlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,7 +22,7 @@ def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
     Raises UserError where there is nothing to describe, such as a list that is missing.
     """
     keys, photos = config.data, config.data.photos.to_dict()
-    reader = importlib.import_module(data.SOURCES[keys.source])
+    reader = data.reader(keys.source)
     if hasattr(reader, "find"):
         source, found = reader.find(keys.name, keys.path, photos)
     else:
@@ -33,8 +32,7 @@ def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
         print(f"{'root':<12}{keys.path}")
     if found:
         print("without the entries that are wrong, before any long-tailed cut:")
-        splits = {"train": source.train, "test": source.test, "validation": source.validation}
-        splits = {part: split for part, split in splits.items() if split is not None}
+        splits = source.splits
     else:
         splits = data.cut(
             source,

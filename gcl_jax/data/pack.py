@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gcl_jax import logs
+from gcl_jax import json_files, logs
 from gcl_jax.data import image_kind, packed, records
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.data.problems import first
@@ -50,10 +50,9 @@ def pack(source: Source, out: str, *, shorter: int = 0, skip: bool = False) -> d
     folder = Path(out).expanduser()
     _prepare(folder)
     splits, bad = {}, []
-    for part in ("train", "test", "validation"):
-        if (split := getattr(source, part)) is not None:
-            splits[part], reasons = _write_split(split, folder, part, shorter)
-            bad += reasons
+    for part, split in source.splits.items():
+        splits[part], reasons = _write_split(split, folder, part, shorter)
+        bad += reasons
     if bad:
         lines = "".join(f"\n  {line}" for line in first(bad))
         if not skip:
@@ -74,7 +73,7 @@ def pack(source: Source, out: str, *, shorter: int = 0, skip: bool = False) -> d
         "quality": QUALITY,
         "splits": splits,
     }
-    logs.write_json(folder / packed.INDEX, index)
+    json_files.write(folder / packed.INDEX, index)
     return index
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 from tqdm import tqdm
 
-from gcl_jax import distributed, logs
+from gcl_jax import distributed, json_files, logs
 from gcl_jax.data import lists, records
 from gcl_jax.data.dataset import Source
 from gcl_jax.data.problems import Problem, require_none
@@ -154,7 +154,7 @@ def _names(builder, store, feature: str) -> list[str]:
         found += [records.value(record, feature).decode() for record in some]
     try:
         if distributed.is_first():
-            logs.write_json(file, found)
+            json_files.write(file, found)
     except UserError as error:
         reason = error.__cause__
         logs.say(f"{builder.info.name}: the names of its images cannot be kept ({reason}) and are read at every start")

@@ -20,9 +20,8 @@ def settle(source: Source, on_bad_image: str) -> Source:
     named in one UserError.
     """
     splits, skipped, refused = {}, {}, []
-    for part in ("train", "test", "validation"):
-        split = getattr(source, part)
-        if split is None or not isinstance(split.images, Photographs):
+    for part, split in source.splits.items():
+        if not isinstance(split.images, Photographs):
             continue
         images = [(split.images, i) for i in range(len(split))]
         reasons = np.array([kind.reason for kind in image_kind.look_at_all(images, decode=True)], object)

@@ -45,8 +45,13 @@ def register(name: str, method: type[Method]) -> None:
     METHODS[name] = method
 
 
+def posthoc_rules() -> list[str]:
+    """The hyper-parameters of any method that `config.posthoc` can change after training."""
+    return sorted({rule for method in METHODS.values() for rule in method.posthoc})
+
+
 __all__ = [
     "BBN", "GCL", "LDAM", "METHODS", "OLTR", "TDE", "AngularGCL", "ClassStats", "CrossEntropy", "DisAlign", "Group",
     "HybridSC", "LogitAdjustment", "LossOut", "Method", "MiSLAS", "NearestClassMean", "Stream", "TauNorm", "Time",
-    "register",
+    "posthoc_rules", "register",
 ]  # fmt: skip

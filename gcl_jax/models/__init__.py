@@ -19,7 +19,7 @@ from gcl_jax.models.resnet_cifar import ResNetCifar
 # Small-image ResNets of depth 6 n + 2; ResNet-8 is meant for 8 x 8 digits.
 BACKBONES = {f"resnet{6 * n + 2}": partial(ResNetCifar, blocks=n) for n in (1, 3, 5, 7, 9, 18)}
 TWO_BRANCHES = {f"{name}_two_branch": partial(make, two_branches=True) for name, make in BACKBONES.items()}
-PHOTOGRAPHS = {
+PHOTOGRAPH_BACKBONES = {
     "resnet10": partial(ResNet, (1, 1, 1, 1), bottleneck=False),
     "resnet18": partial(ResNet, (2, 2, 2, 2), bottleneck=False),
     "resnet34": partial(ResNet, (3, 4, 6, 3), bottleneck=False),
@@ -28,7 +28,7 @@ PHOTOGRAPHS = {
     "resnet152": partial(ResNet, (3, 8, 36, 3)),
     "resnext50_32x4d": partial(ResNet, (3, 4, 6, 3), groups=32, group_width=4),
 }
-BACKBONES |= TWO_BRANCHES | PHOTOGRAPHS
+BACKBONES |= TWO_BRANCHES | PHOTOGRAPH_BACKBONES
 
 HEADS = {
     "linear": LinearHead,
@@ -90,6 +90,6 @@ def build(name: str, head: str, num_classes: int, dtype: jnp.dtype = jnp.float32
     require_one_of("method.head", head, HEADS)
     options = {}
     if remat:
-        require_one_of("config.model.name with remat", name, PHOTOGRAPHS)
+        require_one_of("config.model.name with remat", name, PHOTOGRAPH_BACKBONES)
         options["remat"] = True
     return Network(BACKBONES[name](dtype=dtype, **options), HEADS[head](num_classes=num_classes), head in TAKES_MAP)

@@ -9,9 +9,9 @@ from gcl_jax.recipes.protocol import Protocol
 from gcl_jax.recipes.retraining import TAUS
 
 
-def _first(p, name="gcl", alone=False, **hyperparameters):
+def _first(p, name="gcl", **hyperparameters):
     clouded = dict(scale=30.0, margin=0.0, noise_multiplier=0.5, mixup_alpha=p.mixup_alpha)
-    return p.train(c.method(name, **clouded, **hyperparameters), alone=alone)
+    return p.train(c.method(name, **clouded, **hyperparameters), alone=False)
 
 
 def _second(p: Protocol, sampler: Mapping, name="gcl", **hyperparameters) -> dict:

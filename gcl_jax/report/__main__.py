@@ -11,8 +11,8 @@ from pathlib import Path
 
 from absl import logging
 
-from gcl_jax import command_line
-from gcl_jax.errors import in_one_line, require, require_one_of
+from gcl_jax import command_line, json_files
+from gcl_jax.errors import in_one_line, require, require_one_of, writing
 
 
 @in_one_line()
@@ -20,16 +20,16 @@ def main(arguments: Sequence[str]) -> None:
     """Write the report; a UserError becomes one line and exit status 1."""
     logging.set_verbosity(logging.ERROR)
     given = parse(arguments)
-    from gcl_jax import compilation_cache, logs  # the heavy half, now that the command is good
+    from gcl_jax import compilation_cache  # the heavy half, now that the command is good
     from gcl_jax.report import embedding, figure
 
     compilation_cache.use()
     out = Path(given.out).expanduser()
-    with logs.writing(out):  # before any work
+    with writing(out):  # before any work
         out.mkdir(parents=True, exist_ok=True)
     found = [(label, embedding.read(w, given.stage)) for label, w in zip(given.label, given.workdir, strict=True)]
     numbers = {label: embedding.describe(one) for label, one in found}
-    logs.write_json(out / "embedding.json", numbers)
+    json_files.write(out / "embedding.json", numbers)
     print(table(numbers))
     figure.draw(found, out / "embedding.png", given.images)
     print(f"written: {out / 'embedding.json'}, {out / 'embedding.png'}")

@@ -32,13 +32,13 @@ class Table:
 
 RATIOS = (200, 100, 50)
 AS_THEY_ARE = 0  # the ratio of data sets that are long-tailed by themselves
-PHOTOGRAPHS = ("imagenet_lt", "inat2018", "places_lt", "photos_lt", "folder")
+WITHOUT_RATIO = ("imagenet_lt", "inat2018", "places_lt", "photos_lt", "folder")
 SMALL_RATIO = 100  # of data sets that no table of the paper has
 
 
 def ratios_of(dataset: str, columns: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     """The ratios that a table has of ``dataset`` where none are asked for."""
-    return columns.get(dataset, (AS_THEY_ARE,) if dataset in PHOTOGRAPHS else (SMALL_RATIO,))
+    return columns.get(dataset, (AS_THEY_ARE,) if dataset in WITHOUT_RATIO else (SMALL_RATIO,))
 
 
 def _cifar(ten, hundred) -> Published:

@@ -28,7 +28,7 @@ def describe(table: Table, cells: Sequence[plan.Cell], root: Path, overrides: Se
             lines.append(f"    {cell.config.stages[-1]}   with the best {cell.config.tuning.key} of {len(grid)}")
         else:
             lines += _stages(nodes, seen)
-        if cell.config.posthoc.to_dict() != config_lib.TOP["posthoc"]:
+        if runs.adjusts(cell.config):
             lines.append(f"    evaluated with posthoc {cell.config.posthoc.to_dict()}")
     return "\n".join(lines)
 

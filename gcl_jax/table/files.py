@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
-from gcl_jax import logs
+from gcl_jax.errors import writing
 
 
 def write(root: Path, name: str, command: str, files: Mapping[str, str]) -> None:
@@ -19,7 +19,7 @@ def write(root: Path, name: str, command: str, files: Mapping[str, str]) -> None
     ['table1.md', 'table1_1.md']
     """
     report = root / f"{name}.md"
-    with logs.writing(report):
+    with writing(report):
         if report.exists() and command not in report.read_text().splitlines():
             free = next(n for n in itertools.count(1) if not (root / f"{name}_{n}.md").exists())
             for ending in files:

@@ -2,19 +2,16 @@
 
 import copy
 import dataclasses
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 import gcl_jax
-from gcl_jax import command_line, config_validation, identity
+from gcl_jax import command_line, config_validation, identity, json_files
 from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError, require_one_of
-from gcl_jax.methods import METHODS
+from gcl_jax.methods import METHODS, posthoc_rules
 from gcl_jax.table.declared import AS_THEY_ARE, Row, Table, ratios_of
 
 CONFIGS = Path(gcl_jax.__file__).parents[1] / "configs"
@@ -78,11 +75,13 @@ def cells(
                     f"row {row.name!r} has no config for {dataset}: write {file}, or leave it out by --only"
                 )
             named = f"{CONFIGS}/{config_file(row, dataset, ratio)}"
-            bare = _load(named, ())
+            bare = command_line.config_of(["table", f"--config={named}"])
             keys = {override: override.removeprefix("--config.").split("=")[0] for override in overrides}
             meant = [o for o, key in keys.items() if _has(bare, key)]
             unused -= set(meant)
-            config = _load(named, (*meant, *row.overrides))  # what makes the row, last
+            config = command_line.config_of(
+                ["table", f"--config={named}", *meant, *row.overrides]
+            )  # the row's own last
             config.num_seeds = seeds
             config_validation.validate(config)
             found.append(Cell(row, dataset, ratio, config))
@@ -99,8 +98,7 @@ def _has(config: ConfigDict, key: str) -> bool:
     if config_lib.unknown_key(config, key) is not None:
         return False
     rule = key.removeprefix("posthoc.")
-    of_methods = {rule for method in METHODS.values() for rule in method.posthoc}
-    return rule not in of_methods or any(rule in METHODS[config[s].method.name].posthoc for s in config.stages)
+    return rule not in posthoc_rules() or any(rule in METHODS[config[s].method.name].posthoc for s in config.stages)
 
 
 def chosen(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
@@ -108,13 +106,6 @@ def chosen(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
     for name in only:
         require_one_of("--only", name, list(dict.fromkeys(cell.row.name for cell in cells)))
     return [cell for cell in cells if not only or cell.row.name in only]
-
-
-def _load(file: str, overrides: Sequence[str]) -> ConfigDict:
-    values, argv = flags.FlagValues(), ["table", f"--config={file}", *overrides]
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
-    command_line.parse(argv, values)
-    return values.config
 
 
 def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
@@ -134,8 +125,7 @@ def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
         # Beside the training keys: data and a start that lie outside the table, and how often best-on-test looked.
         outside = [own.data.path, "" if nodes else own[name].init_from, own.eval.every_epochs]
         outside += [files] if (files := identity.files(own)) else []
-        text = json.dumps([identity.training_keys(own, name), outside], sort_keys=True, default=list)
-        key = hashlib.sha256(text.encode()).hexdigest()[:10]
+        key = json_files.digest([identity.training_keys(own, name), outside], 10)
         nodes.append(Node(workdir / column / f"{own[name].method.name}_{key}", own))
     return nodes
 

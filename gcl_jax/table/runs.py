@@ -1,8 +1,6 @@
 """Train what a cell needs and is not there yet, and read what it measured."""
 
 import copy
-import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,10 +8,8 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import experiment, logs, tuning, workdir
+from gcl_jax import experiment, json_files, logs, tuning
 from gcl_jax.table.plan import Cell, Node, chain, column_name
-
-MEASURED = ("accuracy", "many", "medium", "few", "macro_recall", "nll", "ece")
 
 
 def finished(node: Node, seeds: Iterable[int] | None = None) -> bool:
@@ -31,10 +27,10 @@ def measure(cell: Cell, root: Path) -> dict:
     nodes = chain(config, root, column)
     _run_all(nodes)
     file = _adjusted_file(nodes[-1], config)
-    if _adjusts(config) and not file.exists():
+    if adjusts(config) and not file.exists():
         adjusted = copy.deepcopy(nodes[-1].config)
         adjusted.posthoc.update(config.posthoc)
-        logs.write_json(
+        json_files.write(
             file, experiment.run(adjusted, str(nodes[-1].folder), eval_only=True, folder_per_seed=True)["seeds"]
         )
     return found(cell, root)
@@ -56,19 +52,19 @@ def found(cell: Cell, root: Path) -> dict | None:
         config = tuning.settled(config, folder, None)
     nodes = chain(config, root, column)
     adjusted = _adjusted_file(nodes[-1], config)
-    if not all(map(finished, nodes)) or (_adjusts(config) and not adjusted.exists()):
+    if not all(map(finished, nodes)) or (adjusts(config) and not adjusted.exists()):
         return None
     seeds = config_lib.seeds(config)
     results = {seed: _of_seed(nodes[-1], seed) for seed in seeds}
-    if _adjusts(config):
-        under_rules = workdir.read_json(adjusted)
+    if adjusts(config):
+        under_rules = json_files.read(adjusted)
         results = {seed: under_rules[f"seed_{seed}"] for seed in seeds}
     measured = {}
     for seed, result in results.items():
         done = result["stages"][config.stages[-1]]
         spent = [_of_seed(node, seed)["stages"][node.config.stages[-1]]["seconds"] for node in before + nodes]
         measured[seed] = {
-            **{name: done["final"]["test"][name] for name in MEASURED},
+            **{name: done["final"]["test"][name] for name in results.COLUMNS},
             "best": done["best"].get("on_test", {}).get("test_accuracy"),
             "test_images": done["final"]["test"]["num_examples"],
             "seconds": round(sum(spent), 1),
@@ -92,15 +88,15 @@ def _run_all(nodes: list[Node]) -> dict[int, str]:
 
 
 def _of_seed(node: Node, seed: int) -> dict:
-    return workdir.read_json(epath.Path(node.folder / f"seed_{seed}" / "result.json"), "stages")
+    return json_files.read(epath.Path(node.folder / f"seed_{seed}" / "result.json"), "stages")
 
 
-def _adjusts(config: ConfigDict) -> bool:
+def adjusts(config: ConfigDict) -> bool:
+    """Whether ``config`` has rules that are applied after training."""
     return config.posthoc.to_dict() != config_lib.TOP["posthoc"]
 
 
 def _adjusted_file(node: Node, config: ConfigDict) -> epath.Path:
     """The file in the folder of ``node`` for its evaluation under the posthoc rules of ``config``, by seeds."""
     asked = [config.posthoc.to_dict(), list(config_lib.seeds(config))]
-    text = json.dumps(asked, sort_keys=True, default=list)
-    return epath.Path(node.folder / f"posthoc_{hashlib.sha256(text.encode()).hexdigest()[:10]}.json")
+    return epath.Path(node.folder / f"posthoc_{json_files.digest(asked, 10)}.json")

@@ -45,15 +45,12 @@ def paired(a: Sequence[float], b: Sequence[float]) -> Difference:
     (2.0, -0.48, 0.074)
     """
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
-    mean, seeds = float(difference.mean()), len(difference)
-    if seeds < 2:
+    mean = float(difference.mean())
+    if len(difference) < 2 or difference.std(ddof=1) < 1e-9:  # accuracies are whole images: what is left is rounding
         return Difference(mean)
-    error = float(difference.std(ddof=1)) / seeds**0.5
-    if error < 1e-9:  # accuracies are whole images: what is left is rounding
-        return Difference(mean)
-    half = float(stats.t.ppf(0.975, seeds - 1)) * error
-    p = 2 * float(stats.t.sf(abs(mean) / error, seeds - 1))
-    return Difference(mean, mean - half, mean + half, p)
+    found = stats.ttest_1samp(difference, 0.0)
+    interval = found.confidence_interval()
+    return Difference(mean, float(interval.low), float(interval.high), float(found.pvalue))
 
 
 def all_pairs(rows: Mapping[str, Mapping[int, float]]) -> dict[tuple[str, str], Difference]:
