@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from etils import epath
 from tqdm import tqdm
 
-from gcl_jax import distributed
 from gcl_jax.errors import UserError, writing
+from gcl_jax.machine import distributed
 
 
 def say(text: str) -> None:

@@ -1,6 +1,6 @@
 """Train and evaluate: python -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=DIR."""
 
-from gcl_jax import preemption
+from gcl_jax.machine import preemption
 
 if __name__ == "__main__":  # what follows takes a second to import
     preemption.answer_from_the_start()
@@ -8,8 +8,10 @@ if __name__ == "__main__":  # what follows takes a second to import
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from gcl_jax import backend, command_line, config_validation, distributed
+from gcl_jax import command_line
+from gcl_jax.config import validation
 from gcl_jax.errors import UserError, in_one_line
+from gcl_jax.machine import backend, distributed
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/cifar10_lt/gcl.py:100.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; started again, it goes on where it stands.")
@@ -32,8 +34,9 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a save
     backend.keep_freed_memory()
     distributed.start(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, found_by_jax=_DISTRIBUTED.value)
-    distributed.everywhere(lambda: config_validation.validate(_CONFIG.value))  # once all can be told
-    from gcl_jax import compilation_cache, experiment  # now that the config is good: the heavy half
+    distributed.everywhere(lambda: validation.validate(_CONFIG.value))  # once all can be told
+    from gcl_jax.machine import compilation_cache  # now that the config is good: the heavy half
+    from gcl_jax.training import experiment  # now that the config is good: the heavy half
 
     compilation_cache.use()
     result = experiment.run(

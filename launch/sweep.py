@@ -27,7 +27,8 @@ sys.path.insert(0, str(ROOT))  # not installed is as good
 
 from etils import epath  # noqa: E402
 
-from gcl_jax import command_line, config_validation  # noqa: E402
+from gcl_jax import command_line  # noqa: E402
+from gcl_jax.config import validation  # noqa: E402
 from gcl_jax.errors import UserError, in_one_line  # noqa: E402
 
 LONGEST = 200  # bytes of a folder's name; file systems take 255
@@ -85,7 +86,7 @@ def points(config: str, workdir: str, grid: Sequence[str], rest: Sequence[str]) 
 
 def check(arguments: Sequence[str]) -> None:
     """Raise the UserError with which main would answer these arguments."""
-    config_validation.validate(command_line.config_of(["gcl_jax.main", *arguments]))
+    validation.validate(command_line.config_of(["gcl_jax.main", *arguments]))
 
 
 def run(runs: Sequence[tuple[str, list[str]]], *, keep_going: bool) -> int:

@@ -21,8 +21,11 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from tiny import digits, load_config  # noqa: E402
 
-from gcl_jax import backend, config_validation, data, mesh, stage  # noqa: E402
+from gcl_jax import data  # noqa: E402
+from gcl_jax.config import validation  # noqa: E402
 from gcl_jax.data.augment import Augment  # noqa: E402
+from gcl_jax.machine import backend, mesh  # noqa: E402
+from gcl_jax.training import stage  # noqa: E402
 
 STEPS = 20
 DTYPE = jnp.dtype(PRECISION)
@@ -59,7 +62,7 @@ def build(name, layout):
     config.steps_per_call, config.log.every_steps = steps_per_call, 100
     config[name].optimizer.learning_rate, config[name].optimizer.schedule = 0.01, "constant"
     config[name].optimizer.warmup_percent = 0.0
-    config_validation.validate(config)
+    validation.validate(config)
     keys = ("source", "name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction")
     dataset = data.load(**{key: config.data[key] for key in keys})
     grid = mesh.make_mesh(jax.devices()[:devices], seeds=at_once)

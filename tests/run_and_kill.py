@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 
-import gcl_jax.trainer as trainer
+import gcl_jax.training.trainer as trainer
 
 
 def kill():

@@ -19,8 +19,12 @@ import numpy as np  # noqa: E402
 import photographs  # noqa: E402
 from tiny import digits  # noqa: E402
 
-from gcl_jax import backend, checkpoint, config_validation, data, distributed, mesh, stage  # noqa: E402
+from gcl_jax import data  # noqa: E402
+from gcl_jax.config import validation  # noqa: E402
 from gcl_jax.data.augment import Augment  # noqa: E402
+from gcl_jax.machine import backend, distributed, mesh  # noqa: E402
+from gcl_jax.saved import checkpoint  # noqa: E402
+from gcl_jax.training import stage  # noqa: E402
 
 # (loader, seeds at once)
 CASES = {"device": ("device", 1), "host": ("host", 1), "photographs": ("photographs", 1), "seeds": ("host", 2)}
@@ -37,7 +41,7 @@ def config_of(loader):
     for name in config.stages:
         config[name].optimizer.learning_rate, config[name].optimizer.schedule = 0.01, "constant"
         config[name].optimizer.warmup_percent = 0.0
-    config_validation.validate(config)
+    validation.validate(config)
     return config
 
 
@@ -84,7 +88,7 @@ def main():
 
 def variables_of(built, state):
     """(params, batch_stats, method_state) with the frozen parameters that `equivalence.trajectory` starts from."""
-    from gcl_jax.train_state import merge, split
+    from gcl_jax.training.train_state import merge, split
 
     params, batch_stats, method_state = state
     whole = jax.device_get(built._init(jax.random.key(7)))["params"]

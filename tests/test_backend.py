@@ -10,8 +10,10 @@ import pytest
 from conftest import QUICK, ROOT
 from tiny import digits, override, override_flags
 
-from gcl_jax import backend, compilation_cache, experiment, memory, models
+from gcl_jax import models
 from gcl_jax.errors import UserError
+from gcl_jax.machine import backend, compilation_cache, memory
+from gcl_jax.training import experiment
 
 
 def test_one_step_a_dispatch_on_cpu_unless_told_otherwise(monkeypatch):
@@ -76,7 +78,8 @@ import runpy, sys
 try:
     runpy.run_module("gcl_jax.main", run_name="__main__")
 finally:
-    print("imported:", [m for m in ("gcl_jax.trainer", "tensorflow", "tensorflow_datasets") if m in sys.modules])
+    heavy = ("gcl_jax.training.trainer", "tensorflow", "tensorflow_datasets")
+    print("imported:", [m for m in heavy if m in sys.modules])
 """
     flags = override_flags(stages="('representation',)", representation__epochs=1)
     entries = []
@@ -90,7 +93,7 @@ finally:
             capture_output=True, text=True, timeout=200,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
-        assert "imported: ['gcl_jax.trainer']" in done.stdout
+        assert "imported: ['gcl_jax.training.trainer']" in done.stdout
         large = [p.name for step in ("train", "eval") for p in (tmp_path / "cache").glob(f"*{step}_step*-cache")]
         entries.append(sorted(large))
     assert len(entries[0]) == 2

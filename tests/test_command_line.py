@@ -5,7 +5,8 @@ from absl import flags
 from conftest import ROOT
 from ml_collections import config_flags
 
-from gcl_jax import command_line, config, config_validation, identity, methods
+from gcl_jax import command_line, config, methods
+from gcl_jax.config import identity, validation
 from gcl_jax.errors import UserError
 
 DIGITS = f"--config={ROOT}/configs/digits_lt/gcl.py"
@@ -18,7 +19,7 @@ def parse(monkeypatch, *arguments):
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     flags.DEFINE_string("workdir", None, "", flag_values=values)
     command_line.parse(argv, values)
-    config_validation.validate(values.config)
+    validation.validate(values.config)
     return values
 
 
@@ -177,7 +178,7 @@ def test_a_key_that_a_config_file_adds_by_hand_is_refused():
     with pytest.raises(
         UserError, match=r"config\.s\.optimizer has no key 'learning_rte' \(did you mean 'learning_rate'"
     ):
-        config_validation.validate(made)
+        validation.validate(made)
 
 
 def test_missing_config_and_missing_file(monkeypatch):

@@ -6,7 +6,7 @@ import jax
 import pytest
 from tiny import digits, override
 
-from gcl_jax import experiment
+from gcl_jax.training import experiment
 
 
 @pytest.fixture

@@ -11,11 +11,13 @@ import pytest
 from conftest import ROOT
 from tiny import load_config, override
 
-from gcl_jax import config_validation, data, mesh, recipes
+from gcl_jax import data, recipes
+from gcl_jax.config import validation
+from gcl_jax.machine import mesh
 from gcl_jax.models import BACKBONES, TWO_BRANCHES
 from gcl_jax.models.norm import BatchNorm
-from gcl_jax.stage import Stage
 from gcl_jax.table.declared import RATIOS, TABLES
+from gcl_jax.training.stage import Stage
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -63,7 +65,7 @@ def test_the_docstring_says_how_to_run_it_and_what_was_published(file):
 @pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(BY_RATIO)])
 def test_the_argument_of_photographs_is_their_folder(file):
     config = load_config(file, "somewhere")
-    config_validation.validate(config)
+    validation.validate(config)
     assert config.data.path == "somewhere"
     assert config.data.loader == "host"
     for part in ("train", "test", "validation"):
@@ -74,7 +76,7 @@ def test_the_argument_of_photographs_is_their_folder(file):
 def test_every_ratio_is_a_valid_config_that_differs_in_its_data(file):
     found = [load_config(file, ratio) for ratio in ("200", "100", "50", "10")]
     for config, ratio in zip(found, (200.0, 100.0, 50.0, 10.0), strict=True):
-        config_validation.validate(config)
+        validation.validate(config)
         assert config.data.imbalance_ratio == ratio
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from tiny import load_config
 
-from gcl_jax import data, longtail, mesh
+from gcl_jax import data, longtail
 from gcl_jax.data import arrays, digits
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.errors import UserError
+from gcl_jax.machine import mesh
 
 
 def cut(source, **overrides):

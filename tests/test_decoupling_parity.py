@@ -9,7 +9,8 @@ import pytest
 from conftest import Family, relative_error
 from tau_norm import tau_norm
 
-from gcl_jax import metrics, optim, posthoc, sampling
+from gcl_jax import metrics, posthoc, sampling
+from gcl_jax.training import optim
 
 
 def close(ours, theirs, bound=1e-5):

@@ -4,11 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gcl_jax import evaluate, mesh
 from gcl_jax.data.augment import Augment
 from gcl_jax.data.dataset import Dataset, Split
 from gcl_jax.data.device import DeviceLoader
+from gcl_jax.machine import mesh
 from gcl_jax.methods import ClassStats, CrossEntropy
+from gcl_jax.training import evaluate
 
 COUNTS = np.array([90, 9, 1], np.float32)
 STATS = ClassStats(jnp.asarray(COUNTS), {})

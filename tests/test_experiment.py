@@ -8,11 +8,14 @@ import sys
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from tiny import digits, load_config, override
 
-from gcl_jax import checkpoint, data, experiment
 from gcl_jax import config as config_lib
+from gcl_jax import data
 from gcl_jax.errors import UserError
+from gcl_jax.saved import checkpoint
+from gcl_jax.training import experiment
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -270,7 +273,7 @@ def test_a_stage_of_no_epochs_is_made_evaluated_and_saved(finished, tmp_path, me
     """What init_params makes of the stage before is all of it; a kill before DONE.json repeats no line."""
     workdir, _ = finished
     config = digits(classifier__epochs=0, classifier__init_from=str(workdir))
-    config.classifier.method = config_lib.ConfigDict(method)
+    config.classifier.method = ConfigDict(method)
     result = run(tmp_path, config)
     stage = result["stages"]["classifier"]
     assert stage["steps"] == 0

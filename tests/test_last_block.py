@@ -4,12 +4,15 @@ import jax
 import numpy as np
 import pytest
 from flax import traverse_util
+from ml_collections import ConfigDict
 from tiny import digits, override
 
 from gcl_jax import config as config_lib
-from gcl_jax import config_validation, data, mesh, methods
+from gcl_jax import data, methods
+from gcl_jax.config import validation
 from gcl_jax.errors import UserError
-from gcl_jax.stage import Stage
+from gcl_jax.machine import mesh
+from gcl_jax.training.stage import Stage
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -18,9 +21,9 @@ LAST = ("backbone", "layer4_0")
 
 def built(bn_scope="layer4_0", bn="train", name="resnet10", **hyperparameters):
     config = digits()
-    config.representation.method = config_lib.ConfigDict(config_lib.method("gcl", **hyperparameters))
+    config.representation.method = ConfigDict(config_lib.method("gcl", **hyperparameters))
     override(config, {"model.name": name, "representation.bn": bn, "representation.bn_scope": bn_scope})
-    config_validation.validate(config)
+    validation.validate(config)
     keys = ("source", "name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction")
     dataset = data.load(**{key: config.data[key] for key in keys})
     grid = mesh.make_mesh(jax.devices()[:1])

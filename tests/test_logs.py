@@ -5,7 +5,8 @@ import json
 import pytest
 from etils import epath
 
-from gcl_jax import json_files, logs
+from gcl_jax import logs
+from gcl_jax.saved import json_files
 
 
 def records(log, *lines):

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from gcl_jax.loop import lengths, train
-from gcl_jax.train_step import StepSettings
+from gcl_jax.training.loop import lengths, train
+from gcl_jax.training.train_step import StepSettings
 
 
 @pytest.mark.parametrize("per_epoch", [1, 7, 9])

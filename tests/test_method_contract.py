@@ -4,14 +4,18 @@ import jax
 import numpy as np
 import pytest
 from flax import traverse_util
+from ml_collections import ConfigDict
 from tiny import digits, override
 from toy_method import Toy
 
 from gcl_jax import config as config_lib
-from gcl_jax import config_validation, data, mesh, methods, seed_run
-from gcl_jax.checkpoint import Checkpoints, flatten
+from gcl_jax import data, methods
+from gcl_jax.config import validation
 from gcl_jax.errors import UserError
-from gcl_jax.stage import Stage
+from gcl_jax.machine import mesh
+from gcl_jax.saved.checkpoint import Checkpoints, flatten
+from gcl_jax.training import seed_run
+from gcl_jax.training.stage import Stage
 
 methods.register("toy", Toy)
 
@@ -27,11 +31,11 @@ def dataset():
 
 def make_stage(dataset, method, *, bn="train", devices=2, name="representation", **overrides):
     config = digits()
-    config[name].method = config_lib.ConfigDict(method)
+    config[name].method = ConfigDict(method)
     if methods.METHODS[method["name"]].two_branches:
         config.model.name = "resnet8_two_branch"
     override(config, {f"{name}.bn": bn, f"{name}.optimizer.clip_norm": 1.0} | overrides)
-    config_validation.validate(config)
+    validation.validate(config)
     grid = mesh.make_mesh(jax.devices()[:devices])
     return Stage(config, name, dataset, data.make_loader("device", dataset, grid), grid)
 

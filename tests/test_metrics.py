@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from conftest import Family, relative_error
 
-from gcl_jax import evaluate, longtail, metrics
+from gcl_jax import longtail, metrics
 from gcl_jax.methods.base import Method
+from gcl_jax.training import evaluate
 
 COUNTS = longtail.exponential_counts(500, 10, 100)  # 4 many, 3 medium and 3 few
 BINS = 15

@@ -3,20 +3,24 @@
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from tiny import digits, override
 
 from gcl_jax import config as config_lib
-from gcl_jax import config_validation, data, mesh, seed_run
-from gcl_jax.checkpoint import flatten
+from gcl_jax import data
+from gcl_jax.config import validation
 from gcl_jax.errors import UserError
-from gcl_jax.stage import Stage
+from gcl_jax.machine import mesh
+from gcl_jax.saved.checkpoint import flatten
+from gcl_jax.training import seed_run
+from gcl_jax.training.stage import Stage
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def built(micro_batches, *, devices=1, bn="frozen", method="cross_entropy", **overrides):
     config = digits()
-    config.representation.method = config_lib.ConfigDict(config_lib.method(method))
+    config.representation.method = ConfigDict(config_lib.method(method))
     override(
         config,
         {
@@ -28,7 +32,7 @@ def built(micro_batches, *, devices=1, bn="frozen", method="cross_entropy", **ov
         }
         | overrides,
     )
-    config_validation.validate(config)
+    validation.validate(config)
     keys = ("source", "name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction")
     dataset = data.load(**{key: config.data[key] for key in keys})
     grid = mesh.make_mesh(jax.devices()[:devices])

@@ -11,9 +11,12 @@ import pytest
 from same_run import assert_same_run
 from tiny import digits, override
 
-from gcl_jax import checkpoint, experiment, methods, preemption, trainer
 from gcl_jax import config as config_lib
+from gcl_jax import methods
 from gcl_jax.errors import UserError
+from gcl_jax.machine import preemption
+from gcl_jax.saved import checkpoint
+from gcl_jax.training import experiment, trainer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

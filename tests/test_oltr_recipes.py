@@ -9,9 +9,11 @@ from flax import traverse_util
 from tiny import load_config
 
 from gcl_jax import config as config_lib
-from gcl_jax import handover, methods, metrics, models, optim
+from gcl_jax import methods, metrics, models
 from gcl_jax.errors import UserError
-from gcl_jax.train_step import NetworkApply
+from gcl_jax.saved import handover
+from gcl_jax.training import optim
+from gcl_jax.training.train_step import NetworkApply
 
 
 def close(ours, theirs, bound=1e-5):

@@ -13,8 +13,8 @@ import pytest
 from conftest import ROOT, _shared
 from tiny import load_config, override, override_flags
 
-from gcl_jax import config_validation
-from gcl_jax.parts import Parts
+from gcl_jax.config import validation
+from gcl_jax.training.parts import Parts
 
 pytest.importorskip("tensorflow", reason="photographs are decoded by TensorFlow")
 pytestmark = pytest.mark.slow
@@ -76,7 +76,7 @@ def test_a_deep_network_takes_steps_at_224_pixels(folder, name):
         load_config("folder/gcl.py", str(folder)),
         {"model.name": name, "precision": "bf16", "representation.batch_size": 4},
     )
-    config_validation.validate(config)
+    validation.validate(config)
     stage = Parts(config).stage("representation", 1)
     state, constants, _ = stage.start(0, None, "")
     before = np.array(state.params["backbone"]["layer4_0"]["conv2"]["kernel"])

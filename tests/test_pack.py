@@ -13,11 +13,12 @@ from packs import arguments, load
 from photographs import config_of, equal, four_classes, trained_on
 from PIL import Image
 
-from gcl_jax import data, mesh, rng
+from gcl_jax import data, rng
 from gcl_jax.data import image_kind, pack, packed
 from gcl_jax.data.__main__ import main, parse
 from gcl_jax.errors import UserError
-from gcl_jax.parts import Parts
+from gcl_jax.machine import mesh
+from gcl_jax.training.parts import Parts
 
 decode = pytest.importorskip("gcl_jax.data.decode", reason="photographs need TensorFlow")
 pytest.importorskip("array_record", reason="packs need array_record")

@@ -13,17 +13,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import _shared
+from ml_collections import ConfigDict
 from photographs import config_of, equal, four_classes, trained_on
 from PIL import Image, ImageEnhance
 from tiny import load_config, override
 
 from gcl_jax import config as config_lib
-from gcl_jax import config_validation, data, experiment, mesh, rng
+from gcl_jax import data, rng
+from gcl_jax.config import validation
 from gcl_jax.data import image_kind
 from gcl_jax.data.augment import Augment, color_jitter
 from gcl_jax.data.files import Files
 from gcl_jax.errors import UserError
-from gcl_jax.parts import Parts
+from gcl_jax.machine import mesh
+from gcl_jax.training import experiment
+from gcl_jax.training.parts import Parts
 
 decode = pytest.importorskip("gcl_jax.data.decode", reason="photographs need TensorFlow")
 
@@ -373,14 +377,14 @@ def test_bad_images_are_skipped_and_counted_or_stop_the_run(classes, tmp_path):
 @pytest.mark.slow
 def test_a_method_of_two_views_sees_two_crops(classes, tmp_path):
     config = config_of(classes, "list", stages=("representation",), representation__epochs=1)
-    config.representation.method = config_lib.ConfigDict(config_lib.method("hybrid_sc"))
+    config.representation.method = ConfigDict(config_lib.method("hybrid_sc"))
     assert math.isfinite(experiment.run(config, str(tmp_path / "run"))["final"]["test"]["nll"])
 
 
 def test_the_classes_of_real_photographs(photos_lt, tmp_path):
     """1,887 and 505 photographs of 101 classes, of which a few are gray: a batch of each kind of crop."""
     config = load_config("photos_lt/gcl.py", str(photos_lt))
-    config_validation.validate(config)
+    validation.validate(config)
     parts = Parts(config)
     assert (len(parts.dataset.splits["train"]), len(parts.dataset.splits["test"])) == (1887, 505)
     assert (parts.dataset.counts.max(), parts.dataset.counts.min()) == (60, 3)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from gcl_jax import handover, models, pretrained
+from gcl_jax import models
 from gcl_jax.errors import UserError
 from gcl_jax.methods.base import Method
 from gcl_jax.models import torch_names
+from gcl_jax.saved import handover, pretrained
 
 
 def torchvision_resnet18(classes=1000):

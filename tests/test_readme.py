@@ -8,11 +8,13 @@ import re
 import numpy as np
 import pytest
 from conftest import ROOT
+from ml_collections import ConfigDict
 from tiny import digits
 
 from gcl_jax import config as config_lib
-from gcl_jax import experiment, methods
+from gcl_jax import methods
 from gcl_jax.table.significance import wilson
+from gcl_jax.training import experiment
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -39,7 +41,7 @@ def test_the_worked_example_of_a_method_trains(tmp_path):
     try:
         config = digits(representation__epochs=1)
         config.stages = ("representation",)
-        config.representation.method = config_lib.ConfigDict(config_lib.method("balanced_softmax_example"))
+        config.representation.method = ConfigDict(config_lib.method("balanced_softmax_example"))
         result = experiment.run(config, tmp_path / "run")
     finally:
         del methods.METHODS["balanced_softmax_example"]

@@ -9,9 +9,10 @@ import pytest
 from conftest import _shared
 from tiny import load_config, override
 
-from gcl_jax import checkpoint, experiment
 from gcl_jax.data import folder, pack
-from gcl_jax.parts import Parts
+from gcl_jax.saved import checkpoint
+from gcl_jax.training import experiment
+from gcl_jax.training.parts import Parts
 
 pytest.importorskip("tensorflow", reason="photographs are decoded by TensorFlow")
 pytestmark = pytest.mark.slow

@@ -7,10 +7,10 @@ import pytest
 from matplotlib.figure import Figure
 from tiny import digits, override
 
-from gcl_jax import experiment
 from gcl_jax.errors import UserError
 from gcl_jax.report import __main__ as command
 from gcl_jax.report import embedding, figure
+from gcl_jax.training import experiment
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -10,7 +10,7 @@ from flax import traverse_util
 from gcl_jax import losses, models
 from gcl_jax.errors import UserError
 from gcl_jax.models.resnet import ResNet
-from gcl_jax.train_step import NetworkApply
+from gcl_jax.training.train_step import NetworkApply
 
 IMAGES = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype(np.float32)
 SMALL = {"layers": (1, 2), "groups": 2, "group_width": 16}  # two stages: 512 features

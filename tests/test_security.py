@@ -12,9 +12,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from gcl_jax import handover, pretrained
 from gcl_jax.data import arrays
 from gcl_jax.errors import UserError
+from gcl_jax.saved import handover, pretrained
 
 
 class Runs:

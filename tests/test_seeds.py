@@ -10,8 +10,9 @@ import pytest
 from etils import epath
 from tiny import digits, override
 
-from gcl_jax import checkpoint, experiment, lock, trainer
 from gcl_jax.errors import UserError
+from gcl_jax.saved import checkpoint, lock
+from gcl_jax.training import experiment, trainer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -18,8 +18,9 @@ from conftest import ROOT, relative_error
 from same_run import assert_same_run as bitwise
 from tiny import override_flags
 
-from gcl_jax import checkpoint, distributed
 from gcl_jax.errors import UserError
+from gcl_jax.machine import distributed
+from gcl_jax.saved import checkpoint
 
 LAYOUTS = {"1 x 4": (1, 4), "2 x 2": (2, 2), "4 x 1": (4, 1)}  # processes x devices
 FLAGS = [

@@ -9,11 +9,12 @@ import pytest
 from scipy import stats
 from tiny import digits, override
 
-from gcl_jax import checkpoint, experiment, tuning
 from gcl_jax.errors import UserError
+from gcl_jax.saved import checkpoint
 from gcl_jax.table import __main__ as command
 from gcl_jax.table import dry_run, plan, render, runs, significance
 from gcl_jax.table.declared import RATIOS, TABLES
+from gcl_jax.training import experiment, tuning
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -312,7 +313,7 @@ def test_tau_is_chosen_on_images_held_out(made):
 
 
 def macro_recalls(config, folder, grid):
-    from gcl_jax.parts import Parts
+    from gcl_jax.training.parts import Parts
 
     held = tuning.held_out(config)
     stage = Parts(held).stage("classifier", 1)

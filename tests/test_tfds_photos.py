@@ -12,10 +12,11 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from gcl_jax import data, mesh, rng
+from gcl_jax import data, rng
 from gcl_jax.data import records, tfds_list
 from gcl_jax.data.__main__ import main, parse
 from gcl_jax.errors import UserError
+from gcl_jax.machine import mesh
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs TensorFlow Datasets")
 decode = pytest.importorskip("gcl_jax.data.decode")

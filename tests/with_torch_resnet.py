@@ -13,10 +13,11 @@ import torch
 from conftest import relative_error
 from torch_resnet import ResNet
 
-from gcl_jax import handover, models, pretrained
+from gcl_jax import models
 from gcl_jax.errors import UserError
 from gcl_jax.methods.base import Method
 from gcl_jax.models import torch_names
+from gcl_jax.saved import handover, pretrained
 
 NETWORKS = {
     "resnet10": ((1, 1, 1, 1), {"bottleneck": False}),

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from gcl_jax import backend
-from gcl_jax.backend import MATMUL
 from gcl_jax.benchmark import machine
+from gcl_jax.machine import backend
+from gcl_jax.machine.backend import MATMUL
 
 GB = 2**30
 

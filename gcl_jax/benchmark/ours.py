@@ -10,11 +10,13 @@ import jax
 import numpy as np
 from etils import epath
 
-from gcl_jax import backend, data, loop, memory, recipes
-from gcl_jax import mesh as mesh_lib
+from gcl_jax import data, recipes
 from gcl_jax.benchmark import cifar, machine
-from gcl_jax.seed_run import SeedRun
-from gcl_jax.stage import Stage
+from gcl_jax.machine import backend, memory
+from gcl_jax.machine import mesh as mesh_lib
+from gcl_jax.training import loop
+from gcl_jax.training.seed_run import SeedRun
+from gcl_jax.training.stage import Stage
 
 STAGE, SEED = "representation", 0
 CPU_EPOCH_STEPS = 20  # a whole epoch takes a minute there

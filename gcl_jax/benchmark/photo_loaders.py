@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from gcl_jax import backend
 from gcl_jax.benchmark import machine, photographs
+from gcl_jax.machine import backend
 
 
 class Ours:
@@ -20,9 +20,9 @@ class Ours:
         import jax
 
         from gcl_jax import data
-        from gcl_jax import mesh as mesh_lib
         from gcl_jax.data.augment import Augment
         from gcl_jax.data.files import Files
+        from gcl_jax.machine import mesh as mesh_lib
 
         paths = np.array(photographs.prepare(root), object)
         split = data.Split(Files("", paths, photographs.SIZE), np.zeros(len(paths), np.int32))

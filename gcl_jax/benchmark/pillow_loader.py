@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gcl_jax import backend
 from gcl_jax.benchmark import cifar
+from gcl_jax.machine import backend
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gcl_jax import backend, longtail
+from gcl_jax import longtail
 from gcl_jax.benchmark import cifar, machine, torch_network
 from gcl_jax.benchmark.pillow_loader import ShuffledPrefix, make_loader
 from gcl_jax.errors import UserError
+from gcl_jax.machine import backend
 
 SCALE, NOISE_MULTIPLIER = 30.0, 0.5  # configs/cifar10_lt/gcl.py, stage 1
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 2e-4

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from absl import logging
 from ml_collections import ConfigDict
 
-from gcl_jax import command_line, config_validation, data
+from gcl_jax import command_line, data
+from gcl_jax.config import validation
 from gcl_jax.data import inspect, pack
 from gcl_jax.errors import UserError, in_one_line, require_one_of
 
@@ -54,7 +55,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, ConfigDict]:
     given, rest = parser.parse_known_args(arguments)
     require_one_of("the command", given.command, COMMANDS)
     config = command_line.config_of([parser.prog, *rest])
-    config_validation.validate(config)
+    validation.validate(config)
     if given.command == "pack":
         _require_packable(given, config.data)
     return given, config

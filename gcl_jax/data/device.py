@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from gcl_jax import mesh as mesh_lib
 from gcl_jax.data.dataset import Dataset
+from gcl_jax.machine import mesh as mesh_lib
 
 
 class DeviceLoader:

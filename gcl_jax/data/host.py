@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from gcl_jax import backend
 from gcl_jax.data.dataset import Dataset
 from gcl_jax.errors import UserError
+from gcl_jax.machine import backend
 
 PREFETCH = 4  # batches; the pipeline only has to hide one gather
 

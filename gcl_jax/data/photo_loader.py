@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from gcl_jax import backend
 from gcl_jax.data.dataset import Dataset
 from gcl_jax.errors import UserError
+from gcl_jax.machine import backend
 
 PREFETCH = 4  # batches
 READ_AHEAD = 2  # batches of records

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from absl import logging
 
-from gcl_jax import command_line, json_files
+from gcl_jax import command_line
 from gcl_jax.errors import in_one_line, require, require_one_of, writing
+from gcl_jax.saved import json_files
 
 
 @in_one_line()
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     """Write the report; a UserError becomes one line and exit status 1."""
     logging.set_verbosity(logging.ERROR)
     given = parse(arguments)
-    from gcl_jax import compilation_cache  # the heavy half, now that the command is good
+    from gcl_jax.machine import compilation_cache  # the heavy half, now that the command is good
     from gcl_jax.report import embedding, figure
 
     compilation_cache.use()

@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from gcl_jax import backend, checkpoint, trained
-from gcl_jax.parts import Parts
+from gcl_jax.machine import backend
+from gcl_jax.saved import checkpoint, trained
+from gcl_jax.training.parts import Parts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from absl import logging
 
-from gcl_jax import backend, command_line, preemption
+from gcl_jax import command_line
 from gcl_jax.errors import UserError, in_one_line, require, require_one_of
+from gcl_jax.machine import backend, preemption
 from gcl_jax.table import plan
 from gcl_jax.table.declared import TABLES, Table
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     cells = plan.cells(table, plan.columns_of(table, given.dataset, given.ratio), overrides, given.seeds, given.only)
     chosen = plan.chosen(cells, given.only)
     backend.keep_freed_memory()
-    from gcl_jax import compilation_cache  # the heavy half, now that the command is good
+    from gcl_jax.machine import compilation_cache  # the heavy half, now that the command is good
     from gcl_jax.table import dry_run
 
     if given.dry_run:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gcl_jax import config as config_lib
-from gcl_jax import tuning
 from gcl_jax.table import plan, runs
 from gcl_jax.table.declared import Table
+from gcl_jax.training import tuning
 
 
 def describe(table: Table, cells: Sequence[plan.Cell], root: Path, overrides: Sequence[str]) -> str:

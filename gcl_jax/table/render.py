@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gcl_jax import tuning
+from gcl_jax.saved.results import COLUMNS
 from gcl_jax.table import significance
 from gcl_jax.table.declared import Table
 from gcl_jax.table.plan import Cell, column_name
-from gcl_jax.table.runs import MEASURED
+from gcl_jax.training import tuning
 
 MEANING = """\
 Test accuracy in %: last epoch, mean +- standard deviation over seeds, best-on-test in brackets, beside the published
@@ -120,13 +120,13 @@ def values_csv(cells: Sequence[Cell], measured: Measured) -> str:
     """One line a cell and seed; ``epochs`` are those of its stages, so that a short run cannot pass for a full one."""
     names = ("best", "test_images", "seconds")
     places = ("row", "label", "dataset", "ratio", "published", "folder", "epochs", "seed")
-    lines = [(*places, *MEASURED, "best_on_test", *names[1:])]
+    lines = [(*places, *COLUMNS, "best_on_test", *names[1:])]
     for cell in cells:
         found = measured.get((cell.row.name, cell.dataset, cell.ratio), {"seeds": {}})
         for seed, values in found["seeds"].items():
             row = (cell.row.name, cell.row.label, cell.dataset, cell.ratio, cell.published, found["folder"])
             epochs = "+".join(str(cell.config[stage].epochs) for stage in cell.config.stages)
-            lines.append((*row, epochs, seed, *(values[name] for name in (*MEASURED, *names))))
+            lines.append((*row, epochs, seed, *(values[name] for name in (*COLUMNS, *names))))
     return _csv(lines)
 
 

@@ -20,9 +20,10 @@ from etils import epath
 from same_run import assert_same_run
 from tiny import digits, override
 
-from gcl_jax import checkpoint, damage, experiment, lock
-from gcl_jax.damage import BEST, Damaged
 from gcl_jax.errors import UserError
+from gcl_jax.saved import checkpoint, damage, lock
+from gcl_jax.saved.damage import BEST, Damaged
+from gcl_jax.training import experiment
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 TREE = {

@@ -16,12 +16,15 @@ from same_run import assert_same_run
 from test_loop import run as run_loop
 from tiny import digits, load_config, override
 
-from gcl_jax import checkpoint, data, evaluate, experiment, preemption, trainer
-from gcl_jax.checkpoint import Checkpoints
-from gcl_jax.seed_run import SeedRun
-from gcl_jax.stage import Stage
+from gcl_jax import data
+from gcl_jax.machine import preemption
+from gcl_jax.saved import checkpoint
+from gcl_jax.saved.checkpoint import Checkpoints
 from gcl_jax.table import __main__ as table
 from gcl_jax.table import runs
+from gcl_jax.training import evaluate, experiment, trainer
+from gcl_jax.training.seed_run import SeedRun
+from gcl_jax.training.stage import Stage
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -203,7 +206,9 @@ def test_a_process_that_waits_for_others_stops_at_once(number):
 def test_a_signal_while_the_command_is_imported(number):
     command = [sys.executable, "-X", "importtime", "-m", "gcl_jax.main", "--config=no.py"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert any("gcl_jax.preemption" in line for line in process.stderr)  # read up to there; False where it ends before
+    assert any(
+        "gcl_jax.machine.preemption" in line for line in process.stderr
+    )  # read up to there; False where it ends before
     time.sleep(0.05)
     process.send_signal(number)
     out, _ = process.communicate(timeout=20)

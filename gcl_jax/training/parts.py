@@ -7,10 +7,10 @@ import jax
 from ml_collections import ConfigDict
 
 from gcl_jax import data
-from gcl_jax import mesh as mesh_lib
 from gcl_jax.data import Dataset
 from gcl_jax.errors import UserError
-from gcl_jax.stage import Stage
+from gcl_jax.machine import mesh as mesh_lib
+from gcl_jax.training.stage import Stage
 
 
 class Parts:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from gcl_jax import distributed, logs
+from gcl_jax import logs
 from gcl_jax.errors import UserError, writing
+from gcl_jax.machine import distributed
 
 BEST = "best_on_validation"  # the folder of the best checkpoint, in its stage's
 

@@ -13,11 +13,13 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import backend, distributed, handover, json_files, logs, metrics
 from gcl_jax import config as config_lib
-from gcl_jax import identity as stage_identity
+from gcl_jax import logs, metrics
+from gcl_jax.config import identity as stage_identity
 from gcl_jax.errors import UserError
-from gcl_jax.parts import Parts
+from gcl_jax.machine import backend, distributed
+from gcl_jax.saved import handover, json_files
+from gcl_jax.training.parts import Parts
 
 
 def identity(config: ConfigDict) -> dict:

@@ -12,32 +12,20 @@ from flax import traverse_util
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from gcl_jax import (
-    backend,
-    distributed,
-    evaluate,
-    handover,
-    logs,
-    memory,
-    metrics,
-    models,
-    non_finite,
-    optim,
-    preemption,
-    rng,
-    sampling,
-    train_step,
-)
 from gcl_jax import config as config_lib
-from gcl_jax import mesh as mesh_lib
+from gcl_jax import logs, metrics, models, rng, sampling
 from gcl_jax.data import Dataset
 from gcl_jax.data.augment import Augment
 from gcl_jax.data.blocks import blocks
 from gcl_jax.data.columns import Columns
 from gcl_jax.data.photographs import Photographs
 from gcl_jax.errors import UserError, require_one_of
+from gcl_jax.machine import backend, distributed, memory, preemption
+from gcl_jax.machine import mesh as mesh_lib
 from gcl_jax.methods import ClassStats
-from gcl_jax.train_state import TrainState, merge, split
+from gcl_jax.saved import handover
+from gcl_jax.training import evaluate, non_finite, optim, train_step
+from gcl_jax.training.train_state import TrainState, merge, split
 
 
 class Stage:

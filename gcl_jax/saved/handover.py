@@ -7,9 +7,9 @@ import numpy as np
 from etils import epath
 from flax import traverse_util
 
-from gcl_jax import checkpoint, pretrained
 from gcl_jax.errors import UserError
 from gcl_jax.models import torch_names
+from gcl_jax.saved import checkpoint, pretrained
 
 
 def seed_folder(init_from: str | epath.Path, seed: int) -> str:

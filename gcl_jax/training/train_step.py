@@ -10,12 +10,14 @@ import optax
 from flax import struct
 from jax.sharding import Mesh
 
-from gcl_jax import backend, losses, non_finite, rng
-from gcl_jax import mesh as mesh_lib
+from gcl_jax import losses, rng
 from gcl_jax.data.augment import Augment
+from gcl_jax.machine import backend
+from gcl_jax.machine import mesh as mesh_lib
 from gcl_jax.methods.base import Apply, ClassStats, Method, Time
 from gcl_jax.models import Network
-from gcl_jax.train_state import TrainState, merge
+from gcl_jax.training import non_finite
+from gcl_jax.training.train_state import TrainState, merge
 
 Tree = Any
 

@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from gcl_jax import logs, preemption
-from gcl_jax.train_state import TrainState
-from gcl_jax.train_step import Constants, StepSettings
+from gcl_jax import logs
+from gcl_jax.machine import preemption
+from gcl_jax.training.train_state import TrainState
+from gcl_jax.training.train_step import Constants, StepSettings
 
 
 def lengths(

@@ -9,14 +9,18 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import backend, checkpoint, config_validation, evaluate, json_files, models, older_configs
 from gcl_jax import config as config_lib
+from gcl_jax import models
+from gcl_jax.config import older, validation
 from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError
+from gcl_jax.machine import backend
 from gcl_jax.methods import ClassStats
-from gcl_jax.train_step import NetworkApply
-from gcl_jax.workdir import done_file
+from gcl_jax.saved import checkpoint, json_files
+from gcl_jax.saved.workdir import done_file
+from gcl_jax.training import evaluate
+from gcl_jax.training.train_step import NetworkApply
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +80,8 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
     file = next((f for f in (root / "config.json", root.parent / "config.json") if f.exists()), None)
     if file is None:
         raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
-    config = older_configs.with_defaults(ConfigDict(json_files.read(file, "config")["config"]))
-    config_validation.validate(config)
+    config = older.with_defaults(ConfigDict(json_files.read(file, "config")["config"]))
+    validation.validate(config)
     own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
     there = [name for name in config.stages if any((own / name / "checkpoints").glob("[0-9]*"))]
     finished = [name for name in there if done_file(own, name).exists()]

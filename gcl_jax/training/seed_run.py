@@ -9,13 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from gcl_jax import damage, distributed, handover, identity, json_files, logs, memory, metrics, non_finite
-from gcl_jax.checkpoint import Checkpoints, flatten
+from gcl_jax import logs, metrics
+from gcl_jax.config import identity
 from gcl_jax.errors import UserError, writing
-from gcl_jax.stage import Stage
-from gcl_jax.train_state import TrainState, merge, split
-from gcl_jax.train_step import Constants
-from gcl_jax.workdir import done_file
+from gcl_jax.machine import distributed, memory
+from gcl_jax.saved import damage, handover, json_files
+from gcl_jax.saved.checkpoint import Checkpoints, flatten
+from gcl_jax.saved.workdir import done_file
+from gcl_jax.training import non_finite
+from gcl_jax.training.stage import Stage
+from gcl_jax.training.train_state import TrainState, merge, split
+from gcl_jax.training.train_step import Constants
 
 # What an evaluation writes to metrics.jsonl; result.json has everything.
 LOGGED = ("accuracy", "top5", "many", "medium", "few", "macro_recall", "nll", "ece")

@@ -7,27 +7,17 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import (
-    backend,
-    checkpoint,
-    config_validation,
-    distributed,
-    handover,
-    identity,
-    json_files,
-    lock,
-    logs,
-    metrics,
-    preemption,
-    results,
-    tuning,
-)
 from gcl_jax import config as config_lib
-from gcl_jax import workdir as workdirs
+from gcl_jax import logs, metrics
+from gcl_jax.config import identity, validation
 from gcl_jax.errors import UserError, writing
-from gcl_jax.parts import Parts
-from gcl_jax.trainer import run_stage
-from gcl_jax.workdir import done_file
+from gcl_jax.machine import backend, distributed, preemption
+from gcl_jax.saved import checkpoint, handover, json_files, lock, results
+from gcl_jax.saved import workdir as workdirs
+from gcl_jax.saved.workdir import done_file
+from gcl_jax.training import tuning
+from gcl_jax.training.parts import Parts
+from gcl_jax.training.trainer import run_stage
 
 
 def run(
@@ -50,7 +40,7 @@ def run(
     """
     asked = config.to_dict() | {"eval_only": eval_only, "versions": results.versions(), "code": results.code()}
     distributed.same("the command", asked, lambda own, first: "; ".join(identity.differences(first, own)))
-    distributed.everywhere(lambda: config_validation.validate(config))
+    distributed.everywhere(lambda: validation.validate(config))
     root = epath.Path(workdir).expanduser().absolute()
     per_seed = folder_per_seed or config.num_seeds > 1
     folders = {s: root / f"seed_{s}" if per_seed else root for s in config_lib.seeds(config)}

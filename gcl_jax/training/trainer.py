@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import jax
 from etils import epath
 
-from gcl_jax import distributed, logs, preemption
-from gcl_jax.loop import train
-from gcl_jax.seed_run import GoBack, SeedRun
-from gcl_jax.stage import Stage
+from gcl_jax import logs
+from gcl_jax.machine import distributed, preemption
+from gcl_jax.training.loop import train
+from gcl_jax.training.seed_run import GoBack, SeedRun
+from gcl_jax.training.stage import Stage
 
 
 def run_stage(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before: str | None) -> bool:

@@ -19,8 +19,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from gcl_jax import preemption
 from gcl_jax.errors import UserError, require
+from gcl_jax.machine import preemption
 
 Value = TypeVar("Value")
 

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from gcl_jax import mesh as mesh_lib
-from gcl_jax import posthoc, preemption
+from gcl_jax import posthoc
 from gcl_jax.data.augment import Augment
 from gcl_jax.data.columns import Columns
+from gcl_jax.machine import mesh as mesh_lib
+from gcl_jax.machine import preemption
 from gcl_jax.methods.base import Apply, ClassStats, Method
 from gcl_jax.metrics import Predictions
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gcl_jax.train_state import TrainState
+from gcl_jax.training.train_state import TrainState
 
 Tree = Any
 NAMES = 10  # of arrays that a report lists

@@ -19,8 +19,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 from flax import traverse_util
 
-from gcl_jax import damage
 from gcl_jax.errors import UserError
+from gcl_jax.saved import damage
 
 Tree = Any
 

@@ -1,0 +1,24 @@
+"""Configs: the blocks that files are made of, their keys, and what is read from them.
+
+`validation` checks a whole config, `identity` says what it trains, `older` reads those of older versions.
+"""
+
+from gcl_jax.config.blocks import experiment, method, optimizer, sampler, stage
+from gcl_jax.config.keys import DATA, OPTIMIZER, PHOTOS, PRECISIONS, STAGE, TOP, check_block
+from gcl_jax.config.reading import (
+    build_method,
+    build_sampler,
+    color_jitter,
+    naming,
+    schedule_fields,
+    seeds,
+    stages_to_run,
+    unknown_key,
+    value_at,
+)
+
+__all__ = [
+    "DATA", "OPTIMIZER", "PHOTOS", "PRECISIONS", "STAGE", "TOP", "build_method", "build_sampler", "check_block",
+    "color_jitter", "experiment", "method", "naming", "optimizer", "sampler", "schedule_fields", "seeds", "stage",
+    "stages_to_run", "unknown_key", "value_at",
+]  # fmt: skip

@@ -1,0 +1,113 @@
+"""The keys of every block with their defaults, and the check of a block against them."""
+
+import math
+from collections.abc import Mapping
+
+from ml_collections import ConfigDict
+
+from gcl_jax.errors import UserError, did_you_mean
+
+# The fields of every block with their defaults. Tuples, never lists or None: those can't be overridden.
+# Keys that do not change what is trained are named in identity.py, too.
+PHOTOS = {
+    "train_list": "",  # list: FILE of lines "relative/path label", or iNaturalist's annotations (.json)
+    "test_list": "",
+    "validation_list": "",  # "" = none
+    "counts": "",  # profile counts: FILE.json, a list of one number a class
+    "size": 224,  # edge of the square that the network sees
+    "resize": 256,  # the shorter side before the centre crop of evaluation
+    "color_jitter": (0.0, 0.0, 0.0),  # brightness, contrast, saturation: factors from 1 - x to 1 + x
+    "on_bad_image": "error",  # error | skip (counted in result.json)
+    "allow_outside": False,  # list, folder, packed: files outside data.path, by `..`, absolute paths and links
+}
+DATA = {
+    "source": "digits",  # digits | arrays | tfds | list | folder | packed | tfds_list
+    "name": "digits",  # the data set's name; for tfds and tfds_list, which one
+    "path": "",  # arrays: FILE.npz; tfds, tfds_list: its data_dir ("" = the default one); others: a folder
+    "loader": "device",  # device | host
+    "profile": "exponential",  # exponential | step | pareto | counts (see photos.counts) | none (as the data are)
+    "imbalance_ratio": 100.0,  # n_max / n_min
+    "subset_seed": 0,  # fixed by the protocol
+    "validation_fraction": 0.0,  # of each class's training images
+    "crop_padding": 4,
+    "flip": True,
+    "mean": (0.4914, 0.4822, 0.4465),
+    "std": (0.2023, 0.1994, 0.2010),
+    "photos": PHOTOS,
+}
+OPTIMIZER = {
+    "learning_rate": 0.1,
+    "reference_batch_size": 0,  # linear scaling: rate * batch_size / reference_batch_size; 0 = off
+    "momentum": 0.9,
+    "nesterov": False,
+    "weight_decay": 2e-4,  # coupled, on every trained parameter
+    "clip_norm": 0.0,  # 0 = off
+    "schedule": "step",  # step | cosine | constant
+    "warmup_percent": 0.0,  # of the stage's epochs
+    "warmup_start": 0.0,  # the factor from which it rises
+    "boundaries_percent": (),
+    "decay_factors": (),
+}
+STAGE = {
+    "method": {},
+    "sampler": {},
+    "epochs": 200,
+    "batch_size": 64,
+    "micro_batches": 1,  # parts of a batch that pass one after the other, for want of memory; batch norm sees a part
+    "bn": "train",  # train | frozen (running statistics in training, too) | stats_only (they update, the rest stays)
+    "bn_scope": "",  # a block of a ResNet for photographs: bn is for it alone, and frozen elsewhere
+    "optimizer": OPTIMIZER,
+    "init_from": "",  # "" = the stage before; a workdir of another run; or a file of torch names
+}
+TOP = {
+    "stages": (),
+    "data": DATA,
+    # remat: the backward pass of a ResNet for photographs computes each block again, to save memory.
+    "model": {"name": "resnet32", "remat": False},
+    "seed": 0,
+    "num_seeds": 1,  # seeds seed, seed + 1, ...
+    "seeds_at_once": 0,  # side by side in one program; 0 = as many as have devices to themselves
+    "steps_per_call": 0,  # train steps per dispatch; 0 = by backend: 1 on CPU
+    "precision": "float32",  # float32 | tf32 | bf16
+    "eval": {"every_epochs": 1, "batch_size": 0},  # 0 = by backend: 256 on CPU, 1024 elsewhere
+    # A key of a stage of 0 epochs, chosen from a grid on training images held out ("" = off): see training/tuning.py.
+    "tuning": {"key": "", "grid": (), "validation_fraction": 0.1},
+    # After training: tau of z - tau * log(prior), 0 = off; alpha of De-confound-TDE, -1 = its method's.
+    "posthoc": {"logit_adjustment": 0.0, "alpha": -1.0},
+    "log": {"every_steps": 50, "tensorboard": False},
+    # every_minutes: besides every_steps, 0 = off; keep_best: also the best on validation images, where there are such.
+    "checkpoint": {"every_steps": 1000, "every_minutes": 0.0, "keep": 2, "keep_best": True},
+    # Numbers that are not finite: stop | skip (go back and leave that batch out, at most so many times a stage).
+    "non_finite": {"action": "stop", "most_skips": 10},
+    "debug_nans": False,
+}
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+def check_block(block: Mapping, defaults: Mapping, where: str) -> None:
+    """Raise UserError naming the first key that is missing, unknown or of another type than its default."""
+    for key in block:
+        if key not in defaults:
+            raise UserError(f"{where} has no key {key!r}{did_you_mean(key, defaults)}")
+    for key, default in defaults.items():
+        if key not in block:
+            raise UserError(f"{where}.{key} is missing; gcl_jax.config's builders fill every key")
+        value = block[key]
+        if isinstance(default, Mapping):
+            if not isinstance(value, Mapping | ConfigDict):
+                raise UserError(f"{where}.{key} is {value!r}; it must be a block of keys")
+            if default:
+                check_block(value, default, f"{where}.{key}")
+        else:
+            _check_type(value, default, f"{where}.{key}")
+
+
+def _check_type(value, default, where):
+    kinds = {float: (float, int), int: (int,), str: (str,), bool: (bool,), tuple: (tuple, list)}[type(default)]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
+        raise UserError(f"{where} is {value!r}; it must be a {type(default).__name__}")
+    if isinstance(default, float) and not math.isfinite(value):
+        raise UserError(f"{where} is {value}; give a finite number")
+    if isinstance(default, tuple) and where != "config.stages":  # the only tuple of names
+        for element in value:
+            _check_type(element, 0.0, f"an entry of {where}")

@@ -1,0 +1,98 @@
+"""What the rooms of a run take from a config: methods, samplers, schedules, seeds; and dotted keys."""
+
+import contextlib
+import dataclasses
+import difflib
+import functools
+import operator
+from collections.abc import Iterator, Mapping
+
+from ml_collections import ConfigDict
+
+from gcl_jax.config.keys import check_block
+from gcl_jax.data import PHOTOGRAPH_SOURCES
+from gcl_jax.errors import UserError, require_one_of
+from gcl_jax.methods import METHODS
+from gcl_jax.sampling import SAMPLERS
+
+
+def color_jitter(data: Mapping) -> tuple[float, ...]:
+    """The colour jitter of a data block: none but for photographs, whose keys alone are part of a stage's identity."""
+    return tuple(data["photos"]["color_jitter"]) if data["source"] in PHOTOGRAPH_SOURCES else (0.0, 0.0, 0.0)
+
+
+def unknown_key(config: ConfigDict, path: str) -> str | None:
+    """A one-line complaint if ``path`` (dotted) is no key of ``config``, naming the nearest valid one."""
+    block, seen = config, []
+    for part in path.split("."):
+        if not isinstance(block, ConfigDict):
+            return f"config.{path}: config.{'.'.join(seen)} is a value, not a block"
+        if part not in block:
+            near = difflib.get_close_matches(part, list(block), n=1, cutoff=0.0)
+            nearest = f"; the nearest is config.{'.'.join([*seen, near[0]])}" if near else ""
+            return f"config.{path} does not exist{nearest}"
+        block = block[part]
+        seen.append(part)
+    return None
+
+
+def value_at(config: Mapping, path: str) -> object:
+    """The value of the dotted key ``path``; KeyError or TypeError where there is none.
+
+    >>> value_at({"a": {"b": 1}}, "a.b")
+    1
+    """
+    return functools.reduce(operator.getitem, path.split("."), config)
+
+
+def schedule_fields(stage: Mapping) -> dict:
+    """What `optim.epoch_learning_rates` takes, from a stage's block; linear scaling (Goyal et al. 2017) is applied."""
+    keys = ("learning_rate", "schedule", "warmup_percent", "warmup_start", "boundaries_percent", "decay_factors")
+    fields = {key: stage["optimizer"][key] for key in keys} | {"epochs": stage["epochs"]}
+    if reference := stage["optimizer"]["reference_batch_size"]:
+        fields["learning_rate"] *= stage["batch_size"] / reference
+    return fields
+
+
+def build_method(block: Mapping, where: str = "method"):
+    """The method that a block describes; UserError names the culprit under ``where``."""
+    return _build(METHODS, block, where)
+
+
+def build_sampler(block: Mapping, where: str = "sampler"):
+    """The sampler that a block describes; UserError names the culprit under ``where``."""
+    return _build(SAMPLERS, block, where)
+
+
+def _build(registry, block, where):
+    name = block.get("name")
+    require_one_of(f"{where}.name", name, registry)
+    fields = {f.name: f.default for f in dataclasses.fields(registry[name])}
+    try:
+        check_block(block, {"name": "", **fields}, where)
+    except UserError as error:
+        raise UserError(
+            f"{error} (the keys of {name!r} are laid down where the config file names it: edit it there)"
+        ) from None
+    with naming(f"{where}."):
+        return registry[name](**{k: v for k, v in block.items() if k != "name"})
+
+
+@contextlib.contextmanager
+def naming(prefix: str) -> Iterator[None]:
+    """Put the config path in front of a UserError raised by code that does not know it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{prefix}{error}") from None
+
+
+def seeds(config: ConfigDict) -> range:
+    """The seeds of a run: ``num_seeds`` from ``seed`` on."""
+    return range(config.seed, config.seed + config.num_seeds)
+
+
+def stages_to_run(config: ConfigDict) -> tuple[str, ...]:
+    """The stages from the last one on that starts from somewhere else: what comes before it is not needed."""
+    first = max((i for i, name in enumerate(config.stages) if config[name].init_from), default=0)
+    return config.stages[first:]

@@ -1,0 +1,1 @@
+"""The machine under a run: backend, devices, processes, memory, signals."""
