@@ -34,7 +34,7 @@ main() { # a function, so that bash has read all of it before the file is replac
   else
     lines=100
   fi
-  tail -n "$lines" --pid="$(cat run.pid)" -f run.log
+  tail -s 0.1 -n "$lines" --pid="$(cat run.pid)" -f run.log
   status=$(cat run.status 2>/dev/null || echo 255)
   ended "$status"
 }

@@ -14,7 +14,7 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 CACHE = Path(tempfile.gettempdir()) / f"gcl_jax_tests_{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 # A shell that starts the tests in the background has turned the one off, nohup the other.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -45,7 +45,7 @@ def test_freed_memory_is_kept_on_cpu_only(platforms, kept):
         pytest.skip("glibc's malloc is Linux's")
     plugin = "backend._has_accelerator_plugin = lambda: True; "
     for installed in ("", plugin):  # which JAX_PLATFORMS overrules
-        code = f"from gcl_jax import backend; {installed}print(backend.keep_freed_memory())"
+        code = f"from gcl_jax.machine import backend; {installed}print(backend.keep_freed_memory())"
         done = subprocess.run(
             [sys.executable, "-c", code], env={"JAX_PLATFORMS": platforms}, capture_output=True, text=True, check=True
         )
@@ -114,7 +114,11 @@ def test_peaks_and_what_there_is():
 
 
 @pytest.mark.parametrize(
-    ("seeds", "cure"), [(1, "choose a smaller batch_size"), (2, "choose a smaller batch_size or seeds_at_once")]
+    ("seeds", "cure"),
+    [
+        (1, "choose a smaller batch_size"),
+        pytest.param(2, "choose a smaller batch_size or seeds_at_once", marks=pytest.mark.slow),
+    ],
 )
 def test_too_little_memory_is_refused_before_anything_is_trained(monkeypatch, tmp_path, seeds, cure):
     monkeypatch.setattr(memory, "available", lambda: 2**20)

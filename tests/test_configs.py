@@ -156,10 +156,14 @@ def configs(dataset, name, overrides):
     return override(config, {k: v if v.isalpha() else eval(v) for k, v in values.items()})
 
 
+TRACED = {*(("cifar10_lt", name) for name in ("gcl", "bbn", "oltr", "hybrid_sc")), ("places_lt", "gcl")}
+
+
 def rows():
-    """Every listed row; to trace a deep network takes seconds."""
-    for row in ROWS:
-        yield pytest.param(*row, marks=[] if row[0] in BY_RATIO or row[1] == "gcl" else [pytest.mark.slow])
+    """Every listed row; to trace a network of the full size takes seconds, so that most of those are slow."""
+    for dataset, name, overrides in ROWS:
+        quick = dataset == "digits_lt" or (not overrides and (dataset, name) in TRACED)
+        yield pytest.param(dataset, name, overrides, marks=[] if quick else [pytest.mark.slow])
 
 
 @pytest.mark.parametrize(("dataset", "name", "overrides"), rows(), ids=lambda value: str(value)[:60])
@@ -180,8 +184,9 @@ def distinct_stages():
         for stage in config.stages:
             block = config[stage].to_dict()
             own = json.dumps([block["method"], block["bn"], block["epochs"] > 0, block["optimizer"]])
-            # The other data sets' programs are CIFAR-10's with other shapes.
-            marks = [] if dataset == "cifar10_lt" or (dataset, name) == ("places_lt", "gcl") else [pytest.mark.slow]
+            # The other data sets' programs are CIFAR-10's with other shapes, other clouds GCL's with other constants.
+            quick = dataset == "cifar10_lt" or (dataset, name) == ("places_lt", "gcl")
+            marks = [] if quick and not any("cloud_size" in o for o in overrides) else [pytest.mark.slow]
             case = pytest.param(dataset, name, overrides, stage, marks=marks, id=f"{dataset}-{name}-{stage}")
             found.setdefault((dataset, head, own), case)
             head = block["method"]["head"]

@@ -301,7 +301,8 @@ def test_host_loader_trains_bit_identically(finished, tmp_path):
 
 
 def test_validation_part_is_reported_beside_the_test_set(tmp_path):
-    result = run(tmp_path, override(digits(), {"data.validation_fraction": 0.2, "classifier.epochs": 1}))
+    short = {"representation.epochs": 1, "stages": ("representation",)}
+    result = run(tmp_path, override(digits(), {"data.validation_fraction": 0.2} | short))
     stage = result["stages"]["representation"]
     assert stage["final"]["validation"]["num_examples"] == result["data"]["num_validation"] > 40
     assert stage["best"].keys() == {"on_test", "on_validation"}
@@ -345,12 +346,17 @@ def test_an_evaluation_batch_need_not_divide(finished, tmp_path):
 
 
 def test_bf16_keeps_parameters_and_statistics_in_float32(tmp_path):
-    result = run(tmp_path, override(digits(), {"precision": "bf16", "classifier.epochs": 1}))
+    result = run(
+        tmp_path, override(digits(), {"precision": "bf16", "representation.epochs": 1, "stages": ("representation",)})
+    )
     assert np.isfinite(result["final"]["test"]["nll"])
-    dtypes = {a.dtype for k, a in params(tmp_path / "run", "classifier").items() if k.startswith(("params", "batch"))}
+    dtypes = {
+        a.dtype for k, a in params(tmp_path / "run", "representation").items() if k.startswith(("params", "batch"))
+    }
     assert dtypes == {np.dtype(np.float32)}
 
 
+@pytest.mark.slow
 def test_published_weights_give_their_accuracy(stage1_weights, cifar_tool, tmp_path):
     """The authors' modules after 200 epochs: 80.02 % of the real test set, 8,002 of 10,000 up to ties."""
     npz = tmp_path / "cifar10.npz"

@@ -83,7 +83,13 @@ methods.register("infinite", Infinite)
 
 def test_a_loss_alone_that_is_not_finite_is_not_saved_either(tmp_path):
     """With a checkpoint a step and lines further apart, it is the checkpoint that has to notice."""
-    every = config(**{"checkpoint.every_steps": 1, "representation.method": config_lib.method("infinite")})
+    every = config(
+        **{
+            "checkpoint.every_steps": 1,
+            "representation.epochs": 1,
+            "representation.method": config_lib.method("infinite"),
+        }
+    )
     for _ in range(2):
         with pytest.raises(UserError, match=r"not finite at step 7 \(loss inf, .* 0 of \d+ arrays"):
             experiment.run(every, tmp_path / "run")

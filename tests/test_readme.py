@@ -34,6 +34,7 @@ def test_losses_in_a_users_own_loop():
     assert (np.asarray(cosine).argmax(1) == np.asarray(names["labels"])).mean() > 0.9
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_the_worked_example_of_a_method_trains(tmp_path):
     code = next(block for block in BLOCKS if "class BalancedSoftmax" in block)
     exec(code, {"__name__": "readme"})

@@ -27,23 +27,20 @@ def params(workdir, stage):
 
 def test_seeds_can_be_added(tmp_path):
     short = {"representation.epochs": 1, "stages": ("representation",)}
-    first = run(tmp_path, override(digits(), short | {"num_seeds": 1 + 1}))
+    first = run(tmp_path, override(digits(), short | {"num_seeds": 2}))
     more = run(tmp_path, override(digits(), short | {"num_seeds": 3}))
     assert list(more["seeds"]) == ["seed_0", "seed_1", "seed_2"]
     assert more["seeds"]["seed_0"] == json.loads(json.dumps(first["seeds"]["seed_0"], default=list))
+    file, all_three = tmp_path / "run" / "result.json", json.loads(json.dumps(more, default=list))
+    assert json.loads(file.read_text()) == all_three
+    two = run(tmp_path, override(digits(), short | {"num_seeds": 2}))  # fewer keep the result of all
+    assert two["across_seeds"] == more["across_seeds"]
+    assert json.loads(file.read_text()) == all_three
+    file.unlink()  # killed before its last line
+    run(tmp_path, override(digits(), short | {"num_seeds": 3}))
+    assert json.loads(file.read_text()) == all_three
     with pytest.raises(UserError, match="folder_per_seed"):
         run(tmp_path, override(digits(), short))
-
-
-def test_fewer_seeds_keep_the_result_of_all(tmp_path):
-    short = {"representation.epochs": 1, "stages": ("representation",)}
-    three = run(tmp_path, override(digits(), short | {"num_seeds": 3}))
-    two = run(tmp_path, override(digits(), short | {"num_seeds": 2}))
-    assert json.loads((tmp_path / "run" / "result.json").read_text()) == json.loads(json.dumps(three, default=list))
-    assert two["across_seeds"] == three["across_seeds"]
-    (tmp_path / "run" / "result.json").unlink()  # killed before its last line
-    run(tmp_path, override(digits(), short | {"num_seeds": 3}))
-    assert json.loads((tmp_path / "run" / "result.json").read_text()) == json.loads(json.dumps(three, default=list))
 
 
 def test_a_finished_run_of_seeds_is_left_as_it_is_and_a_seeds_folder_is_locked_with_it(tmp_path, monkeypatch):
@@ -76,14 +73,13 @@ def test_seeds_start_from_the_same_seed_of_another_run(tmp_path):
     """A stage 2 over a folder of several seeds equals the whole runs; a seed that is not there is named."""
     short = {"representation.epochs": 1, "classifier.epochs": 1, "num_seeds": 2}
     whole = run(tmp_path, override(digits(), short), "whole")
-    first = run(tmp_path, override(digits(), short | {"stages": ("representation",)}), "first")
-    start = {"classifier.init_from": str(tmp_path / "first")}
+    start = {"classifier.init_from": str(tmp_path / "whole")}
     second = run(tmp_path, override(digits(), short | start), "second")
     for seed in ("seed_0", "seed_1"):
-        assert first["seeds"][seed]["final"] == whole["seeds"][seed]["stages"]["representation"]["final"]
         assert second["seeds"][seed]["final"] == whole["seeds"][seed]["final"]
     evaluated = run(tmp_path, override(digits(), short | start), "third", eval_only=True)
-    ours, theirs = (found["seeds"]["seed_1"]["final"]["test"] for found in (evaluated, first))
+    ours = evaluated["seeds"]["seed_1"]["final"]["test"]
+    theirs = whole["seeds"]["seed_1"]["stages"]["representation"]["final"]["test"]
     assert ours["per_class"] == theirs["per_class"]  # the loss is at the classifier's own scale
     with pytest.raises(UserError, match=r"is a run of several seeds, but not of seed 2"):
         run(tmp_path, override(digits(), short | start | {"seed": 2}), "fourth")
@@ -105,6 +101,7 @@ def test_seeds_are_their_own_single_runs(tmp_path):
     assert not np.array_equal(first["params/head/kernel"], second["params/head/kernel"])
 
 
+@pytest.mark.slow
 def test_seeds_whose_checkpoints_share_no_step_go_on_one_by_one(tmp_path, capsys):
     short = {"stages": ("representation",), "num_seeds": 2, "seeds_at_once": 2}
     whole = run(tmp_path, override(digits(), short), "both")
@@ -114,8 +111,8 @@ def test_seeds_whose_checkpoints_share_no_step_go_on_one_by_one(tmp_path, capsys
     shutil.rmtree(tmp_path / "both" / "seed_1" / "representation")
     again = run(tmp_path, override(digits(), short), "both")
     assert again["seeds"]["seed_0"]["final"] == whole["seeds"]["seed_0"]["final"]
-    ours, theirs = (r["seeds"]["seed_1"]["final"]["test"] for r in (again, whole))
-    assert ours["accuracy"] == pytest.approx(theirs["accuracy"], abs=5)  # the same but for rounding
+    alone = run(tmp_path, override(digits(), {"stages": ("representation",), "seed": 1}), "alone")
+    assert again["seeds"]["seed_1"]["final"] == alone["final"]
     steps = [json.loads(x)["step"] for x in (tmp_path / "both/seed_1/metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
     assert "share no step" in capsys.readouterr().out

@@ -143,7 +143,7 @@ def test_a_process_of_another_config_ends_both(tmp_path):
 @pytest.mark.slow
 def test_a_process_of_other_code_ends_both(tmp_path):
     script = tmp_path / "other.py"
-    change = "from gcl_jax import results\nresults.code = lambda: 'changed'\n"
+    change = "from gcl_jax.saved import results\nresults.code = lambda: 'changed'\n"
     script.write_text(f"import runpy\n{change}runpy.run_module('gcl_jax.main', run_name='__main__')\n")
     for status, _, error in run_main(tmp_path / "run", 2, 1, own={1: [str(script)]}, timeout=200):
         assert status == 1
@@ -187,7 +187,7 @@ def test_other_data_or_no_shared_workdir(tmp_path):
 
 def test_a_signal_to_one_stops_all_at_the_same_step(tmp_path):
     """Each ends with status 0; what is saved is whole, and the run that goes on is bit for bit the undisturbed one."""
-    flags = override_flags(stages="('representation',)", representation__epochs=15, checkpoint__every_steps=1000)
+    flags = override_flags(stages="('representation',)", representation__epochs=8, checkpoint__every_steps=1000)
     port = free_port()
     joined = [f"--coordinator=localhost:{port}", "--num_processes=2", f"--workdir={tmp_path / 'run'}"]
     processes = start([["-m", "gcl_jax.main", *FLAGS, *flags, *joined, f"--process_id={i}"] for i in (0, 1)], 1)
@@ -199,9 +199,9 @@ def test_a_signal_to_one_stops_all_at_the_same_step(tmp_path):
     found = ended(processes, 200)
     assert [status for status, _, _ in found] == [0, 0], found
     (step,) = [int(p.name) for p in (tmp_path / "run" / "representation" / "checkpoints").glob("[0-9]*")]
-    assert f"stopped after step {step} of 135, which is saved; the same command goes on" in found[0][1]
+    assert f"stopped after step {step} of 72, which is saved; the same command goes on" in found[0][1]
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert max(line["step"] for line in lines) <= step < 135
+    assert max(line["step"] for line in lines) <= step < 72
     assert f"resuming after step {step}" in finish(tmp_path / "run", 2, 1, flags)
     finish(tmp_path / "whole", 2, 1, flags)
     bitwise(tmp_path / "run", tmp_path / "whole", ("representation",))

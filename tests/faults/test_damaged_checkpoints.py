@@ -140,10 +140,17 @@ def whole(tmp_path_factory, quick_compilation):
     return workdir
 
 
-def interrupted(whole, tmp_path):
+@pytest.fixture(scope="module")
+def all_kept(tmp_path_factory, quick_compilation):
+    workdir = tmp_path_factory.mktemp("all_kept") / "run"
+    experiment.run(override(digits(), CONFIG | {"checkpoint.keep": 9}), workdir)
+    return workdir
+
+
+def interrupted(all_kept, tmp_path):
     """The run with its last checkpoint, of step 18, still to come: 5, 10 and 15 are there."""
     workdir = tmp_path / "run"
-    experiment.run(override(digits(), CONFIG | {"checkpoint.keep": 9}), workdir)
+    shutil.copytree(all_kept, workdir)
     shutil.rmtree(workdir / "representation" / "checkpoints" / "18")
     for name in ("result.json", "representation/DONE.json"):
         (workdir / name).unlink()
@@ -156,8 +163,8 @@ def spoil(folder):
     file.write_bytes(flip(0.4)(file.read_bytes()))
 
 
-def test_the_one_before_is_taken_with_a_warning_and_none_good_is_an_error(whole, tmp_path, capsys):
-    workdir = interrupted(whole, tmp_path)
+def test_the_one_before_is_taken_with_a_warning_and_none_good_is_an_error(whole, all_kept, tmp_path, capsys):
+    workdir = interrupted(all_kept, tmp_path)
     folder = workdir / "representation" / "checkpoints"
     spoil(folder / "15")
     spoil(folder / "10")
@@ -202,9 +209,9 @@ def test_a_run_ends_the_same_whichever_file_of_its_newest_checkpoint_is_damaged(
         shutil.rmtree(workdir)
 
 
-def test_a_full_disk_is_one_error_and_loses_nothing(whole, tmp_path):
+def test_a_full_disk_is_one_error_and_loses_nothing(whole, all_kept, tmp_path):
     """No file may grow beyond a few kilobytes: Linux then says "File too large", as it says "No space left"."""
-    workdir = interrupted(whole, tmp_path)
+    workdir = interrupted(all_kept, tmp_path)
     before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20000, hard))
     try:
@@ -229,8 +236,8 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_disk_that_is_full_is_one_error_and_loses_nothing(whole, small_disk):
-    workdir = interrupted(whole, small_disk)
+def test_a_disk_that_is_full_is_one_error_and_loses_nothing(whole, all_kept, small_disk):
+    workdir = interrupted(all_kept, small_disk)
     room = shutil.disk_usage(small_disk).free
     (small_disk / "others").write_bytes(bytes(room - 40_000))  # a checkpoint has some 500 kB
     with pytest.raises(UserError, match=r"could not be written to .*checkpoints \(No space left on device\)") as error:
@@ -266,11 +273,11 @@ def read_only():
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_folder_that_cannot_be_written(whole, tmp_path, read_only):
+def test_a_folder_that_cannot_be_written(whole, all_kept, tmp_path, read_only):
     """A finished run there is looked at as ever; one that would train is refused before it does."""
     finished = tmp_path / "finished"
     shutil.copytree(whole, finished)
-    started = interrupted(whole, tmp_path)
+    started = interrupted(all_kept, tmp_path)
     read_only(tmp_path)
     expected = json.loads((whole / "result.json").read_text())
     assert json.loads(json.dumps(experiment.run(override(digits(), CONFIG), finished), default=list)) == expected
@@ -321,7 +328,7 @@ def test_no_room_for_a_line_is_one_error(tmp_path, monkeypatch):
 HOLD = """
 import sys, time
 from etils import epath
-from gcl_jax import lock
+from gcl_jax.saved import lock
 with lock.held(epath.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -78,7 +78,8 @@ PHASES = {
 }
 
 
-@pytest.mark.parametrize("phase", PHASES)
+# An evaluation that is cut off has a test of its own.
+@pytest.mark.parametrize("phase", [pytest.param(p, marks=[pytest.mark.slow] * (p == "evaluation")) for p in PHASES])
 def test_a_signal_in_every_phase(undisturbed, tmp_path, monkeypatch, capsys, phase):
     (owner, name, calls), step = PHASES[phase]
     with monkeypatch.context() as patch:
@@ -161,7 +162,7 @@ def test_the_loop_saves_and_stops_at_the_step_at_hand(monkeypatch, stop_at):
 
 BUSY = """
 import hashlib, sys
-from gcl_jax import preemption
+from gcl_jax.machine import preemption
 with preemption.answered(), preemption.deferred():
     print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # a minute or more in C, as XLA's compiler is
@@ -181,25 +182,29 @@ def test_a_second_interrupt_stops_at_once_even_inside_a_library():
 
 
 JOINING = """
-from gcl_jax import distributed, preemption
+from gcl_jax.machine import distributed, preemption
 with preemption.answered():
     print("ready", flush=True)
     distributed.start("localhost:PORT", 2, 0)  # the other never comes
 """
 
 
-@pytest.mark.parametrize("number", preemption.SIGNALS)
-def test_a_process_that_waits_for_others_stops_at_once(number):
-    with socket.socket() as opened:
-        opened.bind(("localhost", 0))
-        port = opened.getsockname()[1]
-    script = JOINING.replace("PORT", str(port))
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
+def test_a_process_that_waits_for_others_stops_at_once():
+    processes = {}
+    for number in preemption.SIGNALS:
+        with socket.socket() as opened:
+            opened.bind(("localhost", 0))
+            script = JOINING.replace("PORT", str(opened.getsockname()[1]))
+        processes[number] = subprocess.Popen(
+            [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+    for process in processes.values():
+        assert process.stdout.readline() == "ready\n"
     time.sleep(4)
-    process.send_signal(number)
-    assert process.wait(timeout=20) == 0
-    assert process.stdout.read() == f"{preemption.STOPPED}\n"
+    for number, process in processes.items():
+        process.send_signal(number)
+        assert process.wait(timeout=20) == 0, number
+        assert process.stdout.read() == f"{preemption.STOPPED}\n"
 
 
 @pytest.mark.parametrize("number", preemption.SIGNALS)
@@ -217,7 +222,7 @@ def test_a_signal_while_the_command_is_imported(number):
 
 LEAVING = """
 import atexit, time
-from gcl_jax import preemption
+from gcl_jax.machine import preemption
 atexit.register(lambda: (print("leaving", flush=True), time.sleep(2)))
 try:
     with preemption.answered():
@@ -227,12 +232,14 @@ finally:
 """
 
 
-@pytest.mark.parametrize("number", preemption.SIGNALS)
-def test_a_signal_while_python_leaves_changes_no_status(number):
-    process = subprocess.Popen([sys.executable, "-c", LEAVING], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "leaving\n"
-    process.send_signal(number)
-    assert process.wait(timeout=20) == 0
+def test_a_signal_while_python_leaves_changes_no_status():
+    command = [sys.executable, "-c", LEAVING]
+    processes = {n: subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for n in preemption.SIGNALS}
+    for number, process in processes.items():
+        assert process.stdout.readline() == "leaving\n"
+        process.send_signal(number)
+    for number, process in processes.items():
+        assert process.wait(timeout=20) == 0, number
 
 
 def test_without_a_command_a_signal_keeps_its_meaning():

@@ -17,10 +17,8 @@ FLAGS = [
 ]  # fmt: skip
 
 
-MANY = [pytest.param(*case, marks=pytest.mark.slow) for case in ((1, 20), (2, 6))]
-
-
-@pytest.mark.parametrize(("processes", "hits"), [(1, 2), *MANY])
+@pytest.mark.slow  # chosen moments: test_resume and test_preemption
+@pytest.mark.parametrize(("processes", "hits"), [(1, 20), (2, 6)])
 def test_a_run_that_is_hit_again_and_again(tmp_path, monkeypatch, processes, hits):
     """Another seed each time; GCL_JAX_FAULT_SEED repeats one, as far as moments can be repeated."""
     seed = int(os.environ.get("GCL_JAX_FAULT_SEED") or random.SystemRandom().randrange(2**32))
