@@ -133,8 +133,3 @@ def test_prior_as_logits_is_fitted_by_equal_scores():
     """At f = 0 the adjusted probabilities are the prior: -log pi_y."""
     found = losses.logit_adjusted(jnp.zeros((BATCH, CLASSES)), LABELS, LOG_PRIOR)
     assert relative_error(found, -np.log(PRIOR[LABELS])) <= 1e-6
-
-
-def test_weights_of_one_are_the_focal_loss():
-    ones = jnp.ones(CLASSES)[LABELS]
-    assert losses.focal(ones * plain(Z), 1.0).tolist() == losses.focal(plain(Z), 1.0).tolist()

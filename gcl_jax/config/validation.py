@@ -60,9 +60,7 @@ def validate(config: ConfigDict) -> None:
         raise UserError(f"config.posthoc.logit_adjustment is {config.posthoc.logit_adjustment}; it must lie in 0..100")
     for rule in posthoc_rules():
         if config.posthoc[rule] >= 0 and not any(rule in METHODS[config[n].method.name].posthoc for n in config.stages):
-            raise UserError(
-                f"config.posthoc.{rule} is set, but no stage's method has a {rule} to change after training"
-            )
+            raise UserError(f"config.posthoc.{rule} is set, but no stage's method has it to change after training")
     _at_least(config.data.crop_padding, 0, "config.data.crop_padding")
     _at_least(config.data.imbalance_ratio, 1, "config.data.imbalance_ratio")
     if not 0 <= config.data.validation_fraction < 1:
