@@ -49,7 +49,7 @@ def test_the_last_block_starts_anew_and_trains_under_a_trunk_that_stays():
     kernel = (*LAST, "conv1", "kernel")
     assert np.abs(own[kernel] - published[kernel]).max() > 0.01
     np.testing.assert_array_equal(own["head", "kernel"], published["head", "kernel"])  # no fresh_head was asked for
-    for block in stage.blocks([0], 0, 0, [1, 1]):
+    for block in stage.feed.blocks([0], 0, 0, [1, 1]):
         state, _ = stage.step(state, constants, block, np.int32(1))
     assert all(np.abs(value - own[path]).max() > 0 for path, value in flat(state.params).items())
     for path, value in flat(state.batch_stats).items():
@@ -60,7 +60,7 @@ def test_without_a_scope_the_trunks_statistics_move_too():
     stage = built(bn_scope="", trains="last_block", last_block="layer4_0")
     state, constants, _ = stage.start(0, None, "")
     before = flat(state.batch_stats)
-    for block in stage.blocks([0], 0, 0, [1]):
+    for block in stage.feed.blocks([0], 0, 0, [1]):
         state, _ = stage.step(state, constants, block, np.int32(1))
     assert not any(np.array_equal(value, before[path]) for path, value in flat(state.batch_stats).items())
 

@@ -44,7 +44,7 @@ def built(micro_batches, *, devices=1, bn="frozen", method="cross_entropy", **ov
 def after(stage, steps=3):
     found = jax.device_get(stage._init_network(jax.random.key(7))) | {"method_state": {}}
     state, constants, _ = stage.start(0, found, "")
-    for block in stage.blocks([0], 0, 0, [1] * steps):
+    for block in stage.feed.blocks([0], 0, 0, [1] * steps):
         state, tally = stage.step(state, constants, block, np.int32(1))
     return flatten(jax.device_get(seed_run.to_save(state, constants))), jax.device_get(tally)
 

@@ -64,7 +64,7 @@ class _Ours:
             save_every=self.stage.config.checkpoint.every_steps,
             most=self.stage.steps_per_call,
         )
-        return zip(self.stage.blocks([SEED], epoch, 0, lengths), lengths, strict=True)
+        return zip(self.stage.feed.blocks([SEED], epoch, 0, lengths), lengths, strict=True)
 
 
 class Step(_Ours):
@@ -128,7 +128,7 @@ class Epoch(_Ours):
             first=0,
             step=self.program,
             constants=self.constants,
-            blocks=lambda _, row, lengths: self.stage.blocks([SEED], self.epochs, row, lengths),
+            blocks=lambda _, row, lengths: self.stage.feed.blocks([SEED], self.epochs, row, lengths),
             settings=dataclasses.replace(self.stage.settings, epochs=1, steps_per_epoch=steps),
             steps_per_call=self.stage.steps_per_call,
             eval_every_epochs=1,

@@ -235,7 +235,7 @@ class SeedRun:
             "noticed_after_step": noticed,
             "learning_rate": self._learning_rate(step),
             "loss": str(float(trouble["loss"])),
-            "batch": self.stage.entries(self.seed, step),
+            "batch": self.stage.feed.entries(self.seed, step),
             **non_finite.report(found, in_order, self.stage.group),
             "last_good_checkpoint": good,
         }

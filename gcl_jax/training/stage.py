@@ -1,8 +1,7 @@
 """One stage of training: built once from config, run once per seed, or for several seeds side by side."""
 
-import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,15 +15,13 @@ from gcl_jax import config as config_lib
 from gcl_jax import logs, metrics, models, rng, sampling
 from gcl_jax.data import Dataset
 from gcl_jax.data.augment import Augment
-from gcl_jax.data.blocks import blocks
-from gcl_jax.data.columns import Columns
-from gcl_jax.data.photographs import Photographs
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.machine import backend, distributed, memory, preemption
 from gcl_jax.machine import mesh as mesh_lib
 from gcl_jax.methods import ClassStats
 from gcl_jax.saved import handover
 from gcl_jax.training import evaluate, non_finite, optim, train_step
+from gcl_jax.training.feed import Feed
 from gcl_jax.training.train_state import TrainState, merge, split
 
 
@@ -37,12 +34,9 @@ class Stage:
         self.config, self.block = config, block
         self.method = config_lib.build_method(block.method.to_dict(), f"config.{name}.method")
         sampler = config_lib.build_sampler(block.sampler.to_dict(), f"config.{name}.sampler")
-        self.streams = self.method.streams()
-        self.samplers = {stream: spec.sampler or sampler for stream, spec in self.streams.items()}
         self.eval_batch_size = mesh_lib.padded_batch(backend.eval_batch_size(config.eval.batch_size), mesh)
-        self.labels = dataset.splits["train"].labels
         with config_lib.naming(f"config.{name}."):
-            steps_per_epoch = sampling.steps_per_epoch(len(self.labels), block.batch_size)
+            steps_per_epoch = sampling.steps_per_epoch(len(dataset.splits["train"]), block.batch_size)
         self.settings = train_step.StepSettings(
             epochs=block.epochs,
             steps_per_epoch=steps_per_epoch,
@@ -53,6 +47,10 @@ class Stage:
         self.steps_per_call = backend.steps_per_call(
             config.steps_per_call, most=min(steps_per_epoch, config.log.every_steps), resident=loader.resident
         )
+        self.feed = Feed(
+            name, dataset.splits["train"], loader, mesh, streams=self.method.streams(), sampler=sampler,
+            batch_size=block.batch_size, epochs=block.epochs, seeds=seeds, steps_per_call=self.steps_per_call,
+        )  # fmt: skip
         self.network = models.build(
             config.model.name,
             self.method.head,
@@ -190,7 +188,7 @@ class Stage:
         return state, train_step.Constants(key, frozen, stats, self.loader.arrays("train"))
 
     def _features(self, variables: dict) -> jax.ShapeDtypeStruct:
-        images = jax.ShapeDtypeStruct((len(self.labels), *self.image_shape), np.float32)
+        images = jax.ShapeDtypeStruct((len(self.dataset.splits["train"]), *self.image_shape), np.float32)
         out = jax.eval_shape(lambda v, x: self.apply(v["params"], v["batch_stats"], x, False)[0], variables, images)
         return out["features"]
 
@@ -216,7 +214,7 @@ class Stage:
             return self.step
         if self._compiled is None:
             began = time.monotonic()
-            first = next(self.blocks([0] * self.seeds, 0, 0, [1]))
+            first = next(self.feed.blocks([0] * self.seeds, 0, 0, [1]))
             state, constants = self.shapes()
             if self.seeds > 1:
                 state, constants = self._stacked(state), self._stacked(constants).replace(arrays=constants.arrays)
@@ -235,35 +233,6 @@ class Stage:
     def _stacked(self, tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.seeds, *leaf.shape), leaf.dtype), tree)
 
-    def plan(self, seed: int, epoch: int) -> dict[str, np.ndarray]:
-        """The index plan of an epoch for every stream: {name: int32[steps, batch]}."""
-        block = self.block
-        return {
-            stream: sampling.epoch_plan(
-                sampler,
-                functools.partial(rng.numpy_generator, seed, self.name, "plan", stream),
-                self.labels,
-                block.batch_size,
-                epoch=epoch,
-                epochs=block.epochs,
-            )
-            for stream, sampler in self.samplers.items()
-        }
-
-    def entries(self, seed: int, step: int) -> dict[str, dict]:
-        """What the batch of ``step`` (from 1) consists of: {stream: {"indices" in the training split, "labels"}}.
-
-        Of photographs also "files".
-        """
-        epoch, row = divmod(step - 1, self.settings.steps_per_epoch)
-        images, found = self.dataset.splits["train"].images, {}
-        for stream, plan in self.plan(seed, epoch).items():
-            indices = plan[row]
-            found[stream] = {"indices": indices.tolist(), "labels": self.labels[indices].tolist()}
-            if isinstance(images, Photographs):
-                found[stream]["files"] = [images.where(i) for i in indices]
-        return found
-
     def skip(self, state: TrainState, constants: train_step.Constants, block, left_out: Sequence[bool]) -> tuple:
         """One step like `step`'s, but seeds that are ``left_out`` only count it."""
         before = jax.tree.map(jnp.copy, state)  # the step donates its own
@@ -271,36 +240,6 @@ class Stage:
         state, _ = self.compile()(state, constants, block, np.int32(1))
         state = self._skip(before, state, jnp.asarray(left_out) if self.seeds > 1 else left_out[0], restart)
         return state, jax.tree.map(jnp.copy, {**state.tally, "trouble": state.trouble})
-
-    def blocks(self, seeds: Sequence[int], epoch: int, first: int, lengths: Sequence[int]) -> Iterator[dict]:
-        """What the dispatches of `lengths` steps consume, from row ``first`` of the epoch's plan on."""
-        plans = [self.plan(seed, epoch) for seed in seeds]
-        if self.seeds == 1:
-            plan = plans[0]
-        else:  # [steps, seeds, batch]: a row holds every seed's
-            plan = {stream: np.stack([plan[stream] for plan in plans], axis=1) for stream in plans[0]}
-        columns = self._columns()
-
-        def draws(stream, row):
-            return columns.take(self._draws(seeds, epoch, first, stream, row), axis=0)
-
-        own = {stream: columns.take(rows[first:], axis=1) for stream, rows in plan.items()}
-        return blocks(self.loader.rows("train", own, draws), lengths, self.steps_per_call, columns.place)
-
-    def _columns(self) -> Columns:
-        """The entries of a train batch that this process reads."""
-        size, steps = self.block.batch_size, self.steps_per_call
-        sharding = train_step.block_sharding(self.mesh, self.seeds)
-        if self.seeds == 1:
-            return Columns(sharding, [steps, size], steps=0)
-        return Columns(sharding, [self.seeds, steps, size], steps=1)
-
-    def _draws(self, seeds: Sequence[int], epoch: int, first: int, stream: str, row: int) -> np.ndarray:
-        """Random numbers of the crops that a loader makes in a row after ``first``: float32[(seeds,) B, views, n]."""
-        shape = (self.block.batch_size, self.streams[stream].views, self.loader.uniforms)
-        keys = (self.name, "crop", stream, epoch, first + row)
-        many = [rng.numpy_generator(seed, *keys).random(shape, np.float32) for seed in seeds]
-        return many[0] if self.seeds == 1 else np.stack(many)
 
     def variables(self, state: TrainState, constants: train_step.Constants) -> tuple:
         """(params, batch_stats, method_state) as evaluation takes them."""

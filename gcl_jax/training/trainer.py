@@ -89,7 +89,7 @@ def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before:
                 first=first or 0,
                 step=step,
                 constants=constants,
-                blocks=lambda epoch, row, lengths: stage.blocks(list(workdirs), epoch, row, lengths),
+                blocks=lambda epoch, row, lengths: stage.feed.blocks(list(workdirs), epoch, row, lengths),
                 settings=stage.settings,
                 steps_per_call=stage.steps_per_call,
                 eval_every_epochs=stage.config.eval.every_epochs,

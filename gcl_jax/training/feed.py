@@ -1,0 +1,102 @@
+"""What the steps of a stage consume: index plans, rows and random numbers, pure functions of seed, epoch and step."""
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from jax.sharding import Mesh
+
+from gcl_jax import rng, sampling
+from gcl_jax.data import Split
+from gcl_jax.data.blocks import blocks
+from gcl_jax.data.columns import Columns
+from gcl_jax.data.photographs import Photographs
+from gcl_jax.methods.base import Stream
+from gcl_jax.sampling import Sampler
+from gcl_jax.training import train_step
+
+
+class Feed:
+    """The batches of the stage ``name`` from the training ``split``: ``batch_size`` images for each of ``streams``.
+
+    ``sampler`` is that of streams that have none of their own; ``epochs`` is what progressive ones need to know.
+    ``seeds`` train side by side, with ``steps_per_call`` steps a dispatch. Raises UserError for too few images.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        split: Split,
+        loader,
+        mesh: Mesh,
+        *,
+        streams: Mapping[str, Stream],
+        sampler: Sampler,
+        batch_size: int,
+        epochs: int,
+        seeds: int,
+        steps_per_call: int,
+    ):
+        self._name, self._split, self._loader, self._mesh = name, split, loader, mesh
+        self._streams = streams
+        self._samplers = {stream: spec.sampler or sampler for stream, spec in streams.items()}
+        self._batch_size, self._epochs, self._seeds, self._steps_per_call = batch_size, epochs, seeds, steps_per_call
+        self._steps_per_epoch = sampling.steps_per_epoch(len(self._split), batch_size)
+
+    def plan(self, seed: int, epoch: int) -> dict[str, np.ndarray]:
+        """The index plan of an epoch for every stream: {name: int32[steps, batch]}."""
+        return {
+            stream: sampling.epoch_plan(
+                sampler,
+                functools.partial(rng.numpy_generator, seed, self._name, "plan", stream),
+                self._split.labels,
+                self._batch_size,
+                epoch=epoch,
+                epochs=self._epochs,
+            )
+            for stream, sampler in self._samplers.items()
+        }
+
+    def entries(self, seed: int, step: int) -> dict[str, dict]:
+        """What the batch of ``step`` (from 1) consists of: {stream: {"indices" in the training split, "labels"}}.
+
+        Of photographs also "files".
+        """
+        epoch, row = divmod(step - 1, self._steps_per_epoch)
+        images, found = self._split.images, {}
+        for stream, plan in self.plan(seed, epoch).items():
+            indices = plan[row]
+            found[stream] = {"indices": indices.tolist(), "labels": self._split.labels[indices].tolist()}
+            if isinstance(images, Photographs):
+                found[stream]["files"] = [images.where(i) for i in indices]
+        return found
+
+    def blocks(self, seeds: Sequence[int], epoch: int, first: int, lengths: Sequence[int]) -> Iterator[dict]:
+        """What the dispatches of `lengths` steps consume, from row ``first`` of the epoch's plan on."""
+        plans = [self.plan(seed, epoch) for seed in seeds]
+        if self._seeds == 1:
+            plan = plans[0]
+        else:  # [steps, seeds, batch]: a row holds every seed's
+            plan = {stream: np.stack([plan[stream] for plan in plans], axis=1) for stream in plans[0]}
+        columns = self._columns()
+
+        def draws(stream, row):
+            return columns.take(self._draws(seeds, epoch, first, stream, row), axis=0)
+
+        own = {stream: columns.take(rows[first:], axis=1) for stream, rows in plan.items()}
+        return blocks(self._loader.rows("train", own, draws), lengths, self._steps_per_call, columns.place)
+
+    def _columns(self) -> Columns:
+        """The entries of a train batch that this process reads."""
+        size, steps = self._batch_size, self._steps_per_call
+        sharding = train_step.block_sharding(self._mesh, self._seeds)
+        if self._seeds == 1:
+            return Columns(sharding, [steps, size], steps=0)
+        return Columns(sharding, [self._seeds, steps, size], steps=1)
+
+    def _draws(self, seeds: Sequence[int], epoch: int, first: int, stream: str, row: int) -> np.ndarray:
+        """Random numbers of the crops that a loader makes in a row after ``first``: float32[(seeds,) B, views, n]."""
+        shape = (self._batch_size, self._streams[stream].views, self._loader.uniforms)
+        keys = (self._name, "crop", stream, epoch, first + row)
+        many = [rng.numpy_generator(seed, *keys).random(shape, np.float32) for seed in seeds]
+        return many[0] if self._seeds == 1 else np.stack(many)
