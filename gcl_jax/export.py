@@ -16,9 +16,8 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from gcl_jax import command_line
+from gcl_jax import command_line, json_files
 from gcl_jax.errors import UserError, in_one_line
-from gcl_jax.saved import json_files
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -29,10 +28,8 @@ def main(arguments: Sequence[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     given = parse(arguments)
 
-    from gcl_jax.saved import (
-        results,  # the heavy half, now that the command is good
-        trained,  # the heavy half, now that the command is good
-    )
+    from gcl_jax import trained
+    from gcl_jax.saved import results
 
     network = trained.read(given.workdir, given.stage)
     print(f"{network.stage} of {given.workdir}, step {network.step}")

@@ -37,8 +37,8 @@ def main(arguments: Sequence[str]) -> None:
             if not there:
                 target.unlink()
 
+    from gcl_jax import trained  # the heavy half, now that the command is good
     from gcl_jax.machine import compilation_cache  # the heavy half, now that the command is good
-    from gcl_jax.saved import trained  # the heavy half, now that the command is good
 
     compilation_cache.use()
     network = trained.read(given.workdir, given.stage)

@@ -9,9 +9,8 @@ from tiny import load_config
 from two_branches import DATASETS, by_torch_name, nhwc, run, streams, time, variables
 
 from gcl_jax import config as config_lib
-from gcl_jax import losses, methods, models
+from gcl_jax import losses, methods, models, optim
 from gcl_jax.sampling import Reversed
-from gcl_jax.training import optim
 from gcl_jax.training.train_step import NetworkApply
 
 

@@ -7,11 +7,10 @@ import optax
 import pytest
 from conftest import Family, relative_error
 
-from gcl_jax import losses, methods
+from gcl_jax import losses, methods, optim
 from gcl_jax.methods import ClassStats, Time
 from gcl_jax.models import HEADS
 from gcl_jax.models.norm import BatchNorm
-from gcl_jax.training import optim
 from gcl_jax.training.train_state import merge, split
 
 NOW = Time(*(jnp.float32(0) for _ in range(5)))

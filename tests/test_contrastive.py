@@ -8,10 +8,9 @@ from conftest import Family, relative_error
 from tiny import load_config
 
 from gcl_jax import config as config_lib
-from gcl_jax import contrastive, methods
+from gcl_jax import contrastive, methods, optim
 from gcl_jax.data.augment import random_grayscale
 from gcl_jax.methods import Time
-from gcl_jax.training import optim
 
 GRAY = np.array([0.299, 0.587, 0.114])
 

@@ -9,8 +9,7 @@ import pytest
 from conftest import Family, relative_error
 from tau_norm import tau_norm
 
-from gcl_jax import metrics, posthoc, sampling
-from gcl_jax.training import optim
+from gcl_jax import metrics, optim, posthoc, sampling
 
 
 def close(ours, theirs, bound=1e-5):

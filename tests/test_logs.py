@@ -5,8 +5,7 @@ import json
 import pytest
 from etils import epath
 
-from gcl_jax import logs
-from gcl_jax.saved import json_files
+from gcl_jax import json_files, logs
 
 
 def records(log, *lines):

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import pytest
 from conftest import relative_error
 
-from gcl_jax import class_weights, longtail, losses, sampling
-from gcl_jax.training import optim
+from gcl_jax import class_weights, longtail, losses, optim, sampling
 
 DATASETS = ("cifar10", "cifar100")
 

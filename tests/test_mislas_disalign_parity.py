@@ -11,8 +11,7 @@ import pytest
 from conftest import Family, relative_error
 from test_metrics import bins_by_loop, ece_by_loop, summary_of_reference
 
-from gcl_jax import class_weights, longtail, losses, metrics, mixup
-from gcl_jax.training import optim
+from gcl_jax import class_weights, longtail, losses, metrics, mixup, optim
 
 DATASETS = {"cifar10": 10, "cifar100": 100}
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, relative_error
 
-from gcl_jax import longtail, losses, models
+from gcl_jax import longtail, losses, models, optim
 from gcl_jax.models import torch_names
-from gcl_jax.training import optim
 from gcl_jax.training.train_step import NetworkApply
 
 

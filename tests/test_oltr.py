@@ -7,10 +7,10 @@ import pytest
 from conftest import Family, relative_error
 from flax import traverse_util
 
-from gcl_jax import centroids, losses, methods, models
+from gcl_jax import centroids, losses, methods, models, optim
 from gcl_jax.models.meta_embedding import MetaEmbeddingHead, meta_embedding, squashed_cosine
 from gcl_jax.models.modulated_attention import ModulatedAttention
-from gcl_jax.training import evaluate, optim
+from gcl_jax.training import evaluate
 from gcl_jax.training.train_step import NetworkApply
 
 BOUND = 1e-5

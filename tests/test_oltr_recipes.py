@@ -9,10 +9,9 @@ from flax import traverse_util
 from tiny import load_config
 
 from gcl_jax import config as config_lib
-from gcl_jax import methods, metrics, models
+from gcl_jax import methods, metrics, models, optim
 from gcl_jax.errors import UserError
 from gcl_jax.saved import handover
-from gcl_jax.training import optim
 from gcl_jax.training.train_step import NetworkApply
 
 

@@ -8,9 +8,9 @@ import pytest
 from conftest import relative_error
 
 from gcl_jax import config as config_lib
+from gcl_jax import optim
 from gcl_jax.errors import UserError
 from gcl_jax.methods.base import Group
-from gcl_jax.training import optim
 
 REFERENCE_WEIGHT_DECAY = 5e-4  # not stored beside torch/sgd/*: the one round value that gives its parameters
 

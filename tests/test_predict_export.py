@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 from tiny import digits
 
-from gcl_jax import export, predict
+from gcl_jax import export, predict, trained
 from gcl_jax.errors import UserError
-from gcl_jax.saved import trained
 from gcl_jax.training import experiment
 
 pytest.importorskip("tensorflow", reason="images are decoded by TensorFlow")

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from conftest import Family, relative_error
 
-from gcl_jax import class_weights, longtail, losses, posthoc, sampling
-from gcl_jax.training import optim
+from gcl_jax import class_weights, longtail, losses, optim, posthoc, sampling
 
 # Google's own network, optimiser and batch norm, which no config of ours uses.
 GOOGLE = tuple(f"logit_adjustment/{part}/" for part in ("weight_decay", "sgd", "model", "batch_norm"))

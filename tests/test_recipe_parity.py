@@ -8,9 +8,8 @@ from conftest import ROOT, Family, relative_error
 from tiny import load_config
 
 from gcl_jax import config as config_lib
-from gcl_jax import longtail, losses, methods, sampling
+from gcl_jax import longtail, losses, methods, optim, sampling
 from gcl_jax.methods import ClassStats, Time
-from gcl_jax.training import optim
 
 ROWS = {  # the reference's name of a loss: (config file, stage)
     "gcl_stage1_m0_s30_k0.5": ("gcl_published", "representation"),

@@ -9,11 +9,10 @@ from tiny import load_config
 from two_branches import DATASETS, by_torch_name, nhwc, run, streams, time, variables
 
 from gcl_jax import config as config_lib
-from gcl_jax import losses, methods
+from gcl_jax import losses, methods, optim
 from gcl_jax.models.calibrated_heads import LinearLWS
 from gcl_jax.models.heads import LinearHead
 from gcl_jax.models.normalized_head import GAMMA, PARTS, TwoPartNormalizedHead
-from gcl_jax.training import optim
 from gcl_jax.training.train_step import NetworkApply
 from gcl_jax.vectors import normalize
 

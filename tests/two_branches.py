@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from gcl_jax import losses, models
+from gcl_jax import losses, models, optim
 from gcl_jax.methods import Time
-from gcl_jax.training import optim
 from gcl_jax.training.train_step import NetworkApply
 
 DATASETS = {"cifar10": 10, "cifar100": 100}

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from absl import app, flags
 
+from gcl_jax import json_files
 from gcl_jax.benchmark import measure, report, startup
 from gcl_jax.benchmark.subjects import SUBJECTS, Options
 from gcl_jax.errors import UserError, in_one_line, require_one_of
-from gcl_jax.saved import json_files
 
 STARTUP = "startup"
 NAMES = (*SUBJECTS, STARTUP)

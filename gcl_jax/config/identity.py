@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
+from gcl_jax import json_files
 from gcl_jax.config import PHOTOS, TOP
 from gcl_jax.data import PHOTOGRAPH_SOURCES
-from gcl_jax.saved import json_files
 
 # Keys that do not change what is trained; a stage's identity leaves them out. Both loaders train
 # bit-identically, and the data's fingerprint stands for their paths and for the images that are skipped.

@@ -11,7 +11,7 @@ from gcl_jax.data.dataset import PROFILES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS, posthoc_rules
 from gcl_jax.models import BACKBONES, TWO_BRANCHES
-from gcl_jax.training.optim import epoch_learning_rates
+from gcl_jax.optim import epoch_learning_rates
 
 FILES = {"path": "DIR", "photos.train_list": "FILE", "photos.test_list": "FILE", "photos.counts": "FILE.json"}
 

@@ -17,12 +17,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gcl_jax import logs
+from gcl_jax import json_files, logs
 from gcl_jax.data import image_kind, packed, records
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.data.problems import first
 from gcl_jax.errors import UserError
-from gcl_jax.saved import json_files
 
 SHARD = 256 * 2**20  # bytes of images
 QUALITY = 95  # of the JPEGs that replace images that are too large

@@ -10,13 +10,12 @@ import numpy as np
 from etils import epath
 from tqdm import tqdm
 
-from gcl_jax import logs
+from gcl_jax import json_files, logs
 from gcl_jax.data import lists, records
 from gcl_jax.data.dataset import Source
 from gcl_jax.data.problems import Problem, require_none
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.machine import distributed
-from gcl_jax.saved import json_files
 
 AT_ONCE = 256  # records in memory
 NAMES = "gcl_jax_names.json"  # in the data set's folder: TFDS itself has no index by name

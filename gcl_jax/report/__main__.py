@@ -11,9 +11,8 @@ from pathlib import Path
 
 from absl import logging
 
-from gcl_jax import command_line
+from gcl_jax import command_line, json_files
 from gcl_jax.errors import in_one_line, require, require_one_of, writing
-from gcl_jax.saved import json_files
 
 
 @in_one_line()

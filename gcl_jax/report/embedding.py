@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
+from gcl_jax import trained
 from gcl_jax.machine import backend
-from gcl_jax.saved import checkpoint, trained
+from gcl_jax.saved import checkpoint
 from gcl_jax.training.parts import Parts
 
 

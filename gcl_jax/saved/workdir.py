@@ -8,10 +8,10 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
+from gcl_jax import json_files
 from gcl_jax.config import identity
 from gcl_jax.errors import UserError
 from gcl_jax.machine import distributed
-from gcl_jax.saved import json_files
 
 
 def done_file(folder: epath.Path, stage: str) -> epath.Path:

@@ -8,12 +8,11 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 import gcl_jax
-from gcl_jax import command_line
+from gcl_jax import command_line, json_files
 from gcl_jax import config as config_lib
 from gcl_jax.config import identity, validation
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS, posthoc_rules
-from gcl_jax.saved import json_files
 from gcl_jax.table.declared import AS_THEY_ARE, Row, Table, ratios_of
 
 CONFIGS = Path(gcl_jax.__file__).parents[1] / "configs"

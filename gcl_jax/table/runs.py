@@ -8,8 +8,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import logs
-from gcl_jax.saved import json_files
+from gcl_jax import json_files, logs
 from gcl_jax.table.plan import Cell, Node, chain, column_name
 from gcl_jax.training import experiment, tuning
 

@@ -8,11 +8,11 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import logs, metrics
+from gcl_jax import json_files, logs, metrics
 from gcl_jax.config import identity, validation
 from gcl_jax.errors import UserError, writing
 from gcl_jax.machine import backend, distributed, preemption
-from gcl_jax.saved import checkpoint, handover, json_files, lock, results
+from gcl_jax.saved import checkpoint, handover, lock, results
 from gcl_jax.saved import workdir as workdirs
 from gcl_jax.saved.workdir import done_file
 from gcl_jax.training import tuning

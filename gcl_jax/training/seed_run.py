@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from gcl_jax import logs, metrics
+from gcl_jax import json_files, logs, metrics
 from gcl_jax.config import identity
 from gcl_jax.errors import UserError, writing
 from gcl_jax.machine import distributed, memory
-from gcl_jax.saved import damage, handover, json_files
+from gcl_jax.saved import damage, handover
 from gcl_jax.saved.checkpoint import Checkpoints, flatten
 from gcl_jax.saved.workdir import done_file
 from gcl_jax.training import non_finite

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import logs, metrics, models, rng, sampling
+from gcl_jax import logs, metrics, models, optim, rng, sampling
 from gcl_jax.data import Dataset
 from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError, require_one_of
@@ -20,7 +20,7 @@ from gcl_jax.machine import backend, distributed, memory, preemption
 from gcl_jax.machine import mesh as mesh_lib
 from gcl_jax.methods import ClassStats
 from gcl_jax.saved import handover
-from gcl_jax.training import evaluate, non_finite, optim, train_step
+from gcl_jax.training import evaluate, non_finite, train_step
 from gcl_jax.training.feed import Feed
 from gcl_jax.training.train_state import TrainState, merge, split
 

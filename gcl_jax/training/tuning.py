@@ -14,11 +14,11 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import logs, metrics
+from gcl_jax import json_files, logs, metrics
 from gcl_jax.config import identity as stage_identity
 from gcl_jax.errors import UserError
 from gcl_jax.machine import backend, distributed
-from gcl_jax.saved import handover, json_files
+from gcl_jax.saved import handover
 from gcl_jax.training.parts import Parts
 
 

@@ -10,14 +10,14 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import models
+from gcl_jax import json_files, models
 from gcl_jax.config import older, validation
 from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError
 from gcl_jax.machine import backend
 from gcl_jax.methods import ClassStats
-from gcl_jax.saved import checkpoint, json_files
+from gcl_jax.saved import checkpoint
 from gcl_jax.saved.workdir import done_file
 from gcl_jax.training import evaluate
 from gcl_jax.training.train_step import NetworkApply
