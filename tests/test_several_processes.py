@@ -217,6 +217,35 @@ def test_a_death_ends_the_other(tmp_path, victim):
     assert not (tmp_path / "run" / "representation" / "DONE.json").exists()
 
 
+DAMAGED_HERE = """
+import runpy
+from gcl_jax.saved import damage
+def verify(flat, note, folder, told=damage.verify):
+    if folder.name == "10":
+        raise damage.Damaged(folder, "seen here alone")
+    told(flat, note, folder)
+damage.verify = verify
+runpy.run_module("gcl_jax.main", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_one_process_finds_damaged_is_set_aside_by_all(tmp_path):
+    flags = override_flags(stages="('representation',)", checkpoint__keep=9)
+    finish(tmp_path / "whole", 2, 1, flags)
+    victim = {1: ["tests/run_and_kill.py", "representation", "step", "13"]}
+    run_main(tmp_path / "run", 2, 1, flags, own=victim, timeout=300)
+    saved = tmp_path / "run" / "representation" / "checkpoints"
+    assert max(int(p.name) for p in saved.glob("[0-9]*") if p.name.isdigit()) == 10
+    script = tmp_path / "other.py"
+    script.write_text(DAMAGED_HERE)
+    said = finish(tmp_path / "run", 2, 1, flags, own={1: [str(script)]})
+    assert "10 is damaged (seen here alone); it is now" in said
+    assert "resuming after step 5" in said
+    assert (tmp_path / "run" / "representation" / "damaged" / "10").is_dir()
+    bitwise(tmp_path / "run", tmp_path / "whole", ("representation",))
+
+
 @pytest.mark.slow
 def test_checkpoints_go_from_two_processes_to_one_and_back(tmp_path):
     flags = override_flags(stages="('representation',)")

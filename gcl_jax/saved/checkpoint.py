@@ -142,10 +142,12 @@ class Checkpoints:
             ) from error
 
     def note(self, step: int) -> dict:
-        """The note of ``step`` alone; raises `Damaged` where it is not what was saved."""
+        """The note of ``step``; raises `Damaged` where it, or the list of arrays, is not what was saved."""
         where = self._folder / str(step)
         with damage.named(where):
-            return _read_note(self._manager, step, where)
+            note = _read_note(self._manager, step, where)
+            _shapes(self._manager, step, note, where)
+            return note
 
     def restore(self, step: int, like: Tree) -> tuple[Tree, dict]:
         """The tree saved as ``step``, in the structure, types and shardings of ``like``, and its note.

@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -85,16 +86,20 @@ class SeedRun:
 
     def side_by_side(self, step: int) -> int | None:
         """How many seeds trained in one program when ``step`` was saved, None before that was noted; may `GoBack`."""
-        with self._damage_set_aside():
-            return self._checkpoints.note(step).get("side_by_side")
+        return self._undamaged(lambda: self._checkpoints.note(step)).get("side_by_side")
 
-    @contextlib.contextmanager
-    def _damage_set_aside(self) -> Iterator[None]:
+    def _undamaged(self, read: Callable[[], Any]) -> Any:
+        """``read()``; where a process finds damage, the checkpoint is set aside and `GoBack` raised in all of them."""
+        found = damaged = None
         try:
-            yield
-        except damage.Damaged as damaged:
-            damage.set_aside(damaged)
+            found = read()
+        except damage.Damaged as error:
+            damaged = error
+        told = distributed.gather([str(damaged.folder), damaged.reason] if damaged else None)
+        if bad := next((one for one in told if one), None):
+            damage.set_aside(damage.Damaged(epath.Path(bad[0]), bad[1]))
             raise GoBack from damaged
+        return found
 
     def resume(self, step: int | None) -> None:
         """Go on from the checkpoint of ``step`` (None = from the start), and forget all that came after it.
@@ -102,8 +107,9 @@ class SeedRun:
         A damaged checkpoint is set aside, and `GoBack` raised.
         """
         if step is not None:
-            with self._damage_set_aside():
-                tree, note = self._checkpoints.restore(step, to_save(self.state, self.constants))
+            self._undamaged(lambda: self._checkpoints.note(step))  # before all read the arrays, and wait for each other
+            like = to_save(self.state, self.constants)
+            tree, note = self._undamaged(lambda: self._checkpoints.restore(step, like))
             if note["stage_key"] != self._key:
                 raise UserError(
                     f"{self._folder} holds checkpoints of another run (its data, seed, start or config differ): choose "
