@@ -78,6 +78,8 @@ def sgd(
 
     ``labels`` mirrors the trainable parameters with a group name at each leaf; each group has its
     own learning-rate factor and weight decay. ``clip_norm`` > 0 clips the raw gradient's global norm.
+
+    Raises UserError for a label that is no group.
     """
     unknown = sorted(set(traverse_util.flatten_dict(labels).values()) - set(groups))
     if unknown:

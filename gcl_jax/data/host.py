@@ -18,7 +18,7 @@ PREFETCH = 4  # batches; the pipeline only has to hide one gather
 
 
 class HostLoader:
-    """Batches by value: tf.data gathers uint8 images on the host ahead of the step."""
+    """Batches by value: tf.data gathers uint8 images on the host ahead of the step; UserError without TensorFlow."""
 
     resident = False
 

@@ -54,7 +54,7 @@ def find_listed(
     """`find` for images that are anywhere.
 
     ``missing(paths)`` are (position, kind of `problems.KINDS`) of those that are not there, ``images(paths)`` stands
-    for the others.
+    for the others. Raises UserError for a list that cannot be read.
     """
     lists = {part: read_list(photos[f"{part}_list"], f"{part}_list") for part in PARTS if photos[f"{part}_list"]}
     train = lists["train"]

@@ -22,7 +22,7 @@ Draws = Callable[[str, int], np.ndarray]
 
 
 class PhotoLoader:
-    """Batches by value, of images that are decoded ahead of the step by all cores of the host."""
+    """Batches by value, decoded ahead of the step by all cores of the host; UserError without TensorFlow."""
 
     resident = False
 

@@ -50,7 +50,10 @@ class Parts:
         return mesh_lib.make_mesh(seeds=self.seeds_at_once)
 
     def build(self, names: Sequence[str]) -> Dataset:
-        """Build every stage, so that what is wrong with a later one shows before the first has trained."""
+        """Build every stage, so that what is wrong with a later one shows before the first has trained.
+
+        Raises UserError for whatever that is, and for a first stage that freezes parameters but starts from nowhere.
+        """
         for name in names:
             # The second for a seed that is left over, or that a kill left behind: it has all devices to itself.
             for seeds in {self.seeds_at_once, 1}:

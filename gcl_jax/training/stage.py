@@ -26,7 +26,10 @@ from gcl_jax.training.train_state import TrainState, merge, split
 
 
 class Stage:
-    """A stage's network, method, optimiser and compiled steps; seeds come in when it runs, ``seeds`` at once."""
+    """A stage's network, method, optimiser and compiled steps; seeds come in when it runs, ``seeds`` at once.
+
+    Raises UserError for a config that does not fit the data or the network: channels, blocks, too few images.
+    """
 
     def __init__(self, config: ConfigDict, name: str, dataset: Dataset, loader, mesh: Mesh, seeds: int = 1):
         block = config[name]
