@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     given = parse(arguments)
 
-    from gcl_jax import trained
+    from gcl_jax import trained  # the heavy half, now that the command is good
     from gcl_jax.saved import results
 
     network = trained.read(given.workdir, given.stage)

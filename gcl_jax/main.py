@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
     distributed.start(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, found_by_jax=_DISTRIBUTED.value)
     distributed.everywhere(lambda: validation.validate(_CONFIG.value))  # once all can be told
     from gcl_jax.machine import compilation_cache  # now that the config is good: the heavy half
-    from gcl_jax.training import experiment  # now that the config is good: the heavy half
+    from gcl_jax.training import experiment
 
     compilation_cache.use()
     result = experiment.run(

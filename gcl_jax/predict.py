@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
                 target.unlink()
 
     from gcl_jax import trained  # the heavy half, now that the command is good
-    from gcl_jax.machine import compilation_cache  # the heavy half, now that the command is good
+    from gcl_jax.machine import compilation_cache
 
     compilation_cache.use()
     network = trained.read(given.workdir, given.stage)

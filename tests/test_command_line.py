@@ -90,6 +90,39 @@ def test_a_wrong_argument_is_named(monkeypatch, arguments, message):
 
 
 @pytest.mark.parametrize(
+    ("row", "argument", "message"),
+    [
+        ("tde", "representation.epochs=0", r"representation\.epochs is 0; it must be at least 1 for tde$"),
+        ("ce", "representation.epochs=-1", r"representation\.epochs is -1; it must be at least 0$"),
+        (
+            "tau_norm",
+            "tau_norm.method.fresh_head=True",
+            r"tau_norm\.method\.fresh_head is True; it must be False where",
+        ),
+        (
+            "nearest_class_mean",
+            "nearest_class_mean.method.fresh_head=True",
+            r"fresh_head is True; it must be False where",
+        ),
+        (
+            "mislas",
+            "classifier.method.smoothing_head=1.5",
+            r"classifier\.method\.smoothing_head is 1\.5; it must be in",
+        ),
+        (
+            "mislas",
+            "classifier.method.smoothing_tail=-0.1",
+            r"classifier\.method\.smoothing_tail is -0\.1; it must be in",
+        ),
+        ("mislas", "classifier.method.smoothing_shape=concav", r"smoothing_shape is 'concav' .did you mean 'concave'"),
+    ],
+)
+def test_what_a_method_cannot_be_is_named(monkeypatch, row, argument, message):
+    with pytest.raises(UserError, match=message):
+        parse(monkeypatch, f"--config=configs/digits_lt/{row}.py", f"--config.{argument}")
+
+
+@pytest.mark.parametrize(
     ("argument", "message"),
     [
         (

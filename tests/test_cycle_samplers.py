@@ -102,6 +102,21 @@ def test_class_without_images_is_refused(sampler):
         sampler.indices(make(), np.array([0, 0, 2, 2] * 5), 20, epoch=1, epochs=2)
 
 
+DRAWN = [
+    sampling.SquareRoot(),
+    sampling.ClassBalanced(),
+    sampling.Reversed(),
+    sampling.EffectiveNumber(),
+    sampling.CBEN(),
+]
+
+
+@pytest.mark.parametrize("sampler", DRAWN, ids=lambda s: type(s).__name__)
+def test_class_without_images_has_no_probability(sampler):
+    with pytest.raises(UserError, match="class 1 has no training image"):
+        sampler.class_probabilities(np.array([5, 0, 2]))
+
+
 def permutations(num_cycles, labels, group, *names):
     """Which of the n! orders each of the first cycles of a class has."""
     items = np.flatnonzero(labels == group)

@@ -21,8 +21,9 @@ def fake_apply(params, batch_stats, images, train):
     return {"scores": images.reshape(len(images), -1)[:, :3]}, batch_stats
 
 
-def predict(num, batch_size, tau=0.0):
-    pixels = np.random.RandomState(0).randint(0, 9, (num, 2, 2, 1)).astype(np.uint8)
+def predict(num, batch_size, tau=0.0, pixels=None):
+    if pixels is None:
+        pixels = np.random.RandomState(0).randint(0, 9, (num, 2, 2, 1)).astype(np.uint8)
     labels = np.arange(num, dtype=np.int32) % 3
     dataset = Dataset("known", {"test": Split(pixels, labels)}, ("a", "b", "c"), np.arange(0))
     grid = mesh.make_mesh()
@@ -40,7 +41,23 @@ def test_each_example_counts_once_whatever_the_batch(batch_size):
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(found.nll, -np.log(p[np.arange(22), labels]), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found.confidence, p.max(1), rtol=1e-5)
-    assert found.rank.tolist() == (logits > logits[np.arange(22), labels][:, None]).sum(1).tolist()
+    assert found.rank.tolist() == ranks(logits, labels).tolist()
+
+
+def ranks(logits, labels):
+    """Classes before the label's own: of equal logits the first counts, as for argmax."""
+    order = np.argsort(-logits, axis=1, kind="stable")
+    return np.argmax(order == labels[:, None], axis=1)
+
+
+def test_of_equal_logits_the_first_counts():
+    """Else a network that says nothing, whose logits are all equal, would have every class among its first five."""
+    found, logits, labels = predict(22, 4, pixels=np.zeros((22, 2, 2, 1), np.uint8))
+    assert found.rank.tolist() == labels.tolist()
+    pixels = np.random.RandomState(1).randint(0, 2, (22, 2, 2, 1)).astype(np.uint8)
+    found, logits, labels = predict(22, 4, pixels=pixels)
+    assert found.rank.tolist() == ranks(logits, labels).tolist()
+    assert ((found.rank == 0) == (found.predicted == labels)).all()
 
 
 @pytest.mark.parametrize("tau", [0.5, 1.0])

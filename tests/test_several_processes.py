@@ -233,7 +233,7 @@ runpy.run_module("gcl_jax.main", run_name="__main__")
 def test_a_checkpoint_that_one_process_finds_damaged_is_set_aside_by_all(tmp_path):
     flags = override_flags(stages="('representation',)", checkpoint__keep=9)
     finish(tmp_path / "whole", 2, 1, flags)
-    victim = {1: ["tests/run_and_kill.py", "representation", "step", "13"]}
+    victim = {0: ["tests/run_and_kill.py", "representation", "save", "15"]}  # so 10 is complete
     run_main(tmp_path / "run", 2, 1, flags, own=victim, timeout=300)
     saved = tmp_path / "run" / "representation" / "checkpoints"
     assert max(int(p.name) for p in saved.glob("[0-9]*") if p.name.isdigit()) == 10

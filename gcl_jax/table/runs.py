@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import json_files, logs
+from gcl_jax.saved.results import COLUMNS
 from gcl_jax.table.plan import Cell, Node, chain, column_name
 from gcl_jax.training import experiment, tuning
 
@@ -65,7 +66,7 @@ def found(cell: Cell, root: Path) -> dict | None:
         done = result["stages"][config.stages[-1]]
         spent = [_of_seed(node, seed)["stages"][node.config.stages[-1]]["seconds"] for node in before + nodes]
         measured[seed] = {
-            **{name: done["final"]["test"][name] for name in results.COLUMNS},
+            **{name: done["final"]["test"][name] for name in COLUMNS},
             "best": done["best"].get("on_test", {}).get("test_accuracy"),
             "test_images": done["final"]["test"]["num_examples"],
             "seconds": round(sum(spent), 1),
