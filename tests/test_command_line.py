@@ -119,7 +119,7 @@ def test_a_wrong_argument_is_named(monkeypatch, arguments, message):
 )
 def test_what_a_method_cannot_be_is_named(monkeypatch, row, argument, message):
     with pytest.raises(UserError, match=message):
-        parse(monkeypatch, f"--config=configs/digits_lt/{row}.py", f"--config.{argument}")
+        parse(monkeypatch, f"--config={ROOT}/configs/digits_lt/{row}.py", f"--config.{argument}")
 
 
 @pytest.mark.parametrize(
