@@ -71,6 +71,7 @@ def test_cache_folder_is_the_users_choice_or_one_for_this_cpu(monkeypatch, tmp_p
         jax.config.update("jax_persistent_cache_min_compile_time_secs", old[1])
 
 
+@pytest.mark.slow
 def test_the_second_run_compiles_from_the_cache_and_no_run_imports_tensorflow(tmp_path):
     """A cache that was empty before the first run has nothing to add in the second."""
     code = """
@@ -113,12 +114,9 @@ def test_peaks_and_what_there_is():
     assert memory.available() * jax.local_device_count() > 2**30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("seeds", "cure"),
-    [
-        (1, "choose a smaller batch_size"),
-        pytest.param(2, "choose a smaller batch_size or seeds_at_once", marks=pytest.mark.slow),
-    ],
+    ("seeds", "cure"), [(1, "choose a smaller batch_size"), (2, "choose a smaller batch_size or seeds_at_once")]
 )
 def test_too_little_memory_is_refused_before_anything_is_trained(monkeypatch, tmp_path, seeds, cure):
     monkeypatch.setattr(memory, "available", lambda: 2**20)

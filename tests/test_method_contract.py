@@ -52,10 +52,15 @@ def found_by(stage):
     return jax.device_get(variables) | {"method_state": {}}
 
 
-FREEZE_AS_BASE = ("gcl_angular", "ldam", "logit_adjustment", "bbn", "tde", "hybrid_sc")
+LOSS_ALONE = ("gcl_angular", "ldam", "logit_adjustment")  # all else of them is the base class's
+FREEZE_AS_BASE = (*LOSS_ALONE, "bbn", "tde", "hybrid_sc")
 CASES = [
     # DisAlign can't train everything, and classifiers that are made have no use for it.
-    *((n, "all", "train") for n in methods.METHODS if n not in ("toy", "disalign", "tau_norm", "nearest_class_mean")),
+    *(
+        pytest.param(name, "all", "train", marks=pytest.mark.slow if name in LOSS_ALONE else ())
+        for name in methods.METHODS
+        if name not in ("toy", "disalign", "tau_norm", "nearest_class_mean")
+    ),
     # What freezes is the base class's part; these have none of their own in it.
     *(
         pytest.param(name, "classifier", "frozen", marks=pytest.mark.slow if name in FREEZE_AS_BASE else ())
@@ -111,7 +116,7 @@ def test_what_moves_what_stays_and_going_on_from_a_checkpoint(dataset, tmp_path,
     jax.tree.map(np.testing.assert_array_equal, resumed, straight)
 
 
-TWO_DEVICES = ("gcl", "oltr", "hybrid_sc", "toy")  # mixup; centroids; views; a state of its own
+TWO_DEVICES = ("gcl", "oltr")  # mixup; centroids
 
 
 @pytest.mark.parametrize(

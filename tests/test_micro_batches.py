@@ -62,6 +62,7 @@ def test_with_frozen_batch_norm_parts_are_the_whole():
     close(flatten(parts_tally), flatten(whole_tally))
 
 
+@pytest.mark.slow
 def test_parts_of_all_devices_are_those_of_one():
     """Each device keeps its own examples, and batch norm sees the same parts."""
     close(after(built(2, devices=2, bn="train"))[0], after(built(2, bn="train"))[0], rtol=1e-3)

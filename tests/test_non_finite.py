@@ -125,6 +125,7 @@ def test_a_skipped_step_is_one_that_never_was(tmp_path, capsys):
     assert np.isfinite(train[13]["loss"])
 
 
+@pytest.mark.slow
 def test_a_run_with_a_skip_resumes_bit_for_bit(tmp_path, monkeypatch):
     """Stopped on the way back, before the step that is skipped is reached again; and with several steps a dispatch."""
     experiment.run(config(**SKIP), tmp_path / "whole")

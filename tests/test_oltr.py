@@ -173,7 +173,8 @@ def test_initialisation(oltr_decoupling):
     family = Family(oltr_decoupling, "oltr/init/")
     for block, dim in {"r10": 512, "bottleneck_1111": 2048}.items():
         head = MetaEmbeddingHead(num_classes=1000 if block == "r10" else 2)
-        params = head.init(jax.random.key(0), jnp.zeros((1, 7, 7, dim)))["params"]
+        images = jnp.zeros((1, 7, 7, dim))
+        params = jax.jit(lambda: head.init(jax.random.key(0), images))()["params"]  # noqa: B023
         a, at = params["attention"], f"{block}/modulatedatt"
         ours = {
             f"{at}.g.weight": a["g_kernel"], f"{at}.g.bias": a["g_bias"],
@@ -255,7 +256,7 @@ def test_the_whole_network_is_backbone_attention_and_embedding(oltr_decoupling):
     """Features are those of the head, by hand from the map; the map's mean is what other heads get."""
     network = models.build("resnet8", "meta_embedding", 10)
     images = jax.random.normal(jax.random.key(1), (3, 8, 8, 1))
-    variables = network.init(jax.random.key(0), images, train=False)
+    variables = jax.jit(lambda: network.init(jax.random.key(0), images, train=False))()
     head = {**variables["params"]["head"], "centroids": jax.random.normal(jax.random.key(2), (10, 64))}
     params = {**variables["params"], "head": head}
     apply = NetworkApply(network, "train")

@@ -91,7 +91,7 @@ def test_the_feature_layer_of_places_goes_on():
 
     def variables(head, seed):
         network = models.build("resnet8", head, 10)
-        return network, network.init(jax.random.key(seed), jnp.zeros((1, 8, 8, 1)), train=False)
+        return network, jax.jit(lambda: network.init(jax.random.key(seed), jnp.zeros((1, 8, 8, 1)), train=False))()
 
     network, first = variables("linear_512", 0)
     images = jax.random.normal(jax.random.key(1), (3, 8, 8, 1))

@@ -60,9 +60,10 @@ MOMENTS = [("step", 3), ("step", 13), ("save", 15)]
 @pytest.mark.parametrize(
     ("stage", "moments"),
     [
-        ("representation", MOMENTS),
+        ("representation", MOMENTS[1:]),
         ("classifier", MOMENTS[2:]),
-        pytest.param("classifier", MOMENTS[:2], marks=pytest.mark.slow),
+        pytest.param("representation", MOMENTS, marks=pytest.mark.slow),
+        pytest.param("classifier", MOMENTS, marks=pytest.mark.slow),
     ],
 )
 def test_kill_and_resume(undisturbed, tmp_path, stage, moments):

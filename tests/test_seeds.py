@@ -118,6 +118,7 @@ def test_seeds_whose_checkpoints_share_no_step_go_on_one_by_one(tmp_path, capsys
     assert "share no step" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_kill_between_the_first_saves_of_two_seeds_changes_no_bit(tmp_path):
     """One seed has its first checkpoint, the other none: both start anew."""
     short = {"stages": ("representation",), "num_seeds": 2, "seeds_at_once": 2}

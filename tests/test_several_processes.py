@@ -185,6 +185,7 @@ def test_other_data_or_no_shared_workdir(tmp_path):
     assert all("is not seen here: name a --workdir that all processes share" in e for e in errors("own"))
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_stops_all_at_the_same_step(tmp_path):
     """Each ends with status 0; what is saved is whole, and the run that goes on is bit for bit the undisturbed one."""
     flags = override_flags(stages="('representation',)", representation__epochs=8, checkpoint__every_steps=1000)
@@ -207,7 +208,8 @@ def test_a_signal_to_one_stops_all_at_the_same_step(tmp_path):
     bitwise(tmp_path / "run", tmp_path / "whole", ("representation",))
 
 
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_death_ends_the_other(tmp_path, victim):
     command = {victim: ["tests/run_and_kill.py", "representation", "step", "13"]}
     found = run_main(tmp_path / "run", 2, 1, own=command, timeout=300)  # JAX misses a process after 100 s at most
