@@ -20,7 +20,7 @@ $(VENV)/dev: $(VENV)/core
 demo: $(VENV)/core  ## both stages of GCL on long-tailed digits, and the table
 	$(PYTHON) -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=$(DEMO)
 
-test: $(VENV)/dev  ## the tests that fit ten minutes on two cores
+test: $(VENV)/dev  ## all tests but those that take minutes on two cores
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile -m 'not slow'
 
 test-all: $(VENV)/dev  ## all of them

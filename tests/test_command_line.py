@@ -122,6 +122,21 @@ def test_what_a_method_cannot_be_is_named(monkeypatch, row, argument, message):
         parse(monkeypatch, f"--config={ROOT}/configs/digits_lt/{row}.py", f"--config.{argument}")
 
 
+def test_a_rule_after_training_that_the_config_has_not_is_named(monkeypatch):
+    """Of a method from outside, and of no other: what does not use it stays valid."""
+
+    class Outside(methods.CrossEntropy):
+        posthoc = frozenset({"beta"})
+
+    monkeypatch.setitem(methods.METHODS, "outside", Outside)
+    config = parse(monkeypatch, f"--config={ROOT}/configs/digits_lt/ce.py").config
+    config.representation.method.name = "outside"
+    with pytest.raises(
+        UserError, match=r"representation\.method\.name is 'outside', whose beta .*no config\.posthoc\.beta"
+    ):
+        validation.validate(config)
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

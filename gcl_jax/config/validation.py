@@ -58,7 +58,7 @@ def validate(config: ConfigDict) -> None:
     _validate_photos(config.data)
     if not 0 <= config.posthoc.logit_adjustment <= 100:
         raise UserError(f"config.posthoc.logit_adjustment is {config.posthoc.logit_adjustment}; it must lie in 0..100")
-    for rule in posthoc_rules():
+    for rule in set(posthoc_rules()) & set(config.posthoc):
         if config.posthoc[rule] >= 0 and not any(rule in METHODS[config[n].method.name].posthoc for n in config.stages):
             raise UserError(f"config.posthoc.{rule} is set, but no stage's method has it to change after training")
     _at_least(config.data.crop_padding, 0, "config.data.crop_padding")
@@ -109,6 +109,11 @@ def _validate_stage(block, where):
         )
     require_one_of(f"{where}.bn", block.bn, ("train", "frozen", "stats_only"))
     method = config_lib.build_method(block.method.to_dict(), f"{where}.method")
+    if missing := sorted(method.posthoc - set(config_lib.TOP["posthoc"])):  # of a method registered from outside
+        raise UserError(
+            f"{where}.method.name is {block.method.name!r}, whose {missing[0]} is to be changed after training, but "
+            f'there is no config.posthoc.{missing[0]}: add it to TOP["posthoc"] in gcl_jax/config/keys.py'
+        )
     if not block.epochs >= method.needs_training:  # 0 elsewhere: the method's init_params is all of it
         needed = f" for {block.method.name}" if method.needs_training else ""
         raise UserError(f"{where}.epochs is {block.epochs}; it must be at least {int(method.needs_training)}{needed}")

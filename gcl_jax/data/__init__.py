@@ -83,14 +83,5 @@ def make_loader(name: str, dataset: Dataset, mesh: Mesh, *, resize: int = 256):
 
 
 __all__ = [
-    "LOADERS",
-    "PHOTOGRAPH_SOURCES",
-    "SOURCES",
-    "Dataset",
-    "Source",
-    "Split",
-    "cut",
-    "load",
-    "make_loader",
-    "reader",
-]
+    "LOADERS", "PHOTOGRAPH_SOURCES", "SOURCES", "Dataset", "Source", "Split", "cut", "load", "make_loader", "reader",
+]  # fmt: skip
