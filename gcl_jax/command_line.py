@@ -103,9 +103,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def comma_separated(text: str) -> list[str]:
-    """The type of an argument that lists names.
+    """The type of an argument that lists names; argparse's error where it lists none: a shell's variable was empty.
 
     >>> comma_separated("ce,gcl")
     ['ce', 'gcl']
     """
-    return [part for part in text.split(",") if part]
+    if not (found := [part for part in text.split(",") if part]):
+        raise argparse.ArgumentTypeError("names nothing; leave the flag out for all")
+    return found

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -84,8 +85,14 @@ def test_rows_share_the_stages_that_have_one_key(tmp_path):
     assert (
         folders(cells("table4", overrides=["--config.representation.epochs=0"]), tmp_path)["gcl"][0] != four["gcl"][0]
     )
-    started = folders(cells("table4", overrides=["--config.representation.init_from=a.npz"]), tmp_path)
-    assert started["gcl"][0] != four["gcl"][0]
+    starts = [[f"--config.representation.init_from={name}"] for name in ("a.npz", "b.npz")]
+    started = [four, *(folders(cells("table4", overrides=start), tmp_path) for start in starts)]
+    for stage in (0, 1):  # what stands on another first stage is another second one
+        assert len({found["gcl"][stage] for found in started}) == 3
+    tuned = [next(c for c in cells("table5", overrides=start) if c.row.name == "tau_norm") for start in ([], *starts)]
+    held = [plan.chain(tuning.held_out(c.config), tmp_path, "x") for c in tuned]
+    for stage in (0, 1):
+        assert len({nodes[stage].folder for nodes in held}) == 3
     assert folders(cells("table1", ["cifar10_lt"], ratios=[50]), tmp_path)["gcl"][0] != one["gcl"][0]
 
 
@@ -120,7 +127,18 @@ def test_what_is_not_there_is_named():
         (["table1", "--workdir=x", "--seeds=a"], "argument --seeds: invalid int value: 'a'"),
         (["table1", "--workdir=x", "--seeds=0"], "--seeds is 0; it must be at least 1"),
         (["table1", "--workdir=x", "--ratio=a"], "--ratio is 'a'; it must be a whole number"),
+        (["table1", "--workdir=x", "--ratio=\u00b2"], "--ratio is '\u00b2'; it must be a whole number"),
+        (["table1", "--workdir=x", "--only="], "argument --only: names nothing; leave the flag out for all"),
         (["table1", "--workdir=x", "--config.num_seeds=2"], "given as --seeds"),
+        (["table1", "--workdir=x", "--config.data.imbalance_ratio=10"], "given as --ratio"),
+        (
+            ["table1", "--workdir=x", "--config.data.source=arrays", "--config.data.path=x.npz"],
+            "the columns of cifar10_lt and of cifar100_lt would both read data.source='arrays', data.path='x.npz'",
+        ),
+        (
+            ["table1", "--workdir=x", "--config.data.name=cifar10"],
+            "the columns of cifar10_lt and of cifar100_lt would both read data.source='tfds'.* with --dataset",
+        ),
         (["table1", "--workdir=x", "--config.seed"], r"it must be --config\.KEY=VALUE"),
         (["table1", "--workdir=x", "--seds=2"], "'--seds=2' is no argument of this command: see --help"),
     ],
@@ -214,6 +232,75 @@ def test_what_is_finished_is_not_trained_again(made, monkeypatch):
     text = dry_run.describe(TABLES["table5"], list(found.values()), root, SHORT)
     assert "2 of 2 seeds finished" in text
     assert " 0 of 2" not in text
+
+
+def test_one_data_set_at_a_time_may_lie_anywhere():
+    arrays = ["--config.data.source=arrays", "--config.data.path=x.npz"]
+    assert {c.config.data.path for c in cells("table1", ["cifar100_lt"], arrays)} == {"x.npz"}
+    where = cells("table1", overrides=["--config.data.path=tfds"])  # the names tell them apart
+    assert {(c.dataset, c.config.data.name) for c in where} == {("cifar10_lt", "cifar10"), ("cifar100_lt", "cifar100")}
+
+
+def test_flags_given_twice_add_up():
+    given, _ = command.parse(["table1", "--workdir=x", "--only=ce", "--only=gcl,bbn", "--ratio=100"])
+    assert (given.only, given.ratio) == (["ce", "gcl", "bbn"], [100])
+
+
+def test_the_command_over_a_table_is_one_a_shell_takes():
+    arguments = ["table5", "--workdir=x", "--dataset=digits_lt", "--config.tuning.grid=(0.0, 0.5)"]
+    told = command._header(*command.parse(arguments))[0].split()
+    assert shlex.split(" ".join(told))[3:] == [arguments[0], "--workdir=DIR", "--seeds=1", *arguments[2:]]
+
+
+def test_a_table_of_other_data_than_its_own_says_so(tmp_path):
+    own, other = cells("table1"), cells("table1", ["digits_lt"])
+    table = TABLES["table1"]
+    assert render.markdown(table, own, {}, []).startswith("# Table 1: methods on CIFAR-LT, ResNet-32\n")
+    assert render.markdown(table, other, {}, []).startswith(
+        "# Table 1: methods on CIFAR-LT, ResNet-32: its rows on digits_lt\n"
+    )
+    assert dry_run.describe(table, other, tmp_path, []).startswith(plan.title(table, other) + "\n")
+
+
+def test_rows_that_saw_other_images_make_no_table(made, monkeypatch, capsys):
+    root, found = made
+    theirs, name = runs.found, found["lws"].row.name
+
+    def changed(cell, root):
+        return theirs(cell, root) | ({"data": ["other"]} if cell.row.name == name else {})
+
+    monkeypatch.setattr(runs, "found", changed)
+    before = (root / "table5.md").read_text()
+    with pytest.raises(
+        UserError, match=r"digits_lt_100: lws \(gcl_.*\) was trained on other images than none: .*--work"
+    ):
+        command.run("table5", TABLES["table5"], [found["none"]], list(found.values()), root, ["header"])
+    assert (root / "table5.md").read_text() == before
+
+
+def test_a_row_that_fails_keeps_none_of_the_others(made, monkeypatch, capsys):
+    root, found = made
+    theirs = runs.measure
+
+    def failing(cell, root):
+        if cell.row.name == "none":
+            raise UserError("the loss is not finite")
+        return theirs(cell, root)
+
+    monkeypatch.setattr(runs, "measure", failing)
+    rows, header = [found["none"], found["gcl"]], ["header", f"overridden: {' '.join(SHORT)}"]
+    with pytest.raises(UserError, match="1 of 2 rows could not be measured:\nnone on digits_lt_100: the loss is not"):
+        command.run("table5", TABLES["table5"], rows, list(found.values()), root, header)
+    assert "| CBEN + cRT |" in capsys.readouterr().out
+
+
+def test_the_epochs_are_those_that_ran():
+    (cell,) = cells("table4", ["digits_lt"], ["--config.classifier.init_from=a.npz"])[-1:]
+    values = dict.fromkeys(("accuracy", "many", "medium", "few", "macro_recall", "nll", "ece"), 1.0)
+    seed = values | {"best": 1.0, "test_images": 500, "seconds": 1.0}
+    measured = {("gcl", "digits_lt", 100): {"seeds": {0: seed}, "folder": "f"}}
+    (line,) = csv.DictReader(io.StringIO(render.values_csv([cell], measured)))
+    assert line["epochs"] == "20"
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ SOURCES = {
     "packed": "gcl_jax.data.packed",
     "tfds_list": "gcl_jax.data.tfds_list",
 }
+NAMED_SOURCES = ("tfds", "tfds_list")  # the sources of which config.data.name chooses what is read
 PHOTOGRAPH_SOURCES = ("list", "folder", "packed", "tfds_list")  # the sources whose images stay on disk
 LOADERS = {"device": ("gcl_jax.data.device", "DeviceLoader"), "host": ("gcl_jax.data.host", "HostLoader")}
 

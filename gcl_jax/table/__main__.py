@@ -13,13 +13,14 @@ printed over the table. A table runs in one process, on all devices that it sees
 
 import argparse
 import datetime
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import logging
 
-from gcl_jax import command_line
+from gcl_jax import command_line, logs
 from gcl_jax.errors import UserError, in_one_line, require, require_one_of
 from gcl_jax.machine import backend, preemption
 from gcl_jax.table import plan
@@ -52,7 +53,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("table", metavar="TABLE", help=", ".join(TABLES))
     parser.add_argument("--workdir", required=True, help="folder of all runs and of the tables")
     parser.add_argument("--seeds", type=int, default=1, help="seeds a cell: config.seed, config.seed + 1, ...")
-    names = dict(type=command_line.comma_separated, default=[])
+    names = dict(type=command_line.comma_separated, action="extend", default=[])
     parser.add_argument("--only", **names, help="rows to run; the table shows the others as far as they are there")
     parser.add_argument("--dataset", **names, help="data sets (folders of configs/) instead of the table's own")
     parser.add_argument("--ratio", **names, help="imbalance ratios instead of the table's own")
@@ -61,40 +62,67 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     require_one_of("the table", given.table, TABLES)
     require(given.seeds >= 1, "--seeds", given.seeds, "at least 1")
     for ratio in given.ratio:
-        require(ratio.isdigit() and int(ratio) >= 1, "--ratio", ratio, "a whole number, at least 1")
+        require(ratio.isdecimal() and int(ratio) >= 1, "--ratio", ratio, "a whole number, at least 1")
     given.ratio = [int(ratio) for ratio in given.ratio]
     for override in overrides:
         if not override.startswith("--config."):
             raise UserError(f"{override!r} is no argument of this command: see --help")
         require("=" in override, "the override", override, "--config.KEY=VALUE")
-        require(override.split("=")[0] != "--config.num_seeds", "the override", override, "given as --seeds")
+        for key, flag in {"num_seeds": "--seeds", "data.imbalance_ratio": "--ratio"}.items():
+            require(override.split("=")[0] != f"--config.{key}", "the override", override, f"given as {flag}")
     return given, overrides
 
 
 def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: list[str]) -> None:
     """Measure the ``chosen`` cells, and after each write the table of all ``cells`` that are there.
 
-    Where it is told to stop, it says which are not finished.
+    Where it is told to stop, it says which are not finished. A row that cannot be trained keeps none of the others
+    from theirs: UserError tells of all of them at the end, and at once where rows of one column saw different data.
     """
     from gcl_jax.table import files, render, runs
 
-    text = ""
+    text, failed = "", []
     for i, cell in enumerate(chosen):
         try:
             runs.measure(cell, root)
         except preemption.Stopped as stop:
-            unfinished = [f"{c.row.name} on {plan.column_name(c.dataset, c.ratio)}" for c in chosen[i:]]
-            told = "".join(f"{line}\n" for line in (text, *stop.args) if line)
-            raise preemption.Stopped(f"{told}{name} is not finished: {', '.join(unfinished)}") from stop
+            told = "".join(f"{line}\n" for line in (text, *failed, *stop.args) if line)
+            raise preemption.Stopped(f"{told}{name} is not finished: {', '.join(map(_place, chosen[i:]))}") from stop
+        except UserError as error:
+            failed.append(f"{_place(cell)}: {error}")
+            logs.say(f"== {failed[-1]}")
+            continue
         measured = {}
         for shown in cells:
             if found := runs.found(shown, root):
                 measured[shown.row.name, shown.dataset, shown.ratio] = found
+        _require_one_data_set(measured, root)
         machines = sorted({machine for found in measured.values() for machine in found["machines"]})
         text = render.markdown(table, cells, measured, [*header, f"Device: {'; '.join(machines)}."])
         tables = {".md": text, ".csv": render.values_csv(cells, measured)}
         files.write(root, name, header[0], tables | {"_differences.csv": render.differences_csv(cells, measured)})
-    print(text)
+    if text:
+        print(text)
+    if failed:
+        raise UserError("\n".join([f"{len(failed)} of {len(chosen)} rows could not be measured:", *failed]))
+
+
+def _place(cell: plan.Cell) -> str:
+    return f"{cell.row.name} on {plan.column_name(cell.dataset, cell.ratio)}"
+
+
+def _require_one_data_set(measured: Mapping, root: Path) -> None:
+    """Rows of one column trained on the same images: a path says where data lie, not what they are."""
+    first = {}
+    for (row, *column), found in measured.items():
+        name = plan.column_name(*column)
+        other, data = first.setdefault(name, (row, found["data"]))
+        if len(data) > 1 or found["data"] != data:
+            raise UserError(
+                f"{root / name}: {row} ({found['folder']}) was trained on other images than {other}: the data have "
+                "changed in between. Nothing is lost, but they make no table: use another --workdir, or remove the "
+                "folders of before"
+            )
 
 
 def _header(given, overrides) -> list[str]:
@@ -104,7 +132,7 @@ def _header(given, overrides) -> list[str]:
     stated = "No overrides: every row has its own schedule."
     if overrides:
         stated = f"**Overridden on all rows that have the key: {' '.join(overrides)}.**"
-    command = " ".join(["python -m gcl_jax.table", given.table, *told, *overrides])
+    command = f"python -m gcl_jax.table {given.table} --workdir=DIR {shlex.join([*told, *overrides])}"
     only = f" Rows asked for: {', '.join(given.only)}." if given.only else ""
     return [f"    {command}", "", f"{stated} Seeds: {given.seeds}.{only} Written on {datetime.date.today()}."]
 

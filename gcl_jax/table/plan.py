@@ -11,6 +11,7 @@ import gcl_jax
 from gcl_jax import command_line, json_files
 from gcl_jax import config as config_lib
 from gcl_jax.config import identity, validation
+from gcl_jax.data import NAMED_SOURCES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS, posthoc_rules
 from gcl_jax.table.declared import AS_THEY_ARE, Row, Table, ratios_of
@@ -91,7 +92,23 @@ def cells(
         key = override.removeprefix("--config.").split("=")[0]
         complaint = config_lib.unknown_key(bare, key) or f"config.{key} is of methods that are not among the rows"
         raise UserError(f"no row has the key of {override}; of the last: {complaint}")
+    _require_own_data(found)
     return found
+
+
+def _require_own_data(found: Sequence[Cell]) -> None:
+    """Columns of two data sets read two: an override of config.data goes to all columns."""
+    read = {}
+    for cell in found:
+        data = cell.config.data
+        place = [data.source, data.path, identity.files(cell.config)]
+        place += [data.name] if data.source in NAMED_SOURCES else []
+        first = read.setdefault(json_files.digest(place, 16), cell.dataset)
+        if first != cell.dataset:
+            raise UserError(
+                f"the columns of {first} and of {cell.dataset} would both read data.source={data.source!r}, "
+                f"data.path={data.path!r}, data.name={data.name!r}: run one of them at a time, with --dataset"
+            )
 
 
 def _has(config: ConfigDict, key: str) -> bool:
@@ -117,15 +134,16 @@ def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
     config = copy.deepcopy(config)
     config.tuning.update(config_lib.TOP["tuning"])
     config.posthoc.update(config_lib.TOP["posthoc"])
-    nodes = []
-    for name in config_lib.stages_to_run(config):
+    names, nodes = config_lib.stages_to_run(config), []
+    # Beside the training keys: data and a start that lie outside the table, and how often best-on-test looked. The
+    # start is part of every stage's key: what stands on another first stage is another second one.
+    outside = [config.data.path, config[names[0]].init_from, config.eval.every_epochs]
+    outside += [files] if (files := identity.files(config)) else []
+    for name in names:
         own = copy.deepcopy(config)
         own.stages = config.stages[: config.stages.index(name) + 1]
         if nodes:
             own[name].init_from = str(nodes[-1].folder)
-        # Beside the training keys: data and a start that lie outside the table, and how often best-on-test looked.
-        outside = [own.data.path, "" if nodes else own[name].init_from, own.eval.every_epochs]
-        outside += [files] if (files := identity.files(own)) else []
         key = json_files.digest([identity.training_keys(own, name), outside], 10)
         nodes.append(Node(workdir / column / f"{own[name].method.name}_{key}", own))
     return nodes
@@ -134,6 +152,12 @@ def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
 def config_file(row: Row, dataset: str, ratio: int) -> str:
     """The config of a cell below configs/, with its argument."""
     return f"{dataset}/{row.config}.py" + (f":{ratio}" if ratio else "")
+
+
+def title(table: Table, found: Sequence[Cell]) -> str:
+    """The table's own title, and which data sets of ``found`` it does not speak of."""
+    others = dict.fromkeys(cell.dataset for cell in found if cell.dataset not in table.columns)
+    return f"{table.title}: its rows on {', '.join(others)}" if others else table.title
 
 
 def column_name(dataset: str, ratio: int) -> str:

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gcl_jax import config as config_lib
 from gcl_jax.saved.results import COLUMNS
 from gcl_jax.table import significance
 from gcl_jax.table.declared import Table
-from gcl_jax.table.plan import Cell, column_name
+from gcl_jax.table.plan import Cell, column_name, title
 from gcl_jax.training import tuning
 
 MEANING = """\
-Test accuracy in %: last epoch, mean +- standard deviation over seeds, best-on-test in brackets, beside the published
-number (best-on-test, single run)."""
+Test accuracy in %: last epoch, mean +- standard deviation over seeds, beside the published number (best-on-test, single
+run). In brackets best-on-test: the best of the last stage's evaluations (every `eval.every_epochs`), which goes on from
+the last epoch of the stage before."""
 DIFFERENCES = """\
 Differences are paired by seed (rows of one network and seed start from the same parameters): points, 95 %
 interval and two-sided p of Student's t, not corrected for the number of rows. Beside "all": Wilson's 95 % interval
@@ -53,7 +55,7 @@ def markdown(table: Table, cells: Sequence[Cell], measured: Measured, header: Se
     columns = list(dict.fromkeys((cell.dataset, cell.ratio) for cell in cells))
     labels = {cell.row.name: cell.row.label for cell in cells}
     by_place = {(cell.row.name, cell.dataset, cell.ratio): cell for cell in cells}
-    lines = [f"# {table.title}", "", *header, ""]
+    lines = [f"# {title(table, cells)}", "", *header, ""]
     lines += [MEANING, ""]
     head = ["row"]
     for column in columns:
@@ -71,10 +73,10 @@ def markdown(table: Table, cells: Sequence[Cell], measured: Measured, header: Se
             continue
         lines += ["", f"## {column_name(*column)}", ""]
         lines += _rows(_details(table, column, labels, measured))
-    notes = [f"{cell.row.label}: {note}." for cell in cells if (note := tuning.warning(cell.config))]
+    notes = dict.fromkeys(f"{cell.row.label}: {note}." for cell in cells if (note := tuning.warning(cell.config)))
     starts = sorted({cell.config[stage].init_from for cell in cells for stage in cell.config.stages} - {""})
-    notes += [f"What starts from {start} differs between seeds in what follows only." for start in starts]
-    lines += ["", DIFFERENCES, *notes]
+    starts = [f"What starts from {start} differs between seeds in what follows only." for start in starts]
+    lines += ["", DIFFERENCES, *notes, *starts]
     return "\n".join(lines) + "\n"
 
 
@@ -117,7 +119,7 @@ def _difference(found, reference, key) -> str:
 
 
 def values_csv(cells: Sequence[Cell], measured: Measured) -> str:
-    """One line a cell and seed; ``epochs`` are those of its stages, so that a short run cannot pass for a full one."""
+    """One line a cell and seed; ``epochs`` are of the stages that ran: a short run cannot pass for a full one."""
     names = ("best", "test_images", "seconds")
     places = ("row", "label", "dataset", "ratio", "published", "folder", "epochs", "seed")
     lines = [(*places, *COLUMNS, "best_on_test", *names[1:])]
@@ -125,7 +127,7 @@ def values_csv(cells: Sequence[Cell], measured: Measured) -> str:
         found = measured.get((cell.row.name, cell.dataset, cell.ratio), {"seeds": {}})
         for seed, values in found["seeds"].items():
             row = (cell.row.name, cell.row.label, cell.dataset, cell.ratio, cell.published, found["folder"])
-            epochs = "+".join(str(cell.config[stage].epochs) for stage in cell.config.stages)
+            epochs = "+".join(str(cell.config[stage].epochs) for stage in config_lib.stages_to_run(cell.config))
             lines.append((*row, epochs, seed, *(values[name] for name in (*COLUMNS, *names))))
     return _csv(lines)
 

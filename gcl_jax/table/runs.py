@@ -25,11 +25,11 @@ def measure(cell: Cell, root: Path) -> dict:
     config, column = cell.config, column_name(cell.dataset, cell.ratio)
     if config.tuning.key:
         before = chain(tuning.held_out(config), root, column)
-        config = tuning.settled(config, epath.Path(before[-1].folder), lambda _: _run_all(before))
+        folders = _run_all(before)
+        config = tuning.settled(config, epath.Path(before[-1].folder), lambda _: folders)
     nodes = chain(config, root, column)
     _run_all(nodes)
-    file = _adjusted_file(nodes[-1], config)
-    if adjusts(config) and not file.exists():
+    if adjusts(config) and not (file := _adjusted_file(nodes[-1], config)).exists():
         adjusted = copy.deepcopy(nodes[-1].config)
         adjusted.posthoc.update(config.posthoc)
         json_files.write(
@@ -41,8 +41,8 @@ def measure(cell: Cell, root: Path) -> dict:
 def found(cell: Cell, root: Path) -> dict | None:
     """What ``root`` holds: {"seeds": {seed: {"accuracy", ..., "best", "test_images", "seconds"}}, "folder", ...}.
 
-    With "machines", on which any stage of any seed was trained; None if not all is there. "seconds" are those of all
-    stages that the row stands on.
+    With "machines", on which any stage of any seed was trained, and "data", their fingerprints but for held-out runs;
+    None if not all is there. "seconds" are those of all stages that the row stands on.
     """
     config, column = cell.config, column_name(cell.dataset, cell.ratio)
     before = []
@@ -53,8 +53,9 @@ def found(cell: Cell, root: Path) -> dict | None:
             return None
         config = tuning.settled(config, folder, None)
     nodes = chain(config, root, column)
-    adjusted = _adjusted_file(nodes[-1], config)
-    if not all(map(finished, nodes)) or (adjusts(config) and not adjusted.exists()):
+    if not all(map(finished, nodes)):
+        return None
+    if adjusts(config) and not (adjusted := _adjusted_file(nodes[-1], config)).exists():
         return None
     seeds = config_lib.seeds(config)
     results = {seed: _of_seed(nodes[-1], seed) for seed in seeds}
@@ -72,12 +73,18 @@ def found(cell: Cell, root: Path) -> dict | None:
             "seconds": round(sum(spent), 1),
         }
     trained = [_of_seed(node, seed) for node in before + nodes for seed in seeds]
-    return {"seeds": measured, "folder": nodes[-1].folder.name, "machines": sorted(set(map(_machine, trained)))}
+    return {
+        "seeds": measured,
+        "folder": nodes[-1].folder.name,
+        "machines": sorted(set(map(_machine, trained))),
+        "data": sorted({_of_seed(node, seed)["data"]["fingerprint"] for node in nodes for seed in seeds}),
+    }
 
 
 def _machine(result) -> str:
     device, versions = result["device"], result["versions"]
-    return f"{device['count']} x {device['kind']}, Python {versions['python']}, jax {versions['jax']}"
+    code = f"gcl_jax {versions['gcl_jax']}" + (f" ({result['code']})" if "code" in result else "")  # it is of late
+    return f"{device['count']} x {device['kind']}, Python {versions['python']}, jax {versions['jax']}, {code}"
 
 
 def _run_all(nodes: list[Node]) -> dict[int, str]:
@@ -99,6 +106,7 @@ def adjusts(config: ConfigDict) -> bool:
 
 
 def _adjusted_file(node: Node, config: ConfigDict) -> epath.Path:
-    """The file in the folder of ``node`` for its evaluation under the posthoc rules of ``config``, by seeds."""
-    asked = [config.posthoc.to_dict(), list(config_lib.seeds(config))]
+    """The file in the folder of ``node``, finished, for its seeds' evaluation under the posthoc rules of ``config``."""
+    keys = {s: _of_seed(node, s)["stages"][node.config.stages[-1]]["stage_key"] for s in config_lib.seeds(config)}
+    asked = [config.posthoc.to_dict(), keys]
     return epath.Path(node.folder / f"posthoc_{json_files.digest(asked, 10)}.json")

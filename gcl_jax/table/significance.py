@@ -1,6 +1,6 @@
 """What chance makes of a row and of the difference between two.
 
-Differences are paired by seed: rows with the same seed share their initial network and batch order.
+Differences are paired by seed: rows of one network and seed start from the same parameters.
 """
 
 import dataclasses
