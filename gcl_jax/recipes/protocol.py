@@ -14,7 +14,8 @@ class Protocol:
 
     ``batch_size`` and ``learning_rate`` are the first stage's; a recipe says what it does otherwise as a factor or in
     percents. ``second_epochs`` and ``second_learning_rate``, where not 0, replace each recipe's own in stages that
-    re-train: on data so small that those would hardly move a classifier. ``mixup_alpha`` is GCL's in both stages.
+    re-train: on data so small that those would hardly move a classifier. ``mixup_alpha`` is GCL's, in both
+    stages, and that of cRT after CE + mixup.
     """
 
     dataset: str
