@@ -1,7 +1,7 @@
 """What re-balanced losses make of the class counts: weights, margins, smoothing sizes, log priors.
 
 Pure numpy in float64, on the host and once a stage; ``counts`` int[C] are training images per class, at least one
-each. On balanced counts every rule here leaves the plain cross-entropy: weights of 1, equal priors, and for
+each. On balanced counts every weight here leaves the plain cross-entropy: weights of 1, equal priors, and for
 smoothing the size of the rarest class.
 """
 

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     from gcl_jax.saved import results
 
     network = trained.read(given.workdir, given.stage)
-    print(f"{network.stage} of {given.workdir}, step {network.step}")
+    print(network.described(given.workdir))
     out = pathlib.Path(given.out).expanduser()
     program = serialized(network)
     try:
@@ -60,7 +60,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command's arguments; UserError for whatever is wrong with them."""
     parser = command_line.Parser(__doc__)
     parser.add_argument("--workdir", required=True, help="folder of a run, or of one of its seeds")
-    parser.add_argument("--stage", default="", help="whose classifier; by default the last that was trained")
+    parser.add_argument("--stage", default="", help="whose classifier; by default the last that is finished")
     parser.add_argument("--out", required=True, help="folder to write to")
     return parser.parse_args(arguments)
 

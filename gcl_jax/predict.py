@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> None:
 
     compilation_cache.use()
     network = trained.read(given.workdir, given.stage)
+    print(network.described(given.workdir), file=sys.stderr)
     bad = {}
     found = predict(network, paths, on_bad=bad.__setitem__)
     top = min(given.top, len(network.class_names))
@@ -79,7 +80,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = command_line.Parser(__doc__)
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="an image file, or a folder of them")
     parser.add_argument("--workdir", required=True, help="folder of a run, or of one of its seeds")
-    parser.add_argument("--stage", default="", help="whose classifier; by default the last that was trained")
+    parser.add_argument("--stage", default="", help="whose classifier; by default the last that is finished")
     parser.add_argument("--top", type=int, default=5, help="classes to name for each image")
     parser.add_argument("--csv", default="", help="file to write instead of printing")
     given = parser.parse_args(arguments)

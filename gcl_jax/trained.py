@@ -38,6 +38,12 @@ class Trained:
     image_shape: tuple[int, int, int]
     step: int
 
+    def described(self, workdir: str) -> str:
+        """For people: whose network this is, and the rules after training that it is under."""
+        rules = {k: v for k, v in self.config.posthoc.to_dict().items() if v != config_lib.TOP["posthoc"][k]}
+        under = "".join(f", posthoc.{key} = {value:g}" for key, value in rules.items())
+        return f"{self.stage} of {workdir}, step {self.step}{under}"
+
     @property
     def resize(self) -> int:
         """The shorter side of an image before its centre is cropped to `image_shape`, as in evaluation."""
@@ -95,7 +101,7 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
 
 
 def read(folder: str, stage: str = "") -> Trained:
-    """The network in ``folder``, a run's or one of its seeds'; by default of the last stage.
+    """The network in ``folder``, a run's or one of its seeds'; by default of the last finished stage.
 
     Raises UserError if ``folder`` holds no run or its checkpoint lacks what it was trained on.
     """

@@ -14,8 +14,9 @@ from tiny import digits, load_config, override
 from gcl_jax import config as config_lib
 from gcl_jax import data
 from gcl_jax.errors import UserError
-from gcl_jax.saved import checkpoint
+from gcl_jax.saved import checkpoint, handover
 from gcl_jax.training import experiment
+from gcl_jax.training.parts import Parts
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -179,6 +180,74 @@ def test_a_stage_that_is_done_is_not_taken_for_one_of_another_start(finished, tm
             (tmp_path / "run" / left).unlink()
 
 
+def test_a_start_that_was_replaced_where_it_lay_is_noticed(finished, tmp_path):
+    """Of a run that goes on: else one mean would be over seeds that started from two networks."""
+    shutil.copytree(finished[0], tmp_path / "start")
+    config = override(digits(), {"classifier.init_from": str(tmp_path / "start"), "classifier.epochs": 1})
+    run(tmp_path, config)
+    short = {"representation.epochs": 1, "stages": ("representation",)}
+    shutil.rmtree(tmp_path / "start")
+    run(tmp_path, override(digits(), short), "start")
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(UserError, match=r"classifier started from something else than what is asked \(.*start\)"):
+        run(tmp_path, config)
+
+
+def test_a_start_that_still_trains_is_refused(finished, tmp_path):
+    """Its newest checkpoint would be another one tomorrow; one checkpoint by its name stays what it is."""
+    workdir, _ = finished
+    shutil.copytree(workdir, tmp_path / "start")
+    (tmp_path / "start" / "representation" / "DONE.json").unlink()
+    for start in ("start", "start/representation"):
+        config = override(digits(), {"classifier.init_from": str(tmp_path / start)})
+        with pytest.raises(UserError, match=r"init_from: .*representation is not finished, .*checkpoints.STEP"):
+            run(tmp_path, config)
+    checkpoints = tmp_path / "start" / "representation" / "checkpoints"
+    step = max(int(folder.name) for folder in checkpoints.iterdir() if folder.name.isdecimal())
+    found = handover.load(str(checkpoints / str(step)), None)
+    np.testing.assert_array_equal(
+        found["params"]["head"]["kernel"], params(workdir, "representation")["params/head/kernel"]
+    )
+    with pytest.raises(UserError, match=r"init_from: there is no .*7777"):
+        handover.load(str(checkpoints / "7777"), None)
+
+
+def test_what_a_stage_started_from_is_what_it_took_over(finished):
+    """Fresh parameters are known by seed and config: their last bit is another on another kind of CPU."""
+    found = handover.load(str(finished[0]), "representation")
+    config = override(digits(), {"classifier.method.fresh_head": True})
+    stage = Parts(config).stage("classifier", 1)
+    (first, _, one), (second, _, other) = (stage.start(seed, found, "start") for seed in (0, 1))
+    assert not np.array_equal(first.params["head"]["kernel"], second.params["head"]["kernel"])
+    assert one == other
+    whole = Parts(digits()).stage("classifier", 1).start(0, found, "start")[2]
+    assert whole == handover.digest({name: found[name] for name in ("params", "batch_stats")}) != one
+
+
+def test_a_result_is_under_one_set_of_rules_after_training(finished, tmp_path):
+    """Finished, or with a stage left: other rules are for --eval_only, which leaves the result alone."""
+    adjusted = override(digits(), {"posthoc.logit_adjustment": 1.0})
+    for workdir in (finished[0], copy_without(finished, tmp_path)):
+        before = (workdir / "config.json").read_bytes()
+        with pytest.raises(
+            UserError, match=r"under other rules .*config\.posthoc\.logit_adjustment: 0\.0 -> 1\.0\): --eval_only"
+        ):
+            experiment.run(adjusted, workdir)
+        assert (workdir / "config.json").read_bytes() == before
+    found = experiment.run(adjusted, finished[0], eval_only=True)
+    assert found["final"]["test"]["nll"] != finished[1]["final"]["test"]["nll"]
+
+
+def test_eval_only_evaluates_the_stages_that_have_checkpoints(finished, tmp_path):
+    """Of one that was killed before its first was complete there is nothing to evaluate."""
+    workdir = copy_without(finished, tmp_path)
+    for folder in (workdir / "classifier" / "checkpoints").iterdir():
+        shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+    (workdir / "classifier" / "checkpoints" / "8.orbax-checkpoint-tmp-1").mkdir()
+    found = experiment.run(digits(), workdir, eval_only=True)["stages"]
+    assert list(found) == ["representation"]
+
+
 def test_a_run_that_started_from_weights_is_not_taken_for_one_from_scratch(finished, tmp_path):
     first = override(digits(), {"stages": ("representation",), "representation.epochs": 1})
     weights = override(
@@ -278,6 +347,8 @@ def test_a_stage_of_no_epochs_is_made_evaluated_and_saved(finished, tmp_path, me
     stage = result["stages"]["classifier"]
     assert stage["steps"] == 0
     assert stage["best"]["on_test"]["test_accuracy"] == stage["final"]["test"]["accuracy"] > 20
+    looked_at = run(tmp_path, config, "look", eval_only=True)
+    assert looked_at["final"] == result["final"]  # not the start's, of which it makes something else
     lines = (tmp_path / "run" / "metrics.jsonl").read_bytes()
     made, trained = params(tmp_path / "run", "classifier"), params(workdir, "representation")
     assert not np.array_equal(made["params/head/kernel"], trained["params/head/kernel"])

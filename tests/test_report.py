@@ -1,15 +1,20 @@
 """The embedding report: numbers against closed forms, and a picture of real runs."""
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from tiny import digits, override
 
+from gcl_jax import models, trained
+from gcl_jax.data import digits as digits_source
 from gcl_jax.errors import UserError
 from gcl_jax.report import __main__ as command
 from gcl_jax.report import embedding, figure
+from gcl_jax.saved import checkpoint
 from gcl_jax.training import experiment
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -68,6 +73,17 @@ def test_features_are_the_networks_on_the_test_set(runs):
     assert found.features.shape == (500, 64)
     np.testing.assert_allclose(np.linalg.norm(found.features, axis=1), 1)
     assert found.counts.tolist() == [124, 74, 44, 26, 16, 9, 5, 3, 2, 1]
+    source = digits_source.read("digits", "", {})
+    np.testing.assert_array_equal(found.labels, source.test.labels)
+    config, own, _ = trained.locate(str(runs / "one"))
+    variables, _, step = checkpoint.read_variables(own / "representation" / "checkpoints")
+    images = (source.test.images[:64] / np.float32(255) - np.float32(0.3)) / np.float32(0.37)
+    network = models.build("resnet8", config.representation.method.head, 10)
+    known = {name: variables[name] for name in ("params", "batch_stats")}
+    expected = np.asarray(network.apply(known, images.astype(np.float32), train=False)["features"])
+    expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(found.features[:64], expected, atol=1e-5)
+    assert found.source == {"folder": str(runs / "one"), "stage": "representation", "step": step}
     again = embedding.read(str(runs / "one"), "classifier")  # stage 2 keeps the representation
     np.testing.assert_array_equal(found.features, again.features)
     first_seed = embedding.read(str(runs / "two"))
@@ -80,7 +96,27 @@ def test_the_command_writes_picture_and_numbers(runs, tmp_path, capsys):
     numbers = json.loads((tmp_path / "embedding.json").read_text())
     assert list(numbers) == ["A", "B"]
     assert (tmp_path / "embedding.png").read_bytes().startswith(b"\x89PNG")
-    assert f"{numbers['A']['silhouette']:.3f}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"{numbers['A']['silhouette']:.3f}" in shown
+    assert f"B: representation of {runs / 'two' / 'seed_1'}, step {numbers['B']['step']}" in shown
+
+
+def test_runs_of_other_data_do_not_stand_side_by_side():
+    one, other = square(), square()
+    embedding.require_one_data_set([("a", one), ("b", other)])
+    for changed in ({"counts": np.array([9, 5, 2, 1])}, {"class_names": tuple("abce")}):
+        with pytest.raises(UserError, match=r"a and b are of other data .4 classes of 10 to 1 images, 4 classes of"):
+            embedding.require_one_data_set([("a", one), ("b", dataclasses.replace(other, **changed))])
+
+
+def test_a_run_whose_data_have_changed_is_not_drawn(runs, tmp_path):
+    shutil.copytree(runs / "one", tmp_path / "one")
+    file = tmp_path / "one" / "config.json"
+    known = json.loads(file.read_text())
+    known["training"]["data_fingerprint"] = "of other images"
+    file.write_text(json.dumps(known))
+    with pytest.raises(UserError, match="are not what they were when it was trained"):
+        embedding.read(str(tmp_path / "one"))
 
 
 def test_a_place_that_cannot_be_written_is_named_before_any_work(tmp_path):
@@ -90,16 +126,17 @@ def test_a_place_that_cannot_be_written_is_named_before_any_work(tmp_path):
 
 
 @pytest.mark.parametrize("classes", [10, 12])
-def test_many_classes_are_drawn_without_a_legend(tmp_path, monkeypatch, classes):
-    shown = []
-    monkeypatch.setattr(Figure, "legend", lambda self, *args, **kwargs: shown.append(self))
+def test_many_classes_have_a_scale_of_colours_instead_of_a_legend(tmp_path, monkeypatch, classes):
+    shown, draw_scale = [], Figure.colorbar
+    monkeypatch.setattr(Figure, "legend", lambda self, *args, **kwargs: shown.append("legend"))
+    monkeypatch.setattr(Figure, "colorbar", lambda *args, **kw: (shown.append("scale"), draw_scale(*args, **kw))[1])
     rng = np.random.default_rng(0)
     many = embedding.Embedding(
         rng.normal(size=(60, 4)), np.arange(60) % classes, np.arange(classes, 0, -1), tuple("abcdefghijkl")[:classes]
     )
     figure.draw([("many", many)], tmp_path / "x.png", images=60)
     assert (tmp_path / "x.png").stat().st_size > 1000
-    assert len(shown) == (1 if classes == 10 else 0)
+    assert shown == ["legend" if classes == 10 else "scale"]
 
 
 @pytest.mark.parametrize(

@@ -330,10 +330,12 @@ def test_a_choice_belongs_to_its_config(made):
     own = tuning.identity(config)
     for key, value in (
         ("num_seeds", 3), ("posthoc.logit_adjustment", 1.0), ("representation.epochs", 7), ("data.path", "other.npz"),
-        ("tuning.grid", (0.0, 1.0)), ("tuning.validation_fraction", 0.2), ("classifier.init_from", "elsewhere"),
+        ("tuning.grid", (0.0, 1.0)), ("tuning.validation_fraction", 0.2), ("tau_norm.init_from", "unseen"),
+        ("classifier.init_from", "elsewhere"),
     ):  # fmt: skip
         other = override(config.copy_and_resolve_references(), {key: value})
         assert tuning.identity(other) != own, key
+        assert ("may have been trained on" in tuning.warning(other)) == (key == "classifier.init_from")
     assert tuning.warning(config) == ""
     assert "may have been trained on" in tuning.warning(other)
 
@@ -456,7 +458,9 @@ def test_a_tuned_config_alone_chooses_and_keeps_its_choice(made, tmp_path):
     adjusted = experiment.run(rule, tmp_path / "run", eval_only=True)["seeds"]["seed_0"]
     assert adjusted["config"]["tau_norm"]["method"]["tau"] == choice["chosen"]
     assert adjusted["final"]["test"]["nll"] != result["seeds"]["seed_0"]["final"]["test"]["nll"]
-    assert experiment.run(rule, tmp_path / "run") == json.loads(json.dumps(result, default=list))  # shown, not tuned
+    with pytest.raises(UserError, match="under other rules after training"):
+        experiment.run(rule, tmp_path / "run")
+    assert experiment.run(config, tmp_path / "run") == json.loads(json.dumps(result, default=list))  # shown, not tuned
     assert len(list((tmp_path / "run" / "tuning").glob("choice_*.json"))) == 1
 
 

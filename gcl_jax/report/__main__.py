@@ -28,8 +28,11 @@ def main(arguments: Sequence[str]) -> None:
     with writing(out):  # before any work
         out.mkdir(parents=True, exist_ok=True)
     found = [(label, embedding.read(w, given.stage)) for label, w in zip(given.label, given.workdir, strict=True)]
+    embedding.require_one_data_set(found)
     numbers = {label: embedding.describe(one) for label, one in found}
     json_files.write(out / "embedding.json", numbers)
+    for label, one in numbers.items():
+        print(f"{label}: {one['stage']} of {one['folder']}, step {one['step']}")
     print(table(numbers))
     figure.draw(found, out / "embedding.png", given.images)
     print(f"written: {out / 'embedding.json'}, {out / 'embedding.png'}")

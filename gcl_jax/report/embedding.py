@@ -1,36 +1,59 @@
 """What an embedding looks like in numbers: how far classes lie from each other, and how tight each is."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from gcl_jax import trained
+from gcl_jax.errors import UserError
 from gcl_jax.machine import backend
-from gcl_jax.saved import checkpoint
+from gcl_jax.saved import checkpoint, workdir
 from gcl_jax.training.parts import Parts
 
 
 @dataclasses.dataclass(frozen=True)
 class Embedding:
-    """Test features float64[N, D] of unit length, labels int[N], training images per class, and class names."""
+    """Test features float64[N, D] of unit length, labels int[N], training images per class, and class names.
+
+    ``source`` says whose they are: folder, stage and step.
+    """
 
     features: np.ndarray
     labels: np.ndarray
     counts: np.ndarray
     class_names: tuple[str, ...]
+    source: Mapping = dataclasses.field(default_factory=dict)
 
 
 def read(folder: str, stage: str = "") -> Embedding:
     """Test features of a run's ``stage`` (by default its first) from its last checkpoint; of several seeds the first.
 
-    Raises UserError if ``folder`` holds no such run.
+    Raises UserError if ``folder`` holds no such run, or its data are not there any more as they were.
     """
     config, own, name = trained.locate(folder, stage, first=True)
     parts = Parts(config)
-    variables, _, _ = checkpoint.read_variables(own / name / "checkpoints")
+    workdir.require_own_data(own if (own / "config.json").exists() else own.parent, parts.dataset.fingerprint)
+    variables, _, step = checkpoint.read_variables(own / name / "checkpoints")
     with backend.matmul_precision(config.precision):
         features, labels = parts.stage(name, 1).features(variables, "test")
-    return Embedding(unit(features), labels, parts.dataset.counts, tuple(parts.dataset.class_names))
+    source = {"folder": str(own), "stage": name, "step": step}
+    return Embedding(unit(features), labels, parts.dataset.counts, tuple(parts.dataset.class_names), source)
+
+
+def require_one_data_set(found: Sequence[tuple[str, Embedding]]) -> None:
+    """Raise UserError unless all (label, embedding) have the same classes and training images: one legend is theirs."""
+    (first, one), *others = found
+    for label, other in others:
+        if other.class_names != one.class_names or other.counts.tolist() != one.counts.tolist():
+            raise UserError(
+                f"{first} and {label} are of other data ({_told(one)}, {_told(other)}): only runs on the same training "
+                "images stand side by side"
+            )
+
+
+def _told(one: Embedding) -> str:
+    return f"{len(one.class_names)} classes of {one.counts.max()} to {one.counts.min()} images"
 
 
 def unit(features: np.ndarray) -> np.ndarray:
@@ -44,12 +67,13 @@ def unit(features: np.ndarray) -> np.ndarray:
 
 
 def describe(found: Embedding) -> dict:
-    """Silhouette in [-1, 1], and distances on the unit sphere (0 to 2), for head and tail halves of the classes.
+    """Silhouette in [-1, 1], and distances (0 to 2) of unit features, for head and tail halves of the classes.
 
     "spread" is the mean distance of a class's images to their mean, "nearest" from a class mean to the nearest other
-    one, "between" the mean over pairs of means. "silhouette" is Rousseeuw's (1987), over all images; None where every
-    class has one image.
+    one, "between" the mean over pairs of means, which lie inside the sphere, that of a loose class further.
+    "silhouette" is Rousseeuw's (1987), over all images; None where every class has one image.
     """
+    from scipy.spatial.distance import cdist
     from sklearn.metrics import silhouette_score
 
     classes = np.unique(found.labels)
@@ -58,13 +82,14 @@ def describe(found: Embedding) -> dict:
         float(np.linalg.norm(found.features[found.labels == j] - m, axis=1).mean())
         for j, m in zip(classes, means, strict=True)
     ]
-    apart = np.linalg.norm(means[:, None] - means[None], axis=2)
+    apart = cdist(means, means)
     nearest = (apart + np.diag(np.full(len(classes), np.inf))).min(1)
     order = np.argsort(-found.counts[classes], kind="stable")
     halves = {"head": order[: (len(order) + 1) // 2], "tail": order[(len(order) + 1) // 2 :]}
     apart_or_not = len(found.labels) > len(classes) > 1  # else it is not defined
     silhouette = float(silhouette_score(found.features, found.labels)) if apart_or_not else None
     return {
+        **found.source,
         "images": len(found.labels),
         "silhouette": silhouette,
         **{

@@ -16,7 +16,7 @@ MARKERS = "os^vDPX<>*"
 
 
 def draw(embeddings: Sequence[tuple[str, Embedding]], file: Path, images: int = 2000, seed: int = 0) -> None:
-    """Write a picture with one panel for each (label, embedding); ``images`` of each are shown.
+    """Write a picture with one panel for each (label, embedding) of one data set; ``images`` of each are shown.
 
     Up to ten classes have a colour and a shape each; more are coloured by their training images, head to tail.
     Raises UserError where matplotlib is missing.
@@ -39,7 +39,10 @@ def draw(embeddings: Sequence[tuple[str, Embedding]], file: Path, images: int = 
     handles, names = panels[0][0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, names, loc="lower center", ncols=5, frameon=False)
-    figure.tight_layout(rect=(0, 0.08, 1, 1))
+        figure.tight_layout(rect=(0, 0.08, 1, 1))
+    else:
+        place = {"ax": panels[0].tolist(), "location": "bottom", "shrink": 0.4, "pad": 0.03}
+        figure.colorbar(panels[0][0].collections[0], label="training images of the class", **place)
     figure.savefig(file, dpi=150)
     plt.close(figure)
 
@@ -47,7 +50,8 @@ def draw(embeddings: Sequence[tuple[str, Embedding]], file: Path, images: int = 
 def _scatter(panel, points, found, labels):
     classes = np.unique(labels)
     if len(classes) > len(COLOURS):
-        panel.scatter(*points.T, c=np.log(found.counts[labels]), cmap="cividis", s=6)
+        ends = {"vmin": found.counts.min(), "vmax": found.counts.max()}
+        panel.scatter(*points.T, c=found.counts[labels], norm="log", **ends, cmap="cividis", s=6)
         return
     for place, j in enumerate(classes):
         own = points[labels == j]

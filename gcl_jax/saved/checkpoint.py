@@ -181,18 +181,20 @@ def _reason(error: Exception) -> str:
     return next((said for said in named if said in text), text.splitlines()[0][:200])
 
 
-def read(folder: epath.Path) -> tuple[dict[str, np.ndarray], dict, int]:
-    """Newest complete checkpoint in ``folder`` as ({path: array}, note, step), without touching the folder.
+def read(folder: epath.Path, step: int | None = None) -> tuple[dict[str, np.ndarray], dict, int]:
+    """Newest complete checkpoint in ``folder``, or that of ``step``, as ({path: array}, note, step).
 
-    Raises UserError when there is none, and `Damaged` when it is not what was saved: no other step is taken for it.
+    The folder is not touched. Raises UserError when there is none, and `Damaged` when it is not what was saved: no
+    other step is taken for it.
     """
     folder = epath.Path(folder).expanduser().absolute()
     if not folder.exists():
         raise UserError(f"there is no checkpoint folder {folder}")
     with _manager(folder, alone=True, read_only=True, save_interval_steps=0, create=False) as manager:
-        step = manager.latest_step()
-        if step is None:
-            raise UserError(f"{folder} holds no complete checkpoint")
+        steps = manager.all_steps()
+        if not steps or step not in (None, *steps):
+            raise UserError(f"{folder} holds no complete checkpoint" + (f" of step {step}" if step is not None else ""))
+        step = max(steps) if step is None else step
         where = folder / str(step)
         with damage.named(where):
             note = _read_note(manager, step, where)
@@ -203,9 +205,9 @@ def read(folder: epath.Path) -> tuple[dict[str, np.ndarray], dict, int]:
     return found, note, step
 
 
-def read_variables(folder: epath.Path) -> tuple[dict, dict, int]:
+def read_variables(folder: epath.Path, step: int | None = None) -> tuple[dict, dict, int]:
     """Like `read`, with the nested {"params", "batch_stats", "method_state"} that a network takes."""
-    flat, note, step = read(folder)
+    flat, note, step = read(folder, step)
     variables = {"params": {}, "batch_stats": {}, "method_state": {}}
     wanted = {k: v for k, v in flat.items() if k.split("/")[0] in variables}
     return variables | traverse_util.unflatten_dict(wanted, sep="/"), note, step

@@ -9,7 +9,8 @@ from flax import traverse_util
 
 from gcl_jax.errors import UserError
 from gcl_jax.models import torch_names
-from gcl_jax.saved import checkpoint, pretrained
+from gcl_jax.saved import checkpoint, damage, pretrained
+from gcl_jax.saved.workdir import done_file
 
 
 def seed_folder(init_from: str | epath.Path, seed: int) -> str:
@@ -29,15 +30,18 @@ def load(init_from: str, stage_before: str | None) -> dict:
     """Variables {"params", "batch_stats", ...} of numpy arrays from ``init_from``.
 
     A file holds a torch state dict (see `pretrained` and `models.torch_names`). A folder is a stage's
-    own, or a run's workdir, of which the stage called ``stage_before`` is taken, or its only one.
+    own, or a run's workdir, of which the stage called ``stage_before`` is taken, or its only one; or one
+    checkpoint's, STAGE/checkpoints/STEP.
 
-    Raises UserError when there is nothing to load there.
+    Raises UserError when there is nothing to load there, and for a stage that is not finished.
     """
     path = epath.Path(init_from).expanduser()
     if not path.exists():
         raise UserError(f"init_from: there is no {path}")
     if path.is_file():
         return torch_names.from_torch(pretrained.read(init_from))
+    if path.parent.name == "checkpoints" and path.name.isdecimal():
+        return checkpoint.read_variables(path.parent, int(path.name))[0]
     if not (path / "checkpoints").exists():
         stages = sorted(p.parent.name for p in path.glob("*/checkpoints"))
         if stage_before in stages:
@@ -49,6 +53,12 @@ def load(init_from: str, stage_before: str | None) -> dict:
                 f"init_from: {path} holds {'the stages ' + ', '.join(stages) if stages else 'no checkpoints'}; name "
                 "the folder of one stage, such as DIR/representation"
             )
+    stage = path.parent if path.name == damage.BEST else path
+    if not done_file(stage.parent, stage.name).exists():
+        raise UserError(
+            f"init_from: {stage} is not finished, and its newest checkpoint will be another one: train it to its end "
+            f"first, or name one checkpoint, such as {path / 'checkpoints' / 'STEP'}"
+        )
     return checkpoint.read_variables(path / "checkpoints")[0]
 
 
@@ -83,6 +93,12 @@ def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]]
             raise UserError(f"{origin} holds {name}, for which the model has no place{_cure(unused[0])}")
         result[collection] = traverse_util.unflatten_dict(new)
     return result
+
+
+def inherited(variables: Mapping, inherits: Callable[[tuple[str, ...]], bool]) -> dict:
+    """The part of ``variables`` that `inherit` took from elsewhere."""
+    flat = traverse_util.flatten_dict(dict(variables))
+    return traverse_util.unflatten_dict({path: leaf for path, leaf in flat.items() if inherits(path[1:])})
 
 
 def _cure(path: tuple[str, ...]) -> str:

@@ -1,5 +1,6 @@
 """result.json and the table at the end of a run."""
 
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -27,6 +28,7 @@ def environment() -> dict:
     }
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Of Python, this package and those that compute."""
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -34,6 +36,7 @@ def versions() -> dict[str, str]:
     return own | {p: importlib.metadata.version(p) for p in packages}
 
 
+@functools.cache  # what runs, not what lies there when a long run ends
 def code() -> str:
     """A digest of this package's source: two processes of different code could wait for each other for ever."""
     root = pathlib.Path(gcl_jax.__file__).parent

@@ -32,10 +32,11 @@ def claim(
     """Make ``root`` the folder of this run, or raise UserError with what differs from the run it holds.
 
     ``fingerprint`` reads the data; of a ``finished`` run it is asked only if the data lie elsewhere now, and nothing is
-    written. ``check_starts`` is called if an init_from is not what it was. A folder in which nothing has been saved yet
-    can be claimed anew, so that a corrected command just works.
+    written. ``check_starts`` is called if an init_from is not what it was, and of a run that goes on if there is one. A
+    folder in which nothing has been saved yet can be claimed anew, so that a corrected command just works.
     """
-    keys = _compared(root, config, names, per_seed, check_starts)
+    distributed.first(lambda: compare_rules(root, config))
+    keys = _compared(root, config, names, per_seed, check_starts, goes_on=not finished)
     if finished and distributed.first(lambda: _places(config) == _places_in(root)):
         return
     keys["data_fingerprint"] = same_data(fingerprint)
@@ -89,6 +90,20 @@ def check_before_tuning(root: epath.Path, config: ConfigDict, names: Sequence[st
     distributed.first(lambda: compare(root, _keys(config, names, per_seed), apart_from=config.tuning.key))
 
 
+def compare_rules(root: epath.Path, config: ConfigDict) -> None:
+    """Raise UserError if the run in ``root`` is evaluated under other posthoc rules: one result is under one set."""
+    file = root / "config.json"
+    if not _holds_something(root) or not file.exists():
+        return
+    known = json_files.read(file, "config")["config"]
+    rules = known.get("posthoc", {}) if isinstance(known, dict) else {}
+    if differing := identity.differences(config_lib.TOP["posthoc"] | rules, config.posthoc.to_dict(), "config.posthoc"):
+        raise UserError(
+            f"the numbers of the run in {root} are under other rules after training ({'; '.join(differing)}): "
+            "--eval_only shows what it has under these, beside them; or choose another --workdir"
+        )
+
+
 def tuned_value(root: epath.Path, config: ConfigDict) -> float:
     """The value chosen for ``config.tuning.key`` with which the run in ``root`` was trained; UserError if none was."""
     file, key = root / "config.json", config.tuning.key
@@ -104,6 +119,13 @@ def tuned_value(root: epath.Path, config: ConfigDict) -> float:
             "give the config that it was trained with"
         )
     return found
+
+
+def require_own_data(root: epath.Path, fingerprint: str) -> None:
+    """Raise UserError unless ``fingerprint`` is that of the data on which the run in ``root`` was trained."""
+    known = json_files.read(root / "config.json", "training")["training"]
+    if known.get("data_fingerprint", fingerprint) != fingerprint:
+        raise UserError(f"the data of the run in {root} are not what they were when it was trained: put them back")
 
 
 def same_data(fingerprint: Callable[[], str]) -> str:
@@ -135,11 +157,11 @@ def check(
     distributed.first(lambda: compare(root, keys))
 
 
-def _compared(root, config, names, per_seed, check_starts) -> dict:
+def _compared(root, config, names, per_seed, check_starts, *, goes_on=False) -> dict:
     """The keys of this run, equal to those in ``root`` as far as they are known without the data."""
-    keys = _keys(config, names, per_seed)
+    keys, starts = _keys(config, names, per_seed), _starts(config.to_dict(), names)
     distributed.first(lambda: compare(root, keys))
-    if distributed.first(lambda: _starts_in(root, names) != _starts(config.to_dict(), names)):
+    if distributed.first(lambda: _starts_in(root, names) != starts) or (goes_on and any(starts.values())):
         check_starts()
     return keys
 
@@ -149,9 +171,7 @@ def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
 
     ``apart_from`` is a dotted key that may differ.
     """
-    # A stage's folder, or a seed's and in it a stage's, and its best in that; an object store globs level by level.
-    patterns = [f"{level}{what}" for level in ("*/", "*/*/", "*/*/*/") for what in ("checkpoints/[0-9]*", "DONE.json")]
-    if not any(list(root.glob(pattern)) for pattern in ("result.json", *patterns)):
+    if not _holds_something(root):
         return
     file = root / "config.json"
     if not file.exists():
@@ -166,6 +186,12 @@ def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
             f"{root} holds a run of another config ({'; '.join(differing)}): choose another --workdir, or give the "
             "config and the data it was started with"
         )
+
+
+def _holds_something(root: epath.Path) -> bool:
+    # A stage's folder, or a seed's and in it a stage's, and its best in that; an object store globs level by level.
+    patterns = [f"{level}{what}" for level in ("*/", "*/*/", "*/*/*/") for what in ("checkpoints/[0-9]*", "DONE.json")]
+    return any(list(root.glob(pattern)) for pattern in ("result.json", *patterns))
 
 
 def _keys(config, names, per_seed) -> dict:

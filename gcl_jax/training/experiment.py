@@ -62,6 +62,8 @@ def _lock(stack: contextlib.ExitStack, root: epath.Path, folders: dict[int, epat
 def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dict:
     if config.tuning.key:
         workdirs.check_before_tuning(root, config, config_lib.stages_to_run(config), per_seed)
+        if not eval_only:
+            distributed.first(lambda: workdirs.compare_rules(root, config))
     if config.tuning.key and (eval_only or finished):
         value = distributed.first(lambda: workdirs.tuned_value(root, config))
         config = tuning.with_value(config, value)
@@ -210,16 +212,18 @@ def _is_done(folder: epath.Path, stage: str) -> bool:
 def _evaluate_one(parts, config, names, seed, folder, overrides) -> dict:
     done = {}
     for name in names:
-        checkpoints = folder / name / "checkpoints"
-        if distributed.first(checkpoints.exists):
+        checkpoints, stage = folder / name / "checkpoints", parts.stage(name, 1)
+        if distributed.first(lambda c=checkpoints: any(f.name.isdecimal() for f in c.glob("[0-9]*"))):
             variables, _, step = distributed.everywhere(lambda c=checkpoints: checkpoint.read_variables(c))
-        elif config[name].init_from:
-            (_, variables), step = _start(config, name, seed), 0
+            distributed.same(f"the checkpoint of {name}", handover.digest(variables))
+            variables = stage.checked(variables)
+        elif config[name].init_from:  # what the stage starts from, or makes of it where it has no epochs
+            state, constants, digest = stage.start(seed, _start(config, name, seed)[1], config[name].init_from)
+            distributed.same(f"what {name} starts from", digest)
+            variables, step = stage.variables(state, constants), 0
         else:
             continue
-        distributed.same(f"the checkpoint of {name}", handover.digest(variables))
-        stage = parts.stage(name, 1)
-        found = stage.evaluate(stage.checked(variables), stage.stats())()
+        found = stage.evaluate(variables, stage.stats())()
         done[name] = {
             "step": step,
             "epochs": step // stage.settings.steps_per_epoch,

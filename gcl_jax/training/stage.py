@@ -151,7 +151,8 @@ class Stage:
         started_from = "random"
         if found is not None:
             variables = handover.inherit(jax.device_get(variables), found, self.method.inherits, origin)
-            started_from = handover.digest(variables)
+            # Not the fresh rest: seed and config say what it is, and its last bit is another on another kind of CPU.
+            started_from = handover.digest(handover.inherited(variables, self.method.inherits))
         variables = self.replicate(variables)
         stats = self.stats(variables)
         state, frozen, stats = self._begin(key, variables, stats)

@@ -67,8 +67,11 @@ def settled(
 
 def warning(config: ConfigDict) -> str:
     """What makes a choice optimistic, or nothing: a start from outside may have seen the images held out."""
-    starts = [config[stage].init_from for stage in config.stages if config[stage].init_from]
-    if not config.tuning.key or not starts:
+    if not config.tuning.key:
+        return ""
+    before = config.stages[: config.stages.index(config.tuning.key.split(".")[0])]  # all that the choice is made on
+    starts = [config[stage].init_from for stage in before if config[stage].init_from]
+    if not starts:
         return ""
     return f"{config.tuning.key} was chosen on images that {starts[-1]} may have been trained on"
 
