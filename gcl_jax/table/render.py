@@ -20,7 +20,8 @@ the last epoch of the stage before."""
 DIFFERENCES = """\
 Differences are paired by seed (rows of one network and seed start from the same parameters): points, 95 %
 interval and two-sided p of Student's t, not corrected for the number of rows. Beside "all": Wilson's 95 % interval
-of the mean accuracy, were the test images drawn anew; a difference inside it may be one of these images only."""
+of the mean accuracy, were the test images drawn anew; a difference inside it may be one of these images only.
+Minutes are wall time, for seeds that trained side by side that of all of them."""
 
 Measured = Mapping[tuple[str, str, int], Mapping]  # {(row, data set, ratio): what `runs.measure` returns}
 
