@@ -219,9 +219,31 @@ def test_what_a_stage_started_from_is_what_it_took_over(finished):
     stage = Parts(config).stage("classifier", 1)
     (first, _, one), (second, _, other) = (stage.start(seed, found, "start") for seed in (0, 1))
     assert not np.array_equal(first.params["head"]["kernel"], second.params["head"]["kernel"])
-    assert one == other
+    assert one[0] == other[0]
+    assert one[1] != other[1]  # of all, which older versions kept: a run of theirs still goes on
     whole = Parts(digits()).stage("classifier", 1).start(0, found, "start")[2]
-    assert whole == handover.digest({name: found[name] for name in ("params", "batch_stats")}) != one
+    expected = handover.digest({name: found[name] for name in ("params", "batch_stats")})
+    assert whole == (expected, expected)
+    assert expected != one[0]
+
+
+def test_a_run_that_went_by_the_digest_of_all_goes_on(finished, tmp_path):
+    """Older versions' DONE.json and checkpoints of a stage with fresh parameters; and the start may be gone by then."""
+    shutil.copytree(finished[0], tmp_path / "start")
+    short = {"classifier.method.fresh_head": True, "classifier.epochs": 1}
+    config = override(digits(), short | {"classifier.init_from": str(tmp_path / "start")})
+    result = run(tmp_path, config)
+    (tmp_path / "run" / "result.json").unlink()
+    file = tmp_path / "run" / "classifier" / "DONE.json"
+    done = json.loads(file.read_text())
+    found = handover.load(str(tmp_path / "start"), "representation")
+    taken, whole = Parts(config).stage("classifier", 1).inherit(0, found, "start")[1]
+    assert done["started_from"] == taken
+    file.write_text(json.dumps(done | {"started_from": whole}))
+    assert run(tmp_path, config)["final"] == result["final"]
+    (tmp_path / "run" / "result.json").unlink()
+    shutil.rmtree(tmp_path / "start")
+    assert run(tmp_path, config)["final"] == result["final"]
 
 
 def test_a_result_is_under_one_set_of_rules_after_training(finished, tmp_path):

@@ -130,7 +130,11 @@ def test_what_is_not_there_is_named():
         (["table1", "--workdir=x", "--ratio=\u00b2"], "--ratio is '\u00b2'; it must be a whole number"),
         (["table1", "--workdir=x", "--only="], "argument --only: names nothing; leave the flag out for all"),
         (["table1", "--workdir=x", "--config.num_seeds=2"], "given as --seeds"),
-        (["table1", "--workdir=x", "--config.data.imbalance_ratio=10"], "given as --ratio"),
+        (["table1", "--workdir=x", "--config.data.imbalance_ratio=10"], "ratio of cifar10_lt is given as --ratio"),
+        (
+            ["table2", "--workdir=x", "--config.data.source=packed", "--config.data.path=x"],
+            "the columns of imagenet_lt and of inat2018 would both read data.source='packed', data.path='x'",
+        ),
         (
             ["table1", "--workdir=x", "--config.data.source=arrays", "--config.data.path=x.npz"],
             "the columns of cifar10_lt and of cifar100_lt would both read data.source='arrays', data.path='x.npz'",
@@ -237,6 +241,12 @@ def test_what_is_finished_is_not_trained_again(made, monkeypatch):
 def test_one_data_set_at_a_time_may_lie_anywhere():
     arrays = ["--config.data.source=arrays", "--config.data.path=x.npz"]
     assert {c.config.data.path for c in cells("table1", ["cifar100_lt"], arrays)} == {"x.npz"}
+    cut = [
+        "--config.data.profile=exponential",
+        "--config.data.imbalance_ratio=20",
+    ]  # of data without a ratio of its own
+    (own,) = plan.cells(TABLES["baselines"], [("folder", 0)], [*cut, "--config.data.path=x"], 1, ["gcl"])[:1]
+    assert own.config.data.imbalance_ratio == 20
     where = cells("table1", overrides=["--config.data.path=tfds"])  # the names tell them apart
     assert {(c.dataset, c.config.data.name) for c in where} == {("cifar10_lt", "cifar10"), ("cifar100_lt", "cifar100")}
 
@@ -270,6 +280,7 @@ def test_rows_that_saw_other_images_make_no_table(made, monkeypatch, capsys):
         return theirs(cell, root) | ({"data": ["other"]} if cell.row.name == name else {})
 
     monkeypatch.setattr(runs, "found", changed)
+    monkeypatch.setattr(runs, "measure", None)  # nothing more is trained for that column
     before = (root / "table5.md").read_text()
     with pytest.raises(
         UserError, match=r"digits_lt_100: lws \(gcl_.*\) was trained on other images than none: .*--work"
@@ -289,7 +300,7 @@ def test_a_row_that_fails_keeps_none_of_the_others(made, monkeypatch, capsys):
 
     monkeypatch.setattr(runs, "measure", failing)
     rows, header = [found["none"], found["gcl"]], ["header", f"overridden: {' '.join(SHORT)}"]
-    with pytest.raises(UserError, match="1 of 2 rows could not be measured:\nnone on digits_lt_100: the loss is not"):
+    with pytest.raises(UserError, match="not all could be measured:\nnone on digits_lt_100: the loss is not"):
         command.run("table5", TABLES["table5"], rows, list(found.values()), root, header)
     assert "| CBEN + cRT |" in capsys.readouterr().out
 

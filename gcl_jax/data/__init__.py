@@ -28,6 +28,7 @@ SOURCES = {
     "tfds_list": "gcl_jax.data.tfds_list",
 }
 NAMED_SOURCES = ("tfds", "tfds_list")  # the sources of which config.data.name chooses what is read
+LISTED_SOURCES = ("list", "tfds_list")  # and of which the lists of config.data.photos do
 PHOTOGRAPH_SOURCES = ("list", "folder", "packed", "tfds_list")  # the sources whose images stay on disk
 LOADERS = {"device": ("gcl_jax.data.device", "DeviceLoader"), "host": ("gcl_jax.data.host", "HostLoader")}
 

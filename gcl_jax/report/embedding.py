@@ -16,7 +16,7 @@ from gcl_jax.training.parts import Parts
 class Embedding:
     """Test features float64[N, D] of unit length, labels int[N], training images per class, and class names.
 
-    ``source`` says whose they are: folder, stage and step.
+    ``source`` says whose they are: folder, stage and step; ``fingerprint`` is their data set's.
     """
 
     features: np.ndarray
@@ -24,6 +24,7 @@ class Embedding:
     counts: np.ndarray
     class_names: tuple[str, ...]
     source: Mapping = dataclasses.field(default_factory=dict)
+    fingerprint: str = ""
 
 
 def read(folder: str, stage: str = "") -> Embedding:
@@ -38,17 +39,18 @@ def read(folder: str, stage: str = "") -> Embedding:
     with backend.matmul_precision(config.precision):
         features, labels = parts.stage(name, 1).features(variables, "test")
     source = {"folder": str(own), "stage": name, "step": step}
-    return Embedding(unit(features), labels, parts.dataset.counts, tuple(parts.dataset.class_names), source)
+    names = tuple(parts.dataset.class_names)
+    return Embedding(unit(features), labels, parts.dataset.counts, names, source, parts.dataset.fingerprint)
 
 
 def require_one_data_set(found: Sequence[tuple[str, Embedding]]) -> None:
-    """Raise UserError unless all (label, embedding) have the same classes and training images: one legend is theirs."""
+    """Raise UserError unless all (label, embedding) are of one data set: one legend is theirs."""
     (first, one), *others = found
     for label, other in others:
-        if other.class_names != one.class_names or other.counts.tolist() != one.counts.tolist():
+        if other.fingerprint != one.fingerprint:
             raise UserError(
                 f"{first} and {label} are of other data ({_told(one)}, {_told(other)}): only runs on the same training "
-                "images stand side by side"
+                "and test images stand side by side"
             )
 
 

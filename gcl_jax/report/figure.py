@@ -40,7 +40,7 @@ def draw(embeddings: Sequence[tuple[str, Embedding]], file: Path, images: int = 
     if handles:
         figure.legend(handles, names, loc="lower center", ncols=5, frameon=False)
         figure.tight_layout(rect=(0, 0.08, 1, 1))
-    else:
+    elif np.ptp(embeddings[0][1].counts):  # of balanced classes all have one colour
         place = {"ax": panels[0].tolist(), "location": "bottom", "shrink": 0.4, "pad": 0.03}
         figure.colorbar(panels[0][0].collections[0], label="training images of the class", **place)
     figure.savefig(file, dpi=150)

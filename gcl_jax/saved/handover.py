@@ -57,7 +57,7 @@ def load(init_from: str, stage_before: str | None) -> dict:
     if not done_file(stage.parent, stage.name).exists():
         raise UserError(
             f"init_from: {stage} is not finished, and its newest checkpoint will be another one: train it to its end "
-            f"first, or name one checkpoint, such as {path / 'checkpoints' / 'STEP'}"
+            f"first, or copy {path / 'checkpoints' / 'STEP'} to DIR/checkpoints/STEP, and name that"
         )
     return checkpoint.read_variables(path / "checkpoints")[0]
 

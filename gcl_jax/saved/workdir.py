@@ -32,7 +32,7 @@ def claim(
     """Make ``root`` the folder of this run, or raise UserError with what differs from the run it holds.
 
     ``fingerprint`` reads the data; of a ``finished`` run it is asked only if the data lie elsewhere now, and nothing is
-    written. ``check_starts`` is called if an init_from is not what it was, and of a run that goes on if there is one. A
+    written. ``check_starts`` is called if an init_from is not what it was, and of a run that goes on if one is there. A
     folder in which nothing has been saved yet can be claimed anew, so that a corrected command just works.
     """
     distributed.first(lambda: compare_rules(root, config))
@@ -161,7 +161,8 @@ def _compared(root, config, names, per_seed, check_starts, *, goes_on=False) -> 
     """The keys of this run, equal to those in ``root`` as far as they are known without the data."""
     keys, starts = _keys(config, names, per_seed), _starts(config.to_dict(), names)
     distributed.first(lambda: compare(root, keys))
-    if distributed.first(lambda: _starts_in(root, names) != starts) or (goes_on and any(starts.values())):
+    there = [start for start in starts.values() if start and epath.Path(start).expanduser().exists()]
+    if distributed.first(lambda: _starts_in(root, names) != starts or (goes_on and bool(there))):
         check_starts()
     return keys
 

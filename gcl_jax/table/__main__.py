@@ -15,7 +15,7 @@ import argparse
 import datetime
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import logging
@@ -68,8 +68,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         if not override.startswith("--config."):
             raise UserError(f"{override!r} is no argument of this command: see --help")
         require("=" in override, "the override", override, "--config.KEY=VALUE")
-        for key, flag in {"num_seeds": "--seeds", "data.imbalance_ratio": "--ratio"}.items():
-            require(override.split("=")[0] != f"--config.{key}", "the override", override, f"given as {flag}")
+        require(override.split("=")[0] != "--config.num_seeds", "the override", override, "given as --seeds")
     return given, overrides
 
 
@@ -77,13 +76,15 @@ def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: 
     """Measure the ``chosen`` cells, and after each write the table of all ``cells`` that are there.
 
     Where it is told to stop, it says which are not finished. A row that cannot be trained keeps none of the others
-    from theirs: UserError tells of all of them at the end, and at once where rows of one column saw different data.
+    from theirs, nor a column whose rows saw different images the other columns: UserError tells of all at the end.
     """
     from gcl_jax.table import files, render, runs
 
-    text, failed = "", []
+    text, failed, (measured, mixed) = "", [], _measured(cells, root)
     for i, cell in enumerate(chosen):
         try:
+            if told := mixed.get((cell.dataset, cell.ratio)):
+                raise UserError(told)
             runs.measure(cell, root)
         except preemption.Stopped as stop:
             told = "".join(f"{line}\n" for line in (text, *failed, *stop.args) if line)
@@ -92,37 +93,43 @@ def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: 
             failed.append(f"{_place(cell)}: {error}")
             logs.say(f"== {failed[-1]}")
             continue
-        measured = {}
-        for shown in cells:
-            if found := runs.found(shown, root):
-                measured[shown.row.name, shown.dataset, shown.ratio] = found
-        _require_one_data_set(measured, root)
+        measured, mixed = _measured(cells, root)
         machines = sorted({machine for found in measured.values() for machine in found["machines"]})
         text = render.markdown(table, cells, measured, [*header, f"Device: {'; '.join(machines)}."])
         tables = {".md": text, ".csv": render.values_csv(cells, measured)}
         files.write(root, name, header[0], tables | {"_differences.csv": render.differences_csv(cells, measured)})
     if text:
         print(text)
+    failed += [told for told in mixed.values() if not any(told in line for line in failed)]
     if failed:
-        raise UserError("\n".join([f"{len(failed)} of {len(chosen)} rows could not be measured:", *failed]))
+        raise UserError("\n".join(["not all could be measured:", *failed]))
 
 
 def _place(cell: plan.Cell) -> str:
     return f"{cell.row.name} on {plan.column_name(cell.dataset, cell.ratio)}"
 
 
-def _require_one_data_set(measured: Mapping, root: Path) -> None:
-    """Rows of one column trained on the same images: a path says where data lie, not what they are."""
-    first = {}
-    for (row, *column), found in measured.items():
-        name = plan.column_name(*column)
-        other, data = first.setdefault(name, (row, found["data"]))
+def _measured(cells: Sequence[plan.Cell], root: Path) -> tuple[dict, dict]:
+    """What is there of ``cells``, and of columns left out of that: what is wrong with them.
+
+    Rows of one column were trained on the same images, or make none: a path says where data lie, not what they are.
+    """
+    from gcl_jax.table import runs
+
+    measured, mixed, first = {}, {}, {}
+    for cell in cells:
+        if not (found := runs.found(cell, root)):
+            continue
+        column = (cell.dataset, cell.ratio)
+        measured[cell.row.name, *column] = found
+        other, data = first.setdefault(column, (cell.row.name, found["data"]))
         if len(data) > 1 or found["data"] != data:
-            raise UserError(
-                f"{root / name}: {row} ({found['folder']}) was trained on other images than {other}: the data have "
-                "changed in between. Nothing is lost, but they make no table: use another --workdir, or remove the "
-                "folders of before"
+            mixed[column] = (
+                f"{root / plan.column_name(*column)}: {cell.row.name} ({found['folder']}) was trained on other images "
+                f"than {other}: the data have changed in between. Nothing is lost, but they make no table: use another "
+                "--workdir, or remove the folders of before"
             )
+    return {place: found for place, found in measured.items() if place[1:] not in mixed}, mixed
 
 
 def _header(given, overrides) -> list[str]:

@@ -11,7 +11,7 @@ import gcl_jax
 from gcl_jax import command_line, json_files
 from gcl_jax import config as config_lib
 from gcl_jax.config import identity, validation
-from gcl_jax.data import NAMED_SOURCES
+from gcl_jax.data import LISTED_SOURCES, NAMED_SOURCES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS, posthoc_rules
 from gcl_jax.table.declared import AS_THEY_ARE, Row, Table, ratios_of
@@ -68,6 +68,8 @@ def cells(
     """
     unused, found = set(overrides), []
     for dataset, ratio in columns:
+        if ratio and any(override.startswith("--config.data.imbalance_ratio=") for override in overrides):
+            raise UserError(f"the imbalance ratio of {dataset} is given as --ratio: it names the column")
         for row in table.rows:
             file = CONFIGS / dataset / f"{row.config}.py"
             if not file.is_file():
@@ -101,7 +103,8 @@ def _require_own_data(found: Sequence[Cell]) -> None:
     read = {}
     for cell in found:
         data = cell.config.data
-        place = [data.source, data.path, identity.files(cell.config)]
+        place = [data.source, data.path]
+        place += [identity.files(cell.config)] if data.source in LISTED_SOURCES else []
         place += [data.name] if data.source in NAMED_SOURCES else []
         first = read.setdefault(json_files.digest(place, 16), cell.dataset)
         if first != cell.dataset:

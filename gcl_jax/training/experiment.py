@@ -72,6 +72,7 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
 
         def before(held_out: ConfigDict) -> dict[int, str]:
             own = folder / f"held_out_{config.tuning.validation_fraction:g}"
+            held_out.posthoc.update(config_lib.TOP["posthoc"])  # they are for the choice, not for what is trained here
             run(held_out, str(own), folder_per_seed=True)
             return {s: str(own / f"seed_{s}") for s in folders}
 
@@ -110,12 +111,12 @@ def _check_starts(parts, config, names, folders) -> None:
         for seed, folder in folders.items():
             if _is_done(folder, name):
                 done = distributed.first(lambda f=folder, n=name: json_files.read(done_file(f, n), "started_from"))
-                start, own = "no init_from", "random"
+                start, own = "no init_from", ("random",)
                 if config[name].init_from:
                     start, variables = _start(config, name, seed)
-                    own = parts.stage(name, 1).start(seed, variables, start)[2]
+                    own = parts.stage(name, 1).inherit(seed, variables, start)[1]
                 told = f"{folder / name} started from something else than what is asked ({start})"
-                distributed.everywhere(lambda same=own == done["started_from"], told=told: _require_same(same, told))
+                distributed.everywhere(lambda same=done["started_from"] in own, told=told: _require_same(same, told))
 
 
 def _require_same(same: bool, told: str) -> None:
@@ -217,10 +218,11 @@ def _evaluate_one(parts, config, names, seed, folder, overrides) -> dict:
             variables, _, step = distributed.everywhere(lambda c=checkpoints: checkpoint.read_variables(c))
             distributed.same(f"the checkpoint of {name}", handover.digest(variables))
             variables = stage.checked(variables)
-        elif config[name].init_from:  # what the stage starts from, or makes of it where it has no epochs
-            state, constants, digest = stage.start(seed, _start(config, name, seed)[1], config[name].init_from)
-            distributed.same(f"what {name} starts from", digest)
-            variables, step = stage.variables(state, constants), 0
+        elif config[name].init_from:  # the start itself, or what the stage makes of it where it has no epochs
+            start, found = _start(config, name, seed)
+            distributed.same(f"what {name} starts from", handover.digest(found))
+            made = None if config[name].epochs else stage.start(seed, found, start)
+            variables, step = stage.variables(*made[:2]) if made else stage.checked(found), 0
         else:
             continue
         found = stage.evaluate(variables, stage.stats())()

@@ -54,7 +54,7 @@ class SeedRun:
         self.state, self.constants, self._started_from = stage.start(seed, found, origin)
         distributed.same(f"what {stage.name} starts from", self._started_from)
         keys = identity.training_keys(stage.config, stage.name) | {"seed": seed}
-        self._key = identity.stage_key(keys, f"{stage.dataset.fingerprint} {self._started_from}")
+        self._keys = [identity.stage_key(keys, f"{stage.dataset.fingerprint} {start}") for start in self._started_from]
         self._log = logs.MetricsLog(workdir / "metrics.jsonl")
         self._began, self._predictions, self.owed = time.monotonic(), {}, False
         self.skipped: list[int] = distributed.first(self._read_skipped)
@@ -69,7 +69,7 @@ class SeedRun:
         """The steps whose batches are left out; not those of another config that had saved nothing here."""
         file = self._folder / "skipped.json"
         found = json_files.read(file, "steps") if file.exists() else {}
-        return found["steps"] if found.get("stage_key", self._key) == self._key and found else []
+        return found["steps"] if found and found.get("stage_key", self._keys[0]) in self._keys else []
 
     def __enter__(self) -> "SeedRun":
         return self
@@ -110,7 +110,7 @@ class SeedRun:
             self._undamaged(lambda: self._checkpoints.note(step))  # before all read the arrays, and wait for each other
             like = to_save(self.state, self.constants)
             tree, note = self._undamaged(lambda: self._checkpoints.restore(step, like))
-            if note["stage_key"] != self._key:
+            if note["stage_key"] not in self._keys:
                 raise UserError(
                     f"{self._folder} holds checkpoints of another run (its data, seed, start or config differ): choose "
                     "another --workdir, or remove that folder to train anew"
@@ -185,7 +185,7 @@ class SeedRun:
 
     def _note(self) -> dict:
         return {
-            "stage_key": self._key,
+            "stage_key": self._keys[0],
             "seconds": time.monotonic() - self._began,
             "side_by_side": self.stage.seeds,
             "class_names": self.stage.dataset.class_names,
@@ -205,8 +205,8 @@ class SeedRun:
         save_predictions(self._folder, self._predictions)
         counts = self.stage.dataset.counts
         done = {
-            "stage_key": self._key,
-            "started_from": self._started_from,
+            "stage_key": self._keys[0],
+            "started_from": self._started_from[0],
             "steps": step,
             "epochs": self.stage.settings.epochs,
             "seconds": round(time.monotonic() - self._began, 2),
@@ -253,7 +253,7 @@ class SeedRun:
         )
         if self.stage.config.non_finite.action == "skip" and step not in self.skipped and len(self.skipped) < most:
             self.skipped = sorted([*self.skipped, step])
-            kept = {"stage_key": self._key, "steps": self.skipped}
+            kept = {"stage_key": self._keys[0], "steps": self.skipped}
             distributed.first(lambda: json_files.write(self._folder / "skipped.json", kept))
             logs.say(f"warning: {said}Going back to step {good}, to skip that batch ({len(self.skipped)} of {most})")
             raise GoBack

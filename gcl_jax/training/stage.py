@@ -144,15 +144,25 @@ class Stage:
         """``tree`` on all devices."""
         return mesh_lib.place(tree, mesh_lib.replicated(self.mesh))
 
-    def start(self, seed: int, found: dict | None, origin: str) -> tuple[TrainState, train_step.Constants, str]:
-        """Fresh state and constants of a run, and the digest of what it started from."""
+    def inherit(self, seed: int, found: dict | None, origin: str) -> tuple[dict, tuple[str, ...]]:
+        """A run's variables, fresh but for what it takes from ``found``, and the digests by which its start is known.
+
+        The first is of what was taken: seed and config say what the fresh rest is, and that has another last bit on
+        another kind of CPU. The second is of all, which older versions wrote.
+        """
+        variables = self._init(rng.fold(rng.fold(jax.random.key(seed), self.name), "network"))
+        if found is None:
+            return variables, ("random",)
+        variables = handover.inherit(jax.device_get(variables), found, self.method.inherits, origin)
+        taken = handover.inherited(variables, self.method.inherits)
+        return variables, (handover.digest(taken), handover.digest(variables))
+
+    def start(
+        self, seed: int, found: dict | None, origin: str
+    ) -> tuple[TrainState, train_step.Constants, tuple[str, ...]]:
+        """Fresh state and constants of a run, and the digests of what it started from (see `inherit`)."""
         key = rng.fold(jax.random.key(seed), self.name)
-        variables = self._init(rng.fold(key, "network"))
-        started_from = "random"
-        if found is not None:
-            variables = handover.inherit(jax.device_get(variables), found, self.method.inherits, origin)
-            # Not the fresh rest: seed and config say what it is, and its last bit is another on another kind of CPU.
-            started_from = handover.digest(handover.inherited(variables, self.method.inherits))
+        variables, started_from = self.inherit(seed, found, origin)
         variables = self.replicate(variables)
         stats = self.stats(variables)
         state, frozen, stats = self._begin(key, variables, stats)
