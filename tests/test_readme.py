@@ -78,6 +78,10 @@ def test_the_full_length_numbers_are_what_was_measured():
         assert [stage["epochs"] for stage in result["stages"].values()] == epochs
         for stage in result["stages"].values():
             assert f"**{stage['final']['test']['accuracy']:.2f}** %" in README
+    text = " ".join(README.split())
+    for line in csv.DictReader((ROOT / "results/cifar10_lt_100_full_length/on_ce.csv").open()):
+        if line["row"] != "ce":
+            assert f"{line['label'].replace(',', '')} {float(line['accuracy']):.2f}" in text
 
 
 def test_the_photographs_numbers_are_what_was_measured():
