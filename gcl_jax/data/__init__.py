@@ -85,5 +85,16 @@ def make_loader(name: str, dataset: Dataset, mesh: Mesh, *, resize: int = 256):
 
 
 __all__ = [
-    "LOADERS", "PHOTOGRAPH_SOURCES", "SOURCES", "Dataset", "Source", "Split", "cut", "load", "make_loader", "reader",
-]  # fmt: skip
+    "LISTED_SOURCES",
+    "LOADERS",
+    "NAMED_SOURCES",
+    "PHOTOGRAPH_SOURCES",
+    "SOURCES",
+    "Dataset",
+    "Source",
+    "Split",
+    "cut",
+    "load",
+    "make_loader",
+    "reader",
+]

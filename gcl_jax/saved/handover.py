@@ -31,7 +31,7 @@ def load(init_from: str, stage_before: str | None) -> dict:
 
     A file holds a torch state dict (see `pretrained` and `models.torch_names`). A folder is a stage's
     own, or a run's workdir, of which the stage called ``stage_before`` is taken, or its only one; or one
-    checkpoint's, STAGE/checkpoints/STEP.
+    checkpoint's, DIR/checkpoints/STEP.
 
     Raises UserError when there is nothing to load there, and for a stage that is not finished.
     """

@@ -11,10 +11,8 @@ from gcl_jax.training import tuning
 
 def describe(table: Table, cells: Sequence[plan.Cell], root: Path, overrides: Sequence[str]) -> str:
     """Each cell with its config and its stages; "shared" where an earlier cell trains the same."""
-    lines, seen = (
-        [plan.title(table, cells), *(f"on all rows that have the key: {override}" for override in overrides)],
-        set(),
-    )
+    overridden = [f"on all rows that have the key: {override}" for override in overrides]
+    lines, seen = [plan.title(table, cells), *overridden], set()
     for cell in cells:
         column = plan.column_name(cell.dataset, cell.ratio)
         if column not in seen:
