@@ -10,7 +10,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import json_files, models
+from gcl_jax import json_files, models, paths
 from gcl_jax.config import older, validation
 from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.data.augment import Augment
@@ -82,14 +82,14 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
 
     A stage that is named may still train. Raises UserError if ``folder`` holds no run, or no checkpoint of ``stage``.
     """
-    root = epath.Path(folder).expanduser().absolute()
+    root = paths.given(folder)
     file = next((f for f in (root / "config.json", root.parent / "config.json") if f.exists()), None)
     if file is None:
         raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
     config = older.with_defaults(ConfigDict(json_files.read(file, "config")["config"]))
     validation.validate(config)
     own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
-    there = [name for name in config.stages if any((own / name / "checkpoints").glob("[0-9]*"))]
+    there = [name for name in config.stages if paths.matching(own / name / "checkpoints", "[0-9]*")]
     finished = [name for name in there if done_file(own, name).exists()]
     name = stage or (finished[0 if first else -1] if finished else "")
     if name not in there:

@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from flax import traverse_util
 
+from gcl_jax import paths
 from gcl_jax.errors import UserError
 from gcl_jax.saved import damage
 
@@ -33,6 +34,17 @@ def flatten(tree: Tree) -> dict[str, Any]:
     """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def storable(folder: epath.Path) -> epath.Path:
+    """``folder``, absolute; UserError where TensorStore would put the arrays elsewhere."""
+    folder = paths.given(folder)
+    if "\\" in str(folder):
+        raise UserError(
+            f"{folder} has a backslash in its path, which TensorStore takes for a slash: the arrays of a checkpoint "
+            "would lie elsewhere. Name a folder without one"
+        )
+    return folder
 
 
 class _Manager(ocp.CheckpointManager):
@@ -53,7 +65,7 @@ def _manager(folder: epath.Path, *, alone: bool = False, **options) -> ocp.Check
         "note": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
     }
     options = ocp.CheckpointManagerOptions(multiprocessing_options=processes, **options)
-    return _Manager(folder, item_handlers=handlers, options=options)
+    return _Manager(paths.LiteralPath(folder), item_handlers=handlers, options=options)
 
 
 def _read_note(manager: ocp.CheckpointManager, step: int, folder: epath.Path) -> dict:
@@ -76,7 +88,7 @@ class Checkpoints:
     """The checkpoints of one stage, in ``folder``; saves in the background, keeps the last ``keep``."""
 
     def __init__(self, folder: epath.Path, keep: int):
-        self._folder = epath.Path(folder).expanduser().absolute()  # Orbax fails on relative paths, in a thread
+        self._folder = storable(folder)  # absolute: Orbax fails on relative paths, in a thread
         with self._trouble_named():
             self._manager = _manager(
                 self._folder,
@@ -134,7 +146,7 @@ class Checkpoints:
         except (OSError, RuntimeError, ValueError) as error:  # the latter are TensorStore's
             if isinstance(error, UserError):
                 raise
-            whole = [int(path.name) for path in self._folder.glob("[0-9]*") if path.name.isdigit()]
+            whole = [int(path.name) for path in paths.matching(self._folder, "[0-9]*") if path.name.isdigit()]
             there = f"the checkpoint of step {max(whole)} is safe there" if whole else "there is none there yet"
             raise UserError(
                 f"a checkpoint could not be written to {self._folder} ({_reason(error)}); {there}. Make room, or see "
@@ -187,7 +199,7 @@ def read(folder: epath.Path, step: int | None = None) -> tuple[dict[str, np.ndar
     The folder is not touched. Raises UserError when there is none, and `Damaged` when it is not what was saved: no
     other step is taken for it.
     """
-    folder = epath.Path(folder).expanduser().absolute()
+    folder = storable(folder)
     if not folder.exists():
         raise UserError(f"there is no checkpoint folder {folder}")
     with _manager(folder, alone=True, read_only=True, save_interval_steps=0, create=False) as manager:

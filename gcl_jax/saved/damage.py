@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from gcl_jax import logs
+from gcl_jax import logs, paths
 from gcl_jax.errors import UserError, writing
 from gcl_jax.machine import distributed
 
@@ -122,7 +122,7 @@ def aside(stage: epath.Path) -> epath.Path:
 
 def refuse_to_start_over(stage: epath.Path) -> None:
     """Raise UserError if the stage in the folder ``stage`` had checkpoints, of which none is good."""
-    if aside(stage).exists() and not any((stage / "checkpoints").glob("[0-9]*")):
+    if aside(stage).exists() and not paths.matching(stage / "checkpoints", "[0-9]*"):
         raise UserError(
             f"no checkpoint of {stage} is left: all are damaged, and lie in {aside(stage)}. Put a good copy into "
             f"{stage / 'checkpoints'}, or remove {aside(stage)} to train the stage from its start"

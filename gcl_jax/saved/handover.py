@@ -7,6 +7,7 @@ import numpy as np
 from etils import epath
 from flax import traverse_util
 
+from gcl_jax import paths
 from gcl_jax.errors import UserError
 from gcl_jax.models import torch_names
 from gcl_jax.saved import checkpoint, damage, pretrained
@@ -18,8 +19,8 @@ def seed_folder(init_from: str | epath.Path, seed: int) -> str:
 
     Raises UserError if that run has other seeds only.
     """
-    path = epath.Path(init_from).expanduser()
-    if path.is_file() or not any(path.glob("seed_*")):
+    path = paths.given(init_from)
+    if path.is_file() or not paths.matching(path, "seed_*"):
         return str(init_from)
     if not (path / f"seed_{seed}").exists():
         raise UserError(f"init_from: {path} is a run of several seeds, but not of seed {seed}")
@@ -35,7 +36,7 @@ def load(init_from: str, stage_before: str | None) -> dict:
 
     Raises UserError when there is nothing to load there, and for a stage that is not finished.
     """
-    path = epath.Path(init_from).expanduser()
+    path = paths.given(init_from)
     if not path.exists():
         raise UserError(f"init_from: there is no {path}")
     if path.is_file():
@@ -43,7 +44,7 @@ def load(init_from: str, stage_before: str | None) -> dict:
     if path.parent.name == "checkpoints" and path.name.isdecimal():
         return checkpoint.read_variables(path.parent, int(path.name))[0]
     if not (path / "checkpoints").exists():
-        stages = sorted(p.parent.name for p in path.glob("*/checkpoints"))
+        stages = [p.parent.name for p in paths.matching(path, "*/checkpoints")]
         if stage_before in stages:
             path = path / stage_before
         elif len(stages) == 1:

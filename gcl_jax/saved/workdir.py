@@ -8,7 +8,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import json_files
+from gcl_jax import json_files, paths
 from gcl_jax.config import identity
 from gcl_jax.errors import UserError
 from gcl_jax.machine import distributed
@@ -161,7 +161,7 @@ def _compared(root, config, names, per_seed, check_starts, *, goes_on=False) -> 
     """The keys of this run, equal to those in ``root`` as far as they are known without the data."""
     keys, starts = _keys(config, names, per_seed), _starts(config.to_dict(), names)
     distributed.first(lambda: compare(root, keys))
-    there = [start for start in starts.values() if start and epath.Path(start).expanduser().exists()]
+    there = [start for start in starts.values() if start and paths.given(start).exists()]
     if distributed.first(lambda: _starts_in(root, names) != starts or (goes_on and bool(there))):
         check_starts()
     return keys
@@ -192,7 +192,7 @@ def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
 def _holds_something(root: epath.Path) -> bool:
     # A stage's folder, or a seed's and in it a stage's, and its best in that; an object store globs level by level.
     patterns = [f"{level}{what}" for level in ("*/", "*/*/", "*/*/*/") for what in ("checkpoints/[0-9]*", "DONE.json")]
-    return any(list(root.glob(pattern)) for pattern in ("result.json", *patterns))
+    return any(paths.matching(root, pattern) for pattern in ("result.json", *patterns))
 
 
 def _keys(config, names, per_seed) -> dict:

@@ -8,7 +8,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import json_files, logs, metrics
+from gcl_jax import json_files, logs, metrics, paths
 from gcl_jax.config import identity, validation
 from gcl_jax.errors import UserError, writing
 from gcl_jax.machine import backend, distributed, preemption
@@ -41,7 +41,7 @@ def run(
     asked = config.to_dict() | {"eval_only": eval_only, "versions": results.versions(), "code": results.code()}
     distributed.same("the command", asked, lambda own, first: "; ".join(identity.differences(first, own)))
     distributed.everywhere(lambda: validation.validate(config))
-    root = epath.Path(workdir).expanduser().absolute()
+    root = distributed.everywhere(lambda: checkpoint.storable(workdir))
     per_seed = folder_per_seed or config.num_seeds > 1
     folders = {s: root / f"seed_{s}" if per_seed else root for s in config_lib.seeds(config)}
     files = [folder / "result.json" for folder in folders.values()]
@@ -145,7 +145,7 @@ def _holds(file: epath.Path, folders: dict[int, epath.Path]) -> bool:
 
 def _write_all_seeds(root: epath.Path, found: dict[int, dict], eval_only: bool) -> dict:
     # Seeds of an earlier run with more of them stay in the result.
-    others = {f.parent.name: f for f in root.glob("seed_*/result.json")} if not eval_only else {}
+    others = {f.parent.name: f for f in paths.matching(root, "seed_*/result.json")} if not eval_only else {}
     each = {f"seed_{s}": result for s, result in found.items()}
     each |= {name: json_files.read(file) for name, file in sorted(others.items()) if name not in each}
     whole = {"across_seeds": results.across_seeds(each), "seeds": each}
@@ -214,7 +214,7 @@ def _evaluate_one(parts, config, names, seed, folder, overrides) -> dict:
     done = {}
     for name in names:
         checkpoints, stage = folder / name / "checkpoints", parts.stage(name, 1)
-        if distributed.first(lambda c=checkpoints: any(f.name.isdecimal() for f in c.glob("[0-9]*"))):
+        if distributed.first(lambda c=checkpoints: any(f.name.isdecimal() for f in paths.matching(c, "[0-9]*"))):
             variables, _, step = distributed.everywhere(lambda c=checkpoints: checkpoint.read_variables(c))
             distributed.same(f"the checkpoint of {name}", handover.digest(variables))
             variables = stage.checked(variables)
