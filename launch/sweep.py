@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))  # not installed is as good
 
 from etils import epath  # noqa: E402
 
-from gcl_jax import command_line, paths  # noqa: E402
+from gcl_jax import command_line  # noqa: E402
 from gcl_jax.config import validation  # noqa: E402
 from gcl_jax.errors import UserError, in_one_line  # noqa: E402
 
@@ -140,7 +140,7 @@ def _finished(folder: str, before: float | None) -> bool:
     fewer seeds. That of a single seed may be old: it is there only when all is done, and stays as it is.
     """
     now = _written(folder)
-    return now is not None and (now != before or not paths.matching(epath.Path(folder), "seed_*"))
+    return now is not None and (now != before or not any(epath.Path(folder).glob("seed_*")))
 
 
 def _shells(status: int) -> int:

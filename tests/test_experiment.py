@@ -88,6 +88,7 @@ def test_eval_only_repeats_the_final_numbers_and_touches_no_result(finished):
         ours, theirs = (r["stages"][stage]["final"]["test"] for r in (again, result))
         assert ours["per_class"] == theirs["per_class"]
         assert ours["nll"] == pytest.approx(theirs["nll"], rel=1e-5)
+        assert again["stages"][stage]["best"] == result["stages"][stage]["best"]  # which training saw
     assert (workdir / "result.json").read_bytes() == before
     assert (workdir / "eval.json").exists()
 

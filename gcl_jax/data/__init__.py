@@ -6,9 +6,10 @@ deliver the same uint8 images for the same plan. A loader of photographs crops w
 that ``draws`` gives it.
 """
 
+import functools
 import importlib
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from jax.sharding import Mesh
 
@@ -49,23 +50,36 @@ def load(
     subset_seed: int,
     validation_fraction: float,
     photos: Mapping | None = None,
+    before_decoding: Callable[[Dataset], None] | None = None,
 ) -> Dataset:
     """Read a source and cut its long-tailed training subset; ``photos`` are the keys of config.data.photos.
+
+    ``before_decoding`` is called with photographs that are not decoded yet, which takes long: images that turn out to
+    be bad are among them.
 
     Raises UserError for an unknown source, data that are missing, damaged or do not fit together, and too few images.
     """
     found = reader(source).read(name, path, photos)
-    # A pack has only images that were decoded when it was written; what has become damaged since is to be packed again.
-    if source in PHOTOGRAPH_SOURCES and source != "packed":
-        found = undecodable.settle(found, photos["on_bad_image"])
-    return cut(
-        found,
+    as_asked = functools.partial(
+        cut,
         profile=profile,
         imbalance_ratio=imbalance_ratio,
         subset_seed=subset_seed,
         validation_fraction=validation_fraction,
         counts=class_counts.read(photos["counts"]) if profile == "counts" else None,
     )
+    # A pack has only images that were decoded when it was written; what has become damaged since is to be packed again.
+    if source in PHOTOGRAPH_SOURCES and source != "packed":
+        if before_decoding:
+            try:
+                undecoded = as_asked(found)
+            except UserError:
+                if photos["on_bad_image"] != "skip":  # without those that are skipped, the cut may succeed
+                    raise
+            else:
+                before_decoding(undecoded)
+        found = undecodable.settle(found, photos["on_bad_image"])
+    return as_asked(found)
 
 
 def make_loader(name: str, dataset: Dataset, mesh: Mesh, *, resize: int = 256):

@@ -28,7 +28,7 @@ def seed_folder(init_from: str | epath.Path, seed: int) -> str:
 
 
 def load(init_from: str, stage_before: str | None) -> dict:
-    """Variables {"params", "batch_stats", ...} of numpy arrays from ``init_from``.
+    """Variables {"params", "batch_stats", ...} of numpy arrays from ``init_from``, and "class_names" if they are known.
 
     A file holds a torch state dict (see `pretrained` and `models.torch_names`). A folder is a stage's
     own, or a run's workdir, of which the stage called ``stage_before`` is taken, or its only one; or one
@@ -40,9 +40,9 @@ def load(init_from: str, stage_before: str | None) -> dict:
     if not path.exists():
         raise UserError(f"init_from: there is no {path}")
     if path.is_file():
-        return torch_names.from_torch(pretrained.read(init_from))
+        return torch_names.from_torch(pretrained.read(str(path)))
     if path.parent.name == "checkpoints" and path.name.isdecimal():
-        return checkpoint.read_variables(path.parent, int(path.name))[0]
+        return read(path.parent, int(path.name))[0]
     if not (path / "checkpoints").exists():
         stages = [p.parent.name for p in paths.matching(path, "*/checkpoints")]
         if stage_before in stages:
@@ -60,7 +60,19 @@ def load(init_from: str, stage_before: str | None) -> dict:
             f"init_from: {stage} is not finished, and its newest checkpoint will be another one: train it to its end "
             f"first, or copy {path / 'checkpoints' / 'STEP'} to DIR/checkpoints/STEP, and name that"
         )
-    return checkpoint.read_variables(path / "checkpoints")[0]
+    return read(path / "checkpoints")[0]
+
+
+def read(checkpoints: epath.Path, step: int | None = None) -> tuple[dict, int]:
+    """What `load` returns of the checkpoint of ``step``, by default the newest one, and its step."""
+    variables, note, step = checkpoint.read_variables(checkpoints, step)
+    named = {"class_names": tuple(note["class_names"])} if "class_names" in note else {}
+    return variables | named, step
+
+
+def arrays(found: Mapping) -> dict:
+    """The variables in what `load` or `read` found."""
+    return {name: found[name] for name in ("params", "batch_stats", "method_state") if name in found}
 
 
 def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]], bool], origin: str) -> dict:

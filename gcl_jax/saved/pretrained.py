@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from gcl_jax import paths
 from gcl_jax.data.arrays import read_npz
 from gcl_jax.errors import UserError
 
@@ -31,9 +30,9 @@ def read(path: str) -> dict[str, np.ndarray]:
     Raises UserError for a file that is damaged or of another kind, that torch refuses to load as weights alone, or
     that needs a package which is not installed.
     """
-    file = paths.given(path)
+    file = epath.Path(path).expanduser()
     if file.name.endswith(".npz"):
-        arrays = read_npz(str(file), "init_from")
+        arrays = read_npz(path, "init_from")
         for name, value in arrays.items():
             if value.dtype.kind not in "fiu":
                 raise UserError(f"init_from: {file}: {name} holds {value.dtype}, not real numbers")

@@ -79,7 +79,7 @@ def format_table(result: Mapping) -> str:
         best = stage["best"].get("on_test", {}).get("test_accuracy")
         cells = [
             _percent(test["accuracy"]),
-            f"({_percent(best)})",
+            f"({_percent(best)})" if best is not None else "",
             *(_percent(test[g]) for g in ("many", "medium", "few")),
         ]
         rows.append(

@@ -19,6 +19,24 @@ def done_file(folder: epath.Path, stage: str) -> epath.Path:
     return folder / stage / "DONE.json"
 
 
+def stage_around(folder: epath.Path) -> tuple[epath.Path, str] | None:
+    """(run or one of its seeds, stage) of which ``folder`` is the stage's own, or lies in it; None where it is none."""
+    for path in (folder, *folder.parents[:3]):  # STAGE, and in it best_on_validation/checkpoints/STEP
+        if (path / "DONE.json").exists() or (path / "checkpoints").exists():
+            files = [run / "config.json" for run in path.parents[:2]]  # a run's, or that of the run of several seeds
+            config = next((json_files.read(file, "config")["config"] for file in files if file.exists()), {})
+            if isinstance(config, dict) and path.name in config.get("stages", ()):
+                return path.parent, path.name
+    return None
+
+
+def require_no_stage(folder: epath.Path) -> None:
+    """Raise UserError if ``folder`` is that of a stage, or lies in it, and so is none of a run."""
+    if around := stage_around(folder):
+        run, stage = around
+        raise UserError(f"--workdir={folder} is of a stage, {stage}: name the folder of its run, {run}")
+
+
 def claim(
     root: epath.Path,
     config: ConfigDict,
@@ -92,16 +110,26 @@ def check_before_tuning(root: epath.Path, config: ConfigDict, names: Sequence[st
 
 def compare_rules(root: epath.Path, config: ConfigDict) -> None:
     """Raise UserError if the run in ``root`` is evaluated under other posthoc rules: one result is under one set."""
-    file = root / "config.json"
-    if not _holds_something(root) or not file.exists():
-        return
-    known = json_files.read(file, "config")["config"]
-    rules = known.get("posthoc", {}) if isinstance(known, dict) else {}
-    if differing := identity.differences(config_lib.TOP["posthoc"] | rules, config.posthoc.to_dict(), "config.posthoc"):
+    if differing := _other_rules(root, config):
         raise UserError(
             f"the numbers of the run in {root} are under other rules after training ({'; '.join(differing)}): "
             "--eval_only shows what it has under these, beside them; or choose another --workdir"
         )
+
+
+def same_rules(root: epath.Path, config: ConfigDict) -> bool:
+    """Whether ``config`` has the posthoc rules of the run in ``root``."""
+    return not _other_rules(root, config)
+
+
+def _other_rules(root, config):
+    """In which posthoc rules ``config`` differs from the run in ``root``, if there is one."""
+    file = root / "config.json"
+    if not _holds_something(root) or not file.exists():
+        return []
+    known = json_files.read(file, "config")["config"]
+    rules = known.get("posthoc", {}) if isinstance(known, dict) else {}
+    return identity.differences(config_lib.TOP["posthoc"] | rules, config.posthoc.to_dict(), "config.posthoc")
 
 
 def tuned_value(root: epath.Path, config: ConfigDict) -> float:
@@ -185,8 +213,23 @@ def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
     if differing:
         raise UserError(
             f"{root} holds a run of another config ({'; '.join(differing)}): choose another --workdir, or give the "
-            "config and the data it was started with"
+            f"config and the data it was started with{_to_train_longer(root, known, keys)}"
         )
+
+
+def _to_train_longer(root: epath.Path, known: dict, keys: dict) -> str:
+    """How a stage of the run in ``root`` is trained for longer, if that is what is asked for; "" if not."""
+    for name in keys.get("stages", ()):
+        blocks = (known.get(name), keys[name])
+        then, now = (block.get("epochs") if isinstance(block, dict) else None for block in blocks)
+        if isinstance(then, int) and isinstance(now, int) and now > then:
+            folder = root / "seed_N" / name if keys.get("folder_per_seed") else root / name
+            each = ", for each seed N alone" if keys.get("folder_per_seed") else ""
+            return (
+                f". A schedule is for its number of epochs; to train {name} on from where it ended, under a schedule "
+                f"of its own, give another --workdir and --config.{name}.init_from={folder}{each}"
+            )
+    return ""
 
 
 def _holds_something(root: epath.Path) -> bool:

@@ -115,6 +115,7 @@ class SeedRun:
                     f"{self._folder} holds checkpoints of another run (its data, seed, start or config differ): choose "
                     "another --workdir, or remove that folder to train anew"
                 )
+            self.stage.require_classes(note.get("class_names"), str(self._folder))
             self.state, self.constants = from_saved(self.stage, tree, self.constants)
             self._began -= note["seconds"]
             self.owed = note.get("evaluation_owed", False)

@@ -19,7 +19,7 @@ from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.machine import backend, distributed, memory, preemption
 from gcl_jax.machine import mesh as mesh_lib
 from gcl_jax.methods import ClassStats
-from gcl_jax.saved import handover
+from gcl_jax.saved import classes, handover
 from gcl_jax.training import evaluate, non_finite, train_step
 from gcl_jax.training.feed import Feed
 from gcl_jax.training.train_state import TrainState, merge, split
@@ -76,9 +76,9 @@ class Stage:
         for key, named in (("method.last_block", self.method.last_block), ("bn_scope", block.bn_scope)):
             if named:
                 require_one_of(f"config.{name}.{key}", named, sorted(blocks))
+        self._paths = tuple(traverse_util.flatten_dict(shapes["params"]))
         self._norms = {path[:-1] for path in traverse_util.flatten_dict(shapes["batch_stats"])}
-        _, frozen, groups = split(shapes["params"], self.group)
-        self.freezes = bool(frozen)
+        _, _, groups = split(shapes["params"], self.group)
         self.optimizer = optim.sgd(
             train_step.learning_rate_at(self.settings),
             groups,
@@ -103,13 +103,6 @@ class Stage:
             config.posthoc.logit_adjustment,
         )
         self.feature_step = evaluate.make_feature_step(self.apply, augment, loader.fetch)
-
-    def check_batch(self) -> None:
-        """Raise UserError if a train batch, or a part of it, does not divide over the devices that share it."""
-        size, name = self.block.batch_size, f"config.{self.name}.batch_size"
-        if self.block.micro_batches > 1:
-            size, name = size // self.block.micro_batches, f"{name} / micro_batches"
-        mesh_lib.check_batch(size, self.mesh, name, seeds=self.seeds > 1)
 
     def group(self, path: tuple[str, ...]) -> str | None:
         """The method's group; ``bn`` = "stats_only" freezes the affine parameters of batch norm on top."""
@@ -153,9 +146,37 @@ class Stage:
         variables = self._init(rng.fold(rng.fold(jax.random.key(seed), self.name), "network"))
         if found is None:
             return variables, ("random",)
-        variables = handover.inherit(jax.device_get(variables), found, self.method.inherits, origin)
+        variables = self._with(jax.device_get(variables), found, origin)
         taken = handover.inherited(variables, self.method.inherits)
         return variables, (handover.digest(taken), handover.digest(variables))
+
+    def require_classes(self, class_names: Sequence[str] | None, origin: str) -> None:
+        """Raise UserError if the whole network in ``origin`` is one for other classes than the data's."""
+        cure = "Give the data the classes that it was trained on, in that order"
+        classes.require_same(class_names, self.dataset.class_names, origin, cure)
+
+    def accepts(self, found: dict, origin: str) -> None:
+        """Raise UserError unless a run could take what it inherits from ``found``; say what is taken on trust."""
+        self._with(self._fresh(), found, origin)
+        if self._takes_the_head() and (told := classes.unknown(found.get("class_names"), self.dataset.class_names)):
+            logs.say(f"note: {origin} {told}: they are taken to be the same, in the same order")
+
+    def _with(self, fresh: dict, found: dict, origin: str) -> dict:
+        """``fresh`` variables with what the method inherits from ``found``."""
+        if self._takes_the_head():
+            cure = "Give the data the same classes in the same order"
+            if self.method.trains != "scale":
+                cure += f", or take the backbone alone with --config.{self.name}.method.fresh_head=True"
+            classes.require_same(found.get("class_names"), self.dataset.class_names, origin, cure)
+        return handover.inherit(fresh, found, self.method.inherits, origin)
+
+    def _takes_the_head(self) -> bool:
+        return any(path[0] == "head" and self.method.inherits(path) for path in self._paths)
+
+    def _fresh(self) -> dict:
+        """Variables of the network's shapes, without values."""
+        fresh = jax.eval_shape(self._init_network, jax.random.key(0))
+        return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), fresh)
 
     def start(
         self, seed: int, found: dict | None, origin: str
@@ -259,11 +280,10 @@ class Stage:
         """(params, batch_stats, method_state) as evaluation takes them."""
         return merge(state.params, constants.frozen), state.batch_stats, state.method_state
 
-    def checked(self, found: dict) -> tuple:
-        """Loaded variables as evaluation takes them, or UserError where they are another model's."""
-        fresh = jax.eval_shape(self._init_network, jax.random.key(0))
-        fresh = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), fresh)
-        variables = handover.inherit(fresh, found, lambda path: True, f"config.{self.name}")
+    def checked(self, found: dict, origin: str) -> tuple:
+        """Loaded variables as evaluation takes them; UserError where they are of another model or other classes."""
+        self.require_classes(found.get("class_names"), origin)
+        variables = handover.inherit(self._fresh(), found, lambda path: True, f"config.{self.name}")
         return self.replicate((variables["params"], variables["batch_stats"], found.get("method_state", {})))
 
     def evaluate(
