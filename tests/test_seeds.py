@@ -36,7 +36,7 @@ def test_seeds_can_be_added(tmp_path, capsys):
     two = run(tmp_path, override(digits(), short | {"num_seeds": 2}))  # the mean is over them; all keep their results
     assert list(two["seeds"]) == ["seed_0", "seed_1"]
     assert two["across_seeds"] == json.loads(json.dumps(first["across_seeds"]))
-    assert "over seed_2, too, which were not asked for" in capsys.readouterr().out
+    assert "holds seed_2, too, which the mean here leaves out" in capsys.readouterr().out
     assert json.loads(file.read_text()) == all_three
     file.unlink()  # killed before its last line
     run(tmp_path, override(digits(), short | {"num_seeds": 3}))

@@ -160,7 +160,7 @@ def _only(whole: dict, seeds: Iterable[int]) -> dict:
     if len(asked) == len(whole["seeds"]):
         return whole
     others = sorted(whole["seeds"].keys() - asked.keys())
-    logs.say(f"note: the result in this folder is over {', '.join(others)}, too, which were not asked for")
+    logs.say(f"note: the folder holds {', '.join(others)}, too, which the mean here leaves out")
     return {"across_seeds": results.across_seeds(asked), "seeds": asked}
 
 
