@@ -87,7 +87,7 @@ def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
     >>> class_counts(np.array([0, 2, 2]), 3).tolist()
     [1, 0, 2]
     """
-    return np.bincount(labels, minlength=num_classes).astype(np.int64)
+    return np.bincount(np.asarray(labels, np.int64), minlength=num_classes).astype(np.int64)
 
 
 def select_long_tail(labels: np.ndarray, counts: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 from tqdm import tqdm
 
-from gcl_jax import json_files, logs
+from gcl_jax import json_files, logs, regular_files
 from gcl_jax.data import lists, records
 from gcl_jax.data.dataset import Source
 from gcl_jax.data.problems import Problem, require_none
@@ -142,12 +142,13 @@ def _open(name: str, path: str) -> tuple[Any, Any]:
 def _names(builder, store, feature: str) -> list[str]:
     """The name of every record, from a file of ours beside the data set where there is one."""
     file = epath.Path(builder.data_dir) / NAMES
-    if file.is_file():
+    if file.exists():
         try:
-            found = json.loads(file.read_bytes())
-        except ValueError:
+            with regular_files.opened(file, NAMES) as stream:
+                found = json.loads(stream.read())
+        except (UserError, ValueError, RecursionError):
             found = []
-        if len(found) == len(store):
+        if isinstance(found, list) and {*map(type, found)} == {str} and len(found) == len(store):
             return found
     found = []
     for start in tqdm(range(0, len(store), AT_ONCE), desc="names", disable=None, leave=False):
