@@ -153,6 +153,14 @@ def cut(
     return Dataset(source.name, splits, source.class_names, np.asarray(positions, np.int64), source.skipped)
 
 
+def left_out(source: Source, dataset: Dataset, profile: str) -> str:
+    """How many training images the cut took, and how to have all; "" where it took all."""
+    used, there = len(dataset.positions), len(source.train)
+    if used == there:
+        return ""
+    return f"{used:,} of {there:,} training images (data.profile is {profile!r}; --config.data.profile=none uses all)"
+
+
 def check(source: Source, called: str = "") -> None:
     """Raise UserError, naming the array, unless images, labels and classes fit together.
 
