@@ -3,6 +3,7 @@
 import json
 import re
 
+import photographs
 import pytest
 
 from gcl_jax.data import class_counts, entries, lists
@@ -27,6 +28,25 @@ def test_a_line_end_is_one_wherever_a_part_ends(monkeypatch):
     found = entries.parse(text, "train.txt")
     assert found.labels.tolist() == list(range(200))
     assert found.numbers == tuple(range(1, 201))
+
+
+@pytest.mark.parametrize("folder", ["run[1]", "a*b", "q?", "{x,y}", "[!a]", "[]", "line\nbreak", "%41"])
+def test_every_folder_of_a_list_is_taken_by_its_name(tmp_path, folder):
+    root = tmp_path / folder / "root"
+    for i in range(4):
+        photographs.write(root / folder / f"{i}[0].jpg")
+    photographs.write(root / "a9b" / "0[0].jpg")  # what a pattern would find
+    files = {}
+    for part, numbers in {"train": (0, 1), "test": (2, 3)}.items():
+        files[f"{part}_list"] = tmp_path / folder / f"{part}.json"
+        blocks = {
+            "images": [{"id": i, "file_name": f"{folder}/{i}[0].jpg"} for i in numbers],
+            "annotations": [{"image_id": i, "category_id": i % 2} for i in numbers],
+            "categories": [{"id": i, "name": str(i)} for i in range(2)],
+        }
+        files[f"{part}_list"].write_text(json.dumps(blocks))
+    source = lists.read("mine", str(root), photographs.keys(**files))
+    assert source.test.images.encoded(1) == (root / folder / "3[0].jpg").read_bytes()
 
 
 TABLES = {
