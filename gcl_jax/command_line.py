@@ -1,7 +1,6 @@
 """From the command line to a config, or to one clear line about what is wrong with it."""
 
 import argparse
-import pathlib
 import re
 from collections.abc import Sequence
 
@@ -9,6 +8,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from gcl_jax import config as config_lib
+from gcl_jax import regular_files
 from gcl_jax.errors import UserError
 
 
@@ -56,8 +56,7 @@ def _load(argv: Sequence[str]) -> ConfigDict:
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=[""])  # without the overrides
     path = named[-1].split("=", 1)[-1]
-    if not pathlib.Path(path.split(":")[0]).is_file():
-        raise UserError(f"--config={path}: there is no file {path.split(':')[0]}")
+    regular_files.find(path.split(":")[0], f"--config={regular_files.shown(path)}")
     try:
         values(["", f"--config={path}"])
         config = values.config

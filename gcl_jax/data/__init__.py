@@ -8,13 +8,15 @@ that ``draws`` gives it.
 
 import functools
 import importlib
+import posixpath
 import types
 from collections.abc import Callable, Mapping
 
 from jax.sharding import Mesh
 
+from gcl_jax import logs
 from gcl_jax.data import class_counts, undecodable
-from gcl_jax.data.dataset import Dataset, Source, Split, cut
+from gcl_jax.data.dataset import Dataset, Source, Split, cut, left_out
 from gcl_jax.data.photographs import Photographs
 from gcl_jax.errors import UserError, require_one_of
 
@@ -30,6 +32,7 @@ SOURCES = {
 }
 NAMED_SOURCES = ("tfds", "tfds_list")  # the sources of which config.data.name chooses what is read
 LISTED_SOURCES = ("list", "tfds_list")  # and of which the lists of config.data.photos do
+OWN_SOURCES = ("arrays", "list", "folder", "packed")  # the sources of whatever data a user has
 PHOTOGRAPH_SOURCES = ("list", "folder", "packed", "tfds_list")  # the sources whose images stay on disk
 LOADERS = {"device": ("gcl_jax.data.device", "DeviceLoader"), "host": ("gcl_jax.data.host", "HostLoader")}
 
@@ -59,7 +62,7 @@ def load(
 
     Raises UserError for an unknown source, data that are missing, damaged or do not fit together, and too few images.
     """
-    found = reader(source).read(name, path, photos)
+    found = reader(source).read(title(source, name, path), path, photos)
     as_asked = functools.partial(
         cut,
         profile=profile,
@@ -79,7 +82,23 @@ def load(
             else:
                 before_decoding(undecoded)
         found = undecodable.settle(found, photos["on_bad_image"])
-    return as_asked(found)
+    dataset = as_asked(found)
+    # A published set is cut by its protocol; of somebody's own data that may not be meant.
+    if source in OWN_SOURCES and (told := left_out(found, dataset, profile)):
+        logs.say(f"{path}: training takes {told}")
+    return dataset
+
+
+def title(source: str, name: str, path: str) -> str:
+    """What data are called: by ``name``, or, where that is still the digits' and they are others, by their place.
+
+    >>> title("digits", "digits", ""), title("folder", "digits", "photos/groceries/"), title("folder", "mine", "photos")
+    ('digits', 'groceries', 'mine')
+    """
+    if source in ("digits", *NAMED_SOURCES) or name != "digits":
+        return name
+    own = posixpath.basename(posixpath.normpath(path)) if path else ""
+    return own.removesuffix(".npz") or source
 
 
 def make_loader(name: str, dataset: Dataset, mesh: Mesh, *, resize: int = 256):
@@ -102,13 +121,16 @@ __all__ = [
     "LISTED_SOURCES",
     "LOADERS",
     "NAMED_SOURCES",
+    "OWN_SOURCES",
     "PHOTOGRAPH_SOURCES",
     "SOURCES",
     "Dataset",
     "Source",
     "Split",
     "cut",
+    "left_out",
     "load",
     "make_loader",
     "reader",
+    "title",
 ]

@@ -8,6 +8,7 @@ pack        writes the photographs of all splits, without a long-tailed cut, int
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ from gcl_jax.data import inspect, pack
 from gcl_jax.errors import UserError, in_one_line, require_one_of
 
 COMMANDS = ("inspect", "pack")
+MOST_PIXELS = 65_500  # a side of a JPEG
 
 
 @in_one_line()
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
 def write(given: argparse.Namespace, config: ConfigDict) -> None:
     """Pack the data of ``config`` and say what was written."""
     keys, photos = config.data, config.data.photos.to_dict()
-    source = data.reader(keys.source).read(keys.name, keys.path, photos)
+    source = data.reader(keys.source).read(data.title(keys.source, keys.name, keys.path), keys.path, photos)
     index = pack.pack(source, given.out, shorter=given.shorter, skip=photos["on_bad_image"] == "skip")
     for part, split in index["splits"].items():
         size = sum(shard["bytes"] for shard in split["shards"]) / 2**20
@@ -51,14 +53,30 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, ConfigDict]:
     parser.add_argument("command", metavar="COMMAND", help=" or ".join(COMMANDS))
     parser.add_argument("--decode", action="store_true", help="inspect: decode every image")
     parser.add_argument("--out", default="", help="pack: the folder to write")
-    parser.add_argument("--shorter", type=int, default=0, help="pack: the shorter side of images that are larger")
+    parser.add_argument("--shorter", type=_pixels, default=0, help="pack: the shorter side of images that are larger")
     given, rest = parser.parse_known_args(arguments)
     require_one_of("the command", given.command, COMMANDS)
     config = command_line.config_of([parser.prog, *rest])
     validation.validate(config)
     if given.command == "pack":
         _require_packable(given, config.data)
+    for flag, value, command in (
+        ("--out", given.out, "pack"),
+        ("--shorter", given.shorter, "pack"),
+        ("--decode", given.decode, "inspect"),
+    ):
+        if value and given.command != command:
+            raise UserError(f"{flag} is for {command}: leave it out")
     return given, config
+
+
+def _pixels(text: str) -> int:
+    """The type of --shorter."""
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= MOST_PIXELS:
+        raise argparse.ArgumentTypeError(
+            f"{text[:20]!r} is no number from 1 to {MOST_PIXELS}; without it images stay as large as they are"
+        )
+    return int(text)
 
 
 def _require_packable(given, block):

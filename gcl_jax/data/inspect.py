@@ -22,23 +22,26 @@ def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
     Raises UserError where there is nothing to describe, such as a list that is missing.
     """
     keys, photos = config.data, config.data.photos.to_dict()
-    reader = data.reader(keys.source)
+    reader, name = data.reader(keys.source), data.title(keys.source, keys.name, keys.path)
     if hasattr(reader, "find"):
-        source, found = reader.find(keys.name, keys.path, photos)
+        source, found = reader.find(name, keys.path, photos)
     else:
-        source, found = reader.read(keys.name, keys.path, photos), []
-    print(f"{'source':<12}{keys.source}, {keys.name!r}")
+        source, found = reader.read(name, keys.path, photos), []
+    print(f"{'source':<12}{keys.source}, {name!r}")
     if keys.path:
         print(f"{'root':<12}{keys.path}")
     if found:
         print("without the entries that are wrong, before any long-tailed cut:")
         splits = source.splits
     else:
-        splits = data.cut(
+        dataset = data.cut(
             source,
             **{key: keys[key] for key in ("profile", "imbalance_ratio", "subset_seed", "validation_fraction")},
             counts=class_counts.read(photos["counts"]) if keys.profile == "counts" else None,
-        ).splits
+        )
+        splits = dataset.splits
+        if told := data.left_out(source, dataset, keys.profile):
+            print(f"{'cut':<12}{told}")
     for line in describe(splits, source.class_names):
         print(line)
     on_disk = [split.images for split in splits.values() if isinstance(split.images, Photographs)]

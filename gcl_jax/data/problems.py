@@ -23,7 +23,7 @@ KINDS = {
 NAMED = 10
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
     """One of `KINDS`, where it is (a list, line or entry) and what exactly.
 

@@ -81,8 +81,19 @@ def open_shards(files: Sequence[tuple[str, int]]) -> Any:
 
     Raises UserError where array_record is not installed.
     """
-    # That the numbers are known spares a look into each file at the start.
-    return array_record().array_record_data_source.ArrayRecordDataSource([f"{path}[0:{n}]" for path, n in files])
+    # That the numbers are known spares a look into each file at the start. In a path as text, [0:n] would be a part.
+    shards = [_Shard(path, 0, n, n) for path, n in files]
+    return array_record().array_record_data_source.ArrayRecordDataSource(shards)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shard:
+    """What ArrayRecord takes for a file and the records of it that are meant: its protocol FileInstruction."""
+
+    filename: str
+    skip: int
+    take: int
+    examples_in_shard: int
 
 
 def array_record():
