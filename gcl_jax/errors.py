@@ -55,14 +55,32 @@ def did_you_mean(value: object, valid: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
+def shortened(text: str, most: int = 120) -> str:
+    """``text`` as a message shows it, cut in the middle where it is long.
+
+    >>> shortened("9" * 5000, 20)
+    '9999 ... 9999 (5,000 characters)'
+    """
+    if len(text) <= most:
+        return text
+    end = (most - 12) // 2
+    return f"{text[:end]} ... {text[-end:]} ({len(text):,} characters)"
+
+
+def shown(value: object) -> str:
+    """``value`` as a message shows it, in quotes where it is text."""
+    return repr(shortened(value)) if isinstance(value, str) else shortened(repr(value))
+
+
 def require(ok: bool, field: str, value: object, allowed: str) -> None:
     """Raise UserError("FIELD is VALUE; it must be ALLOWED") unless ``ok``."""
     if not ok:
-        raise UserError(f"{field} is {value!r}; it must be {allowed}")
+        raise UserError(f"{field} is {shown(value)}; it must be {allowed}")
 
 
 def require_one_of(field: str, value: object, valid: Iterable[str]) -> None:
     """Raise UserError unless ``value`` is one of ``valid``, naming the nearest and all of them."""
     valid = list(valid)
     if value not in valid:
-        raise UserError(f"{field} is {value!r}{did_you_mean(value, valid)}; choose one of {', '.join(valid)}")
+        near = did_you_mean(value, valid) if len(str(value)) < 1000 else ""
+        raise UserError(f"{field} is {shown(value)}{near}; choose one of {', '.join(valid)}")
