@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gcl_jax import config as config_lib
+from gcl_jax.errors import UserError
 from gcl_jax.table import plan, runs
 from gcl_jax.table.declared import Table
 from gcl_jax.training import tuning
@@ -29,6 +30,7 @@ def describe(table: Table, cells: Sequence[plan.Cell], root: Path, overrides: Se
             lines.append(f"    {cell.config.stages[-1]}   with the best {cell.config.tuning.key} of {len(grid)}")
         else:
             lines += _stages(nodes, seen)
+        lines += _refused(cell, root, told="\n".join(lines))
         if runs.adjusts(cell.config):
             lines.append(f"    evaluated with posthoc {cell.config.posthoc.to_dict()}")
     return "\n".join(lines)
@@ -37,10 +39,35 @@ def describe(table: Table, cells: Sequence[plan.Cell], root: Path, overrides: Se
 def _stages(nodes, seen, note="") -> list[str]:
     lines = []
     for node in nodes:
-        seeds = config_lib.seeds(node.config)
-        done = sum(runs.finished(node, [seed]) for seed in seeds)
-        state = "shared" if node.folder in seen else f"{done} of {len(seeds)} seeds finished"
-        seen.add(node.folder)
         stage = node.config.stages[-1]
-        lines.append(f"    {note}{stage}   {node.config[stage].epochs} epochs   {node.folder.name}   {state}")
+        line = f"    {note}{stage}   {node.config[stage].epochs} epochs   {node.folder.name}   "
+        if node.folder in seen:
+            lines.append(f"{line}shared")
+            continue
+        state, *damaged = _state(node)
+        lines += [line + state, *(f"      damaged: {told}" for told in damaged)]
+        seen.add(node.folder)
     return lines
+
+
+def _state(node) -> list[str]:
+    """How many seeds of ``node`` are finished, and for each other one that is there what is damaged."""
+    seeds, done, damaged = config_lib.seeds(node.config), 0, []
+    for seed in seeds:
+        try:
+            if runs.finished(node, [seed]):
+                runs.of_seed(node, seed)
+                done += 1
+        except UserError as error:
+            damaged.append(str(error))
+    return [f"{done} of {len(seeds)} seeds finished" + (f", {len(damaged)} damaged" if damaged else ""), *damaged]
+
+
+def _refused(cell, root, told) -> list[str]:
+    """Lines on what keeps ``cell`` from the table beside what the stages have ``told``."""
+    try:
+        runs.found(cell, root)
+        wrong = runs.replaced_start(cell, root)
+    except UserError as error:
+        wrong = "" if str(error) in told else f"damaged: {error}"
+    return [f"    {wrong}"] if wrong else []
