@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     from gcl_jax.table import dry_run
 
     if given.dry_run:
-        print(dry_run.describe(table, chosen, root, overrides))
+        print(dry_run.describe(table, chosen, root, overrides, cells))
         return
     compilation_cache.use()
     run(given.table, table, chosen, cells, root, _header(given, overrides))
@@ -111,7 +111,7 @@ def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: 
             logs.say(f"== left out: {cell.name}: {there.damaged[cell.place]}")
     for i, cell in enumerate(chosen):
         try:
-            if told := there.mixed.get((cell.dataset, cell.ratio)):
+            if told := there.mixed.get((cell.dataset, cell.ratio)) or there.damaged.get(cell.place):
                 raise UserError(told)
             runs.measure(cell, root)
         except preemption.Stopped as stop:

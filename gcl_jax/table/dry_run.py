@@ -5,19 +5,31 @@ from pathlib import Path
 
 from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError
-from gcl_jax.table import plan, runs
+from gcl_jax.table import plan, runs, there
 from gcl_jax.table.declared import Table
 from gcl_jax.training import tuning
 
 
-def describe(table: Table, cells: Sequence[plan.Cell], root: Path, overrides: Sequence[str]) -> str:
-    """Each cell with its config and its stages; "shared" where an earlier cell trains the same."""
+def describe(
+    table: Table,
+    cells: Sequence[plan.Cell],
+    root: Path,
+    overrides: Sequence[str],
+    others: Sequence[plan.Cell] = (),
+) -> str:
+    """Each cell with its config and its stages; "shared" where an earlier cell trains the same.
+
+    ``others`` are cells that were not asked for: what is there of them can keep a column from being measured.
+    """
+    known = there.look(list({cell.place: cell for cell in [*cells, *others]}.values()), cells, root)
     overridden = [f"on all rows that have the key: {override}" for override in overrides]
     lines, seen = [plan.title(table, cells), *overridden], set()
     for cell in cells:
         column = plan.column_name(cell.dataset, cell.ratio)
         if column not in seen:
             lines += ["", column]
+            refused = known.mixed.get((cell.dataset, cell.ratio))
+            lines += [f"  nothing of it will be measured: {refused}"] if refused else []
             seen.add(column)
         command = " ".join([f"configs/{plan.config_file(cell.row, cell.dataset, cell.ratio)}", *cell.row.overrides])
         published = "" if cell.published is None else f"   published {cell.published:.2f}"
@@ -30,7 +42,8 @@ def describe(table: Table, cells: Sequence[plan.Cell], root: Path, overrides: Se
             lines.append(f"    {cell.config.stages[-1]}   with the best {cell.config.tuning.key} of {len(grid)}")
         else:
             lines += _stages(nodes, seen)
-        lines += _refused(cell, root, told="\n".join(lines))
+        wrong = known.damaged.get(cell.place)
+        lines += [f"    damaged: {wrong}"] if wrong and not any(wrong in line for line in lines) else []
         if runs.adjusts(cell.config):
             lines.append(f"    evaluated with posthoc {cell.config.posthoc.to_dict()}")
     return "\n".join(lines)
@@ -61,13 +74,3 @@ def _state(node) -> list[str]:
         except UserError as error:
             damaged.append(str(error))
     return [f"{done} of {len(seeds)} seeds finished" + (f", {len(damaged)} damaged" if damaged else ""), *damaged]
-
-
-def _refused(cell, root, told) -> list[str]:
-    """Lines on what keeps ``cell`` from the table beside what the stages have ``told``."""
-    try:
-        runs.found(cell, root)
-        wrong = runs.replaced_start(cell, root)
-    except UserError as error:
-        wrong = "" if str(error) in told else f"damaged: {error}"
-    return [f"    {wrong}"] if wrong else []

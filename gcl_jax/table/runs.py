@@ -58,6 +58,8 @@ def chains(cell: Cell, root: Path) -> tuple[ConfigDict, list[Node], list[Node]]:
             if not file.exists():
                 return config, before, chain(config, root, column)[:-1]
             config = tuning.settled(config, folder, None)
+            if config_lib.value_at(config, config.tuning.key) is None:
+                raise TypeError("nothing is chosen")
     return config, before, chain(config, root, column)
 
 

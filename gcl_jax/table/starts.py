@@ -30,17 +30,15 @@ def replaced(node: Node, seed: int, started_from: str | None) -> str:
         start = handover.seed_folder(block.init_from, seed)
         method, stamp = json.dumps(block.method.to_dict(), sort_keys=True), _stamp(start)
         held, all_of_it = _digest(start, before, method, stamp)
-        if held == started_from:
-            return ""
-        if not all_of_it:
+        same = held == started_from
+        if not same and not all_of_it:
             key = (str(node.folder), seed, stamp)
             if key not in _older:
                 _older[key] = _older_digest(node, stage, seed, handover.load(start, before), start)
-            if _older[key] == started_from:
-                return ""
+            same = _older[key] == started_from
     except (UserError, OSError):
         return ""
-    return block.init_from
+    return "" if same else block.init_from
 
 
 _older: dict[tuple, str] = {}  # what `_older_digest` said: it takes the data
@@ -68,10 +66,17 @@ def _flat(variables: Mapping) -> dict:
 
 
 def _older_digest(node: Node, stage: str, seed: int, found: Mapping, start: str) -> str:
-    """The digest as older versions wrote it, over what was fresh, too; that takes the network."""
+    """The digest as older versions wrote it, over what was fresh, too; "" where the start does not fit.
+
+    That takes the network, and so the data: UserError where these are not there.
+    """
     from gcl_jax.training.parts import Parts
 
-    return Parts(node.config).stage(stage, 1).inherit(seed, found, start)[1][-1]
+    own = Parts(node.config).stage(stage, 1)
+    try:
+        return own.inherit(seed, found, start)[1][-1]
+    except UserError:
+        return ""
 
 
 def _stamp(path: str) -> tuple:
