@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from gcl_jax import config as config_lib
-from gcl_jax.errors import UserError, shortened
+from gcl_jax.errors import UserError, cut
 
 
 def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
@@ -104,7 +104,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         """Raise what argparse would print with its usage."""
-        raise UserError(shortened(message, 300))
+        raise UserError(cut(message))
 
 
 def comma_separated(text: str) -> list[str]:

@@ -32,7 +32,7 @@ from ml_collections import ConfigDict  # noqa: E402
 
 from gcl_jax import command_line  # noqa: E402
 from gcl_jax.config import validation  # noqa: E402
-from gcl_jax.errors import UserError, in_one_line, shortened, shown  # noqa: E402
+from gcl_jax.errors import UserError, cut, in_one_line, shown  # noqa: E402
 
 MOST_POINTS = 10_000
 CLOSES = {"(": ")", "[": "]", "{": "}"}
@@ -86,14 +86,12 @@ def axes(grid: Sequence[str]) -> dict[str, list[str]]:
     for axis in grid:
         key, given, text = axis.partition("=")
         if not key or not given or not text.strip():
-            raise UserError(f"--grid={shortened(axis)}: write --grid=KEY=VALUE,VALUE with KEY as in --config.KEY=VALUE")
+            raise UserError(f"--grid={cut(axis)}: write --grid=KEY=VALUE,VALUE with KEY as in --config.KEY=VALUE")
         if key in found:
-            raise UserError(
-                f"--grid={shortened(axis)}: {shortened(key)} is an axis already; give all its values in one --grid"
-            )
+            raise UserError(f"--grid={cut(axis)}: {cut(key)} is an axis already; give all its values in one --grid")
         found[key] = values(text)
         if "" in found[key]:
-            raise UserError(f"--grid={shortened(axis)}: a value is empty; write one on both sides of every comma")
+            raise UserError(f"--grid={cut(axis)}: a value is empty; write one on both sides of every comma")
     if (size := math.prod(map(len, found.values()))) > MOST_POINTS:
         raise UserError(f"--grid: {size:,} points are more than {MOST_POINTS:,}; take fewer axes or values")
     return found
@@ -108,7 +106,7 @@ def points(config: str, workdir: str, grid: Sequence[str], rest: Sequence[str]) 
     for argument in rest:
         key = re.sub(r"^--(no)?config\.", "", argument).partition("=")[0]
         if key in every:
-            raise UserError(f"{shortened(argument)}: {key} is an axis of the grid; give its values there")
+            raise UserError(f"{cut(argument)}: {key} is an axis of the grid; give its values there")
     runs, same = {}, {}
     for point in itertools.product(*([(key, value) for value in found] for key, found in every.items())):
         name = ",".join(f"{key}={re.sub('[^-+.A-Za-z0-9_()]+', '_', value)}" for key, value in point)
@@ -116,7 +114,7 @@ def points(config: str, workdir: str, grid: Sequence[str], rest: Sequence[str]) 
         if folder in runs:
             raise UserError(f"--grid: two points would share the workdir {folder}; give each key and value once")
         if len(name) > LONGEST:
-            raise UserError(f"--grid: the workdir {shortened(folder)} would have too long a name; take fewer axes")
+            raise UserError(f"--grid: the workdir {cut(folder)} would have too long a name; take fewer axes")
         arguments = [f"--config={config}", *rest, *(f"--config.{key}={value}" for key, value in point)]
         other = same.setdefault(json.dumps(plain(check(arguments).to_dict()), sort_keys=True), name)
         if other != name:

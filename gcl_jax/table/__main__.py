@@ -21,12 +21,12 @@ from pathlib import Path
 from absl import logging
 
 from gcl_jax import command_line, logs
-from gcl_jax.errors import UserError, in_one_line, require, require_one_of, shortened, shown
+from gcl_jax.errors import UserError, cut, in_one_line, require, require_one_of, shown
 from gcl_jax.machine import backend, preemption
 from gcl_jax.table import plan
 from gcl_jax.table.declared import TABLES, Table
 
-MOST_SEEDS = 1000
+MOST_SEEDS = 10_000
 MOST_RATIO = 10**9
 
 
@@ -84,9 +84,9 @@ def _root(workdir: str) -> Path:
         root = Path(workdir).expanduser().absolute()
         ok = not root.exists() or root.is_dir()
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no such home
-        raise UserError(f"--workdir={shortened(workdir)} cannot be looked into ({_reason(error)})") from error
+        raise UserError(f"--workdir={cut(workdir)} cannot be looked into ({_reason(error)})") from error
     if not ok:
-        raise UserError(f"--workdir={shortened(workdir)} is a file; name a folder for the runs")
+        raise UserError(f"--workdir={cut(workdir)} is a file; name a folder for the runs")
     return root
 
 

@@ -87,7 +87,9 @@ def cells(
                 bare = _config(row, dataset, ratio)
                 meant = [override for override, key in keys.items() if _has(bare, key)]
                 unused -= set(meant)
-                config = _config(row, dataset, ratio, [*meant, *row.overrides])  # the row's own last
+                # The row's own last, and of a key that comes again the last one alone.
+                last = {override.partition("=")[0]: override for override in [*meant, *row.overrides]}
+                config = _config(row, dataset, ratio, list(last.values()))
                 config.num_seeds = seeds
                 validation.validate(config)
             except UserError:

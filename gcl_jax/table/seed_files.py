@@ -53,7 +53,7 @@ def of_result(result: Mapping, stage: str) -> dict:
     """The "metrics", "best" and "test_images" of ``stage`` in a result; KeyError, TypeError, ... for another shape."""
     done = result["stages"][stage]
     test = dict(done["final"]["test"])
-    test["balanced_accuracy"] = balanced_accuracy(test)
+    test["balanced_accuracy"] = test["macro_recall"] = balanced_accuracy(test)  # an older version had one of them
     metrics = {name: test[name] for name in COLUMNS}
     best = done["best"].get("on_test", {}).get("test_accuracy")
     for name, value in {**metrics, "best": best}.items():
