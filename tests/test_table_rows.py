@@ -100,6 +100,7 @@ DAMAGE = {
         result_of(folder).read_text().replace("50.0", "1e999")
     ),
     "DONE.json": lambda folder: (folder / "seed_0/representation/DONE.json").write_text("{"),
+    "result.json of all seeds": lambda folder: (folder / "result.json").write_text("[]"),
     "config.json": lambda folder: (folder / "config.json").write_text("null"),
     "predictions": lambda folder: (folder / "seed_0/representation/predictions_test.npz").write_bytes(b"PK\x03\x04"),
     "predictions cut": lambda folder: os.truncate(folder / "seed_0/representation/predictions_test.npz", 99),
@@ -117,7 +118,7 @@ def test_a_damaged_row_that_was_not_asked_for_is_left_out_with_a_word(tmp_path, 
     assert "| CE | damaged | - |" in text
     assert "| focal | 60.00 | 60.00 |" in text
     assert "50.00" not in text
-    assert f"ce on digits_lt_100 is damaged: {node.folder}" in text.replace("the row's predictions: ", "")
+    assert f"ce on digits_lt_100 is left out: {node.folder}" in text.replace("the row's predictions: ", "")
     assert "== left out: ce on digits_lt_100: " in capsys.readouterr().out
     with pytest.raises(UserError, match=r"^not all could be measured:\nce on digits_lt_100: .*[^\n]*$"):
         run(["ce", "focal"], [ce, focal], tmp_path)

@@ -117,7 +117,7 @@ def _notes(cells, measured, damaged) -> list[str]:
     if len(made_by) > 1:  # their numbers may differ by more than their methods
         notes += ["**Not all rows were computed by the same machine, versions and code:**"]
         notes += [f"* {machine}: {', '.join(rows)}." for machine, rows in sorted(made_by.items())]
-    notes += [f"{name} on {column_name(*column)} is damaged: {why}." for (name, *column), why in damaged.items()]
+    notes += [f"{name} on {column_name(*column)} is left out: {why}." for (name, *column), why in damaged.items()]
     return list(dict.fromkeys(notes))
 
 

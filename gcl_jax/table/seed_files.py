@@ -39,7 +39,12 @@ def read(folder: Path, stage: str) -> dict:
             "data": str(result["data"]["fingerprint"]),
             "machine": _machine(result),
         }
-    for file, keys in ((folder.parent / "config.json", ("training",)), (done_file(folder, stage), ("final",))):
+    beside = {
+        folder.parent / "config.json": ["training"],
+        folder.parent / "result.json": ["seeds"],
+        done_file(folder, stage): ["final"],
+    }
+    for file, keys in beside.items():
         with reading(file):
             there = file.exists()
         if there:
@@ -91,7 +96,7 @@ def of_our_shape(file: Path) -> Iterator[None]:
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
         if isinstance(error, UserError):
             raise
-        told = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        told = f"it has no {error}" if isinstance(error, KeyError) else f"its content is of another shape: {error}"
         raise UserError(f"{file} is damaged ({told}): remove it to have it written again") from error
 
 
