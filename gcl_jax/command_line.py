@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -9,7 +10,7 @@ from ml_collections import ConfigDict, config_flags
 
 from gcl_jax import config as config_lib
 from gcl_jax import regular_files
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, cut
 
 
 def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
@@ -91,14 +92,18 @@ def overrides(values: flags.FlagValues = flags.FLAGS) -> list[str]:
 class Parser(argparse.ArgumentParser):
     """argparse for the commands that take no config file of their own; what is wrong becomes a UserError."""
 
-    def __init__(self, description: str):
+    def __init__(self, description: str, module: str = ""):
+        """``module`` is what python -m runs; a script leaves it out and is called by its file."""
         super().__init__(
-            description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-        )  # fmt: skip
+            prog=f"python -m {module}" if module else f"python {sys.argv[0]}",
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
 
     def error(self, message: str) -> None:
         """Raise what argparse would print with its usage."""
-        raise UserError(message)
+        raise UserError(cut(message, 400))
 
 
 def comma_separated(text: str) -> list[str]:

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command's arguments; UserError for whatever is wrong with them."""
-    parser = command_line.Parser(__doc__)
+    parser = command_line.Parser(__doc__, "gcl_jax.export")
     parser.add_argument("--workdir", required=True, help="folder of a run, or of one of its seeds")
     parser.add_argument("--stage", default="", help="whose classifier; by default the last that is finished")
     parser.add_argument("--out", required=True, help="folder to write to")

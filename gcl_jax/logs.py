@@ -1,8 +1,10 @@
 """What a run tells, in its first process: JSON lines (the truth), TensorBoard through clu, a bar, plain lines."""
 
+import contextlib
+import contextvars
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from etils import epath
 from tqdm import tqdm
@@ -16,6 +18,32 @@ def say(text: str) -> None:
     if distributed.is_first():
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
+
+
+_subject = contextvars.ContextVar("subject", default="")
+
+
+@contextlib.contextmanager
+def about(subject: str) -> Iterator[None]:
+    """Let lines on training within, see `named`, begin with ``subject``: what is trained, where several things are."""
+    token = _subject.set(subject)
+    try:
+        yield
+    finally:
+        _subject.reset(token)
+
+
+def named(stage: str, seed: int | None = None, *, alone: bool = False) -> str:
+    """How a line on training calls a stage and its seed, which need not be told of a run ``alone``.
+
+    >>> with about("ce on digits_lt_100"): named("representation", 1, alone=True)
+    'ce on digits_lt_100, representation, seed 1'
+    >>> named("representation", 1, alone=True)
+    'representation'
+    """
+    subject = _subject.get()
+    told = seed is not None and (subject or not alone)
+    return ", ".join([*filter(None, [subject]), stage, *([f"seed {seed}"] if told else [])])
 
 
 class MetricsLog:

@@ -77,7 +77,7 @@ def _writing(target: pathlib.Path) -> Iterator[None]:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command's arguments; UserError for whatever is wrong with them."""
-    parser = command_line.Parser(__doc__)
+    parser = command_line.Parser(__doc__, "gcl_jax.predict")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="an image file, or a folder of them")
     parser.add_argument("--workdir", required=True, help="folder of a run, or of one of its seeds")
     parser.add_argument("--stage", default="", help="whose classifier; by default the last that is finished")

@@ -155,6 +155,7 @@ def test_images_that_are_skipped_may_make_a_cut_possible(tmp_path, monkeypatch):
         return "cut"
 
     monkeypatch.setattr(data, "cut", cut)
+    monkeypatch.setattr(data, "left_out", lambda *_: "")
     monkeypatch.setattr(data, "reader", lambda _: type("reader", (), {"read": staticmethod(lambda *_: "found")}))
     monkeypatch.setattr(data.undecodable, "settle", lambda *_: "settled")
     keys = dict.fromkeys(("name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction"))

@@ -49,7 +49,7 @@ def write(given: argparse.Namespace, config: ConfigDict) -> None:
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, ConfigDict]:
     """The command's arguments and its config, overridden and validated; UserError for whatever is wrong with them."""
-    parser = command_line.Parser(__doc__)
+    parser = command_line.Parser(__doc__, "gcl_jax.data")
     parser.add_argument("command", metavar="COMMAND", help=" or ".join(COMMANDS))
     parser.add_argument("--decode", action="store_true", help="inspect: decode every image")
     parser.add_argument("--out", default="", help="pack: the folder to write")

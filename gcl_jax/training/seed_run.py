@@ -129,7 +129,7 @@ class SeedRun:
 
     @property
     def _name(self) -> str:
-        return self.stage.name if self.stage.seeds == 1 else f"{self.stage.name}, seed {self.seed}"
+        return logs.named(self.stage.name, self.seed, alone=self.stage.config.num_seeds == 1)
 
     def log(self, step: int, tally: dict[str, np.ndarray]) -> str:
         """Write the training line of ``step`` and return the loss for people; `_diverged` if a number is not finite."""

@@ -256,7 +256,7 @@ class Stage:
             self._compiled = self.step.lower(state, constants, first, np.int32(1)).compile()
             needed = memory.needed(self._compiled)
             logs.say(
-                f"{self.name}: step compiled in {time.monotonic() - began:.1f} s, "
+                f"{logs.named(self.name)}: step compiled in {time.monotonic() - began:.1f} s, "
                 f"needs {memory.text(needed)} of memory a device"
             )
             cure = "choose a smaller batch_size" + (" or seeds_at_once" if self.seeds > 1 else "")
