@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 
 from ml_collections import ConfigDict
 
-from gcl_jax.config.keys import check_block
+from gcl_jax.config.keys import check_block, check_keys
 from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS
+from gcl_jax.ranges import ranges_of
 from gcl_jax.sampling import SAMPLERS
 
 
@@ -67,13 +68,14 @@ def build_sampler(block: Mapping, where: str = "sampler"):
 def _build(registry, block, where):
     name = block.get("name")
     require_one_of(f"{where}.name", name, registry)
-    fields = {f.name: f.default for f in dataclasses.fields(registry[name])}
+    fields = {"name": ""} | {f.name: f.default for f in dataclasses.fields(registry[name])}
     try:
-        check_block(block, {"name": "", **fields}, where)
+        check_keys(block, fields, where)
     except UserError as error:
         raise UserError(
             f"{error} (the keys of {name!r} are laid down where the config file names it: edit it there)"
         ) from None
+    check_block(block, fields, where, ranges_of(registry[name]))
     with naming(f"{where}."):
         return registry[name](**{k: v for k, v in block.items() if k != "name"})
 
