@@ -64,7 +64,11 @@ def shown(value: object) -> str:
     """
     if isinstance(value, int) and abs(value) >= 10**20:
         return f"a number of about {int(value.bit_length() * math.log10(2)) + 1} digits"  # str refuses very long ones
-    text = repr(value)
+    return cut(repr(value))
+
+
+def cut(text: str) -> str:
+    """``text`` without its middle where it is long."""
     return text if len(text) <= 100 else f"{text[:60]} ... {text[-35:]}"
 
 

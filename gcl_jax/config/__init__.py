@@ -24,9 +24,9 @@ from gcl_jax.config.reading import (
     schedule_fields,
     seeds,
     stages_to_run,
-    unknown_key,
     value_at,
 )
+from gcl_jax.config.unknown import unknown_key
 
 __all__ = [
     "DATA", "OPTIMIZER", "PHOTOS", "PRECISIONS", "RANGES", "STAGE", "STAGE_RANGES", "TOP", "build_method",

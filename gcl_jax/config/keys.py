@@ -168,3 +168,5 @@ def _check_value(value, default, where, allowed):
         return ranges.check(value, default, allowed, where)
     if not isinstance(value, kinds):
         raise UserError(f"{where} is {shown(value)}; it must be a {type(default).__name__}")
+    if isinstance(value, str) and "\0" in value:
+        raise UserError(f"{where} is {shown(value)}; it must be without the character \\0, which no file's name has")

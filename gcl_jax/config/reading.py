@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import difflib
 import functools
 import operator
 from collections.abc import Iterator, Mapping
@@ -20,21 +19,6 @@ from gcl_jax.sampling import SAMPLERS
 def color_jitter(data: Mapping) -> tuple[float, ...]:
     """The colour jitter of a data block: none but for photographs, whose keys alone are part of a stage's identity."""
     return tuple(data["photos"]["color_jitter"]) if data["source"] in PHOTOGRAPH_SOURCES else (0.0, 0.0, 0.0)
-
-
-def unknown_key(config: ConfigDict, path: str) -> str | None:
-    """A one-line complaint if ``path`` (dotted) is no key of ``config``, naming the nearest valid one."""
-    block, seen = config, []
-    for part in path.split("."):
-        if not isinstance(block, ConfigDict):
-            return f"config.{path}: config.{'.'.join(seen)} is a value, not a block"
-        if part not in block:
-            near = difflib.get_close_matches(part, list(block), n=1, cutoff=0.0)
-            nearest = f"; the nearest is config.{'.'.join([*seen, near[0]])}" if near else ""
-            return f"config.{path} does not exist{nearest}"
-        block = block[part]
-        seen.append(part)
-    return None
 
 
 def value_at(config: Mapping, path: str) -> object:
