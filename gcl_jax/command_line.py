@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from gcl_jax import config as config_lib
-from gcl_jax.errors import UserError, cut, shown
+from gcl_jax.errors import UserError, shortened, shown
 
 HELP = re.compile(r"--?(help|helpshort|helpfull|helpxml)(=.*)?")
 LONGEST = 1000  # characters of a message
@@ -53,8 +53,12 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     Overrides are looked up in the config file first, so that a typo is answered with the
     nearest key and nothing has been started.
     """
-    config = ConfigDict()
     refuse_repeated(argv[1:])
+    _parse(argv, values)
+
+
+def _parse(argv, values):
+    config = ConfigDict()
     if not any(HELP.fullmatch(argument) for argument in argv):
         config = _load(argv)
         for argument in argv[1:]:
@@ -93,15 +97,6 @@ def refuse_repeated(arguments: Sequence[str]) -> None:
         given[name] = value
 
 
-def last_of_each(overrides: Sequence[str]) -> list[str]:
-    """The overrides, but of a key that comes again the last one alone.
-
-    >>> last_of_each(["--config.a=1", "--config.b=1", "--config.a=2"])
-    ['--config.a=2', '--config.b=1']
-    """
-    return list({override.partition("=")[0]: override for override in overrides}.values())
-
-
 def _is_file(path):
     try:
         return pathlib.Path(path).is_file()
@@ -109,14 +104,15 @@ def _is_file(path):
         return False
 
 
+@_in_printable_line()
 def config_of(argv: Sequence[str]) -> ConfigDict:
     """The config that ``argv`` names, a command's name and then flags, with its overrides; UserError as from `parse`.
 
-    For what is no run itself: absl's own flags stay as they are.
+    For what is no run itself: absl's own flags stay as they are, and of a key that comes twice the last one counts.
     """
     values = flags.FlagValues()
     define_config(argv, values)
-    parse(argv, values)
+    _parse(argv, values)
     return values.config
 
 
@@ -131,18 +127,20 @@ def _load(argv: Sequence[str]) -> ConfigDict:
     define_config([""], values)  # without the overrides
     path = named[-1].split("=", 1)[-1]
     if not _is_file(path.split(":")[0]):
-        raise UserError(f"--config={cut(path)}: there is no file {cut(path.split(':')[0])}")
+        raise UserError(f"--config={shortened(path)}: there is no file {shortened(path.split(':')[0])}")
     try:
         values(["", f"--config={path}"])
         config = values.config
     except UserError as error:
-        raise UserError(f"{cut(path)}: {error}") from error
+        raise UserError(f"{shortened(path)}: {error}") from error
     except Exception as error:  # a config file is code: whatever it raises is the user's
         cause = error.__cause__ or error.__context__ or error
         reason = str(error).strip().splitlines()[-1].strip() or type(cause).__name__
-        raise UserError(f"--config={cut(path)} cannot be loaded: {cut(reason)}") from error
+        raise UserError(f"--config={shortened(path)} cannot be loaded: {shortened(reason)}") from error
     if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={cut(path)}: its get_config() must return a ConfigDict, not {type(config).__name__}")
+        raise UserError(
+            f"--config={shortened(path)}: its get_config() must return a ConfigDict, not {type(config).__name__}"
+        )
     return config
 
 
@@ -183,11 +181,13 @@ class Parser(argparse.ArgumentParser):
 
     @_in_printable_line()
     def parse_known_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None) -> tuple:
-        """As argparse's, whose own traceback for --FLAG=-- becomes a UserError."""
+        """As argparse's, but --FLAG=--, and overrides given twice, are a UserError."""
         for argument in args:
             if re.fullmatch(r"-[^=]*=--", argument):
                 raise UserError(f"{argument!r}: -- is no value")
-        return super().parse_known_args(args, namespace)
+        given, rest = super().parse_known_args(args, namespace)
+        refuse_repeated(rest)
+        return given, rest
 
     def error(self, message: str) -> None:
         """Raise what argparse would print with its usage."""

@@ -86,6 +86,7 @@ def points(config: str, workdir: str, grid: Sequence[str], rest: Sequence[str]) 
 
 def check(arguments: Sequence[str]) -> None:
     """Raise the UserError with which main would answer these arguments."""
+    command_line.refuse_repeated(arguments)
     validation.validate(command_line.config_of(["gcl_jax.main", *arguments]))
 
 

@@ -60,12 +60,10 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--dry-run", action="store_true", help="print the runs and their state; train nothing")
     given, overrides = parser.parse_known_args(arguments)
     require_one_of("the table", given.table, TABLES)
-    require(1 <= given.seeds <= 10_000, "--seeds", given.seeds, "at least 1 and at most 10000")
+    require(given.seeds >= 1, "--seeds", given.seeds, "at least 1")
     for ratio in given.ratio:
-        told = "a whole number, at least 1 and at most 1000000000"
-        require(ratio.isdecimal() and len(ratio) <= 10 and 1 <= int(ratio) <= 10**9, "--ratio", ratio, told)
+        require(ratio.isdecimal() and int(ratio) >= 1, "--ratio", ratio, "a whole number, at least 1")
     given.ratio = [int(ratio) for ratio in given.ratio]
-    command_line.refuse_repeated(overrides)
     for override in overrides:
         if not override.startswith("--config."):
             raise UserError(f"{override!r} is no argument of this command: see --help")

@@ -83,8 +83,9 @@ def cells(
             keys = {override: override.removeprefix("--config.").split("=")[0] for override in overrides}
             meant = [o for o, key in keys.items() if _has(bare, key)]
             unused -= set(meant)
-            own_last = command_line.last_of_each([*meant, *row.overrides])
-            config = command_line.config_of(["table", f"--config={named}", *own_last])
+            config = command_line.config_of(
+                ["table", f"--config={named}", *meant, *row.overrides]
+            )  # the row's own last
             config.num_seeds = seeds
             validation.validate(config)
             found.append(Cell(row, dataset, ratio, config))
