@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from gcl_jax import config as config_lib
-from gcl_jax.errors import UserError, shortened, shown
+from gcl_jax.errors import UserError, cut, shown
 
 HELP = re.compile(r"--?(help|helpshort|helpfull|helpxml)(=.*)?")
 LONGEST = 1000  # characters of a message
@@ -127,20 +127,18 @@ def _load(argv: Sequence[str]) -> ConfigDict:
     define_config([""], values)  # without the overrides
     path = named[-1].split("=", 1)[-1]
     if not _is_file(path.split(":")[0]):
-        raise UserError(f"--config={shortened(path)}: there is no file {shortened(path.split(':')[0])}")
+        raise UserError(f"--config={cut(path)}: there is no file {cut(path.split(':')[0])}")
     try:
         values(["", f"--config={path}"])
         config = values.config
     except UserError as error:
-        raise UserError(f"{shortened(path)}: {error}") from error
+        raise UserError(f"{cut(path)}: {error}") from error
     except Exception as error:  # a config file is code: whatever it raises is the user's
         cause = error.__cause__ or error.__context__ or error
         reason = str(error).strip().splitlines()[-1].strip() or type(cause).__name__
-        raise UserError(f"--config={shortened(path)} cannot be loaded: {shortened(reason)}") from error
+        raise UserError(f"--config={cut(path)} cannot be loaded: {cut(reason)}") from error
     if not isinstance(config, ConfigDict):
-        raise UserError(
-            f"--config={shortened(path)}: its get_config() must return a ConfigDict, not {type(config).__name__}"
-        )
+        raise UserError(f"--config={cut(path)}: its get_config() must return a ConfigDict, not {type(config).__name__}")
     return config
 
 

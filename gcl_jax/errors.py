@@ -6,6 +6,7 @@ is a defect of ours and keeps its traceback.
 
 import contextlib
 import difflib
+import math
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -55,21 +56,20 @@ def did_you_mean(value: object, valid: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def shortened(text: str, most: int = 120) -> str:
-    """``text`` as a message shows it, cut in the middle where it is long.
-
-    >>> shortened("9" * 5000, 20)
-    '9999 ... 9999 (5,000 characters)'
-    """
-    if len(text) <= most:
-        return text
-    end = (most - 12) // 2
-    return f"{text[:end]} ... {text[-end:]} ({len(text):,} characters)"
-
-
 def shown(value: object) -> str:
-    """``value`` as a message shows it, in quotes where it is text."""
-    return repr(shortened(value)) if isinstance(value, str) else shortened(repr(value))
+    """``value`` as a message shows it: a number of very many digits by how many there are, a long text cut.
+
+    >>> shown(0.5), shown(10**30), len(shown("x" * 1000))
+    ('0.5', 'a number of about 31 digits', 100)
+    """
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return f"a number of about {int(value.bit_length() * math.log10(2)) + 1} digits"  # str refuses very long ones
+    return cut(repr(value))
+
+
+def cut(text: str) -> str:
+    """``text`` without its middle where it is long."""
+    return text if len(text) <= 100 else f"{text[:60]} ... {text[-35:]}"
 
 
 def require(ok: bool, field: str, value: object, allowed: str) -> None:
@@ -82,5 +82,4 @@ def require_one_of(field: str, value: object, valid: Iterable[str]) -> None:
     """Raise UserError unless ``value`` is one of ``valid``, naming the nearest and all of them."""
     valid = list(valid)
     if value not in valid:
-        near = did_you_mean(value, valid) if len(str(value)) < 1000 else ""
-        raise UserError(f"{field} is {shown(value)}{near}; choose one of {', '.join(valid)}")
+        raise UserError(f"{field} is {shown(value)}{did_you_mean(value, valid)}; choose one of {', '.join(valid)}")

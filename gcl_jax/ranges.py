@@ -89,13 +89,13 @@ def check(value: Any, default: Any, allowed: Range | None, where: str) -> None:
     """
     if isinstance(default, tuple):
         if not isinstance(value, tuple | list):
-            raise UserError(f"{where} is {told(value)}; it must be a tuple")
+            raise UserError(f"{where} is {shown(value)}; it must be a tuple")
         for entry in value:
             check(entry, 0.0, allowed, f"an entry of {where}")
         return
     kind = type(default)
     if isinstance(value, bool) or not isinstance(value, numbers.Real if kind is float else numbers.Integral):
-        raise UserError(f"{where} is {told(value)}; it must be {'an' if kind is int else 'a'} {kind.__name__}")
+        raise UserError(f"{where} is {shown(value)}; it must be {'an' if kind is int else 'a'} {kind.__name__}")
     if not isinstance(value, numbers.Integral):
         if not math.isfinite(value):
             raise UserError(f"{where} is {value}; give a finite number")
@@ -103,15 +103,4 @@ def check(value: Any, default: Any, allowed: Range | None, where: str) -> None:
             raise UserError(f"{where} is {value}; write 0.0")
     allowed = allowed or UNDECLARED[kind]
     if value not in allowed:
-        raise UserError(f"{where} is {told(value)}; it must {allowed}")
-
-
-def told(value: Any) -> str:
-    """``value`` as a message shows it, a number of very many digits by how many there are: Python prints no such one.
-
-    >>> told(0.5), told(10**30)
-    ('0.5', 'a number of about 31 digits')
-    """
-    if isinstance(value, int) and abs(value) >= 10**20:
-        return f"a number of about {int(value.bit_length() * math.log10(2)) + 1} digits"
-    return shown(value)
+        raise UserError(f"{where} is {shown(value)}; it must {allowed}")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from gcl_jax import ranges
-from gcl_jax.errors import UserError, did_you_mean
+from gcl_jax.errors import UserError, did_you_mean, shown
 from gcl_jax.ranges import Range
 
 # The fields of every block with their defaults. Tuples, never lists or None: those can't be overridden.
@@ -132,7 +132,7 @@ def check_keys(block: Mapping, defaults: Mapping, where: str) -> None:
     """Raise UserError naming the first key of a block that is unknown or missing."""
     for key in block:
         if key not in defaults:
-            raise UserError(f"{where} has no key {ranges.told(key)}{did_you_mean(key, defaults)}")
+            raise UserError(f"{where} has no key {shown(key)}{did_you_mean(key, defaults)}")
     for key in defaults:
         if key not in block:
             raise UserError(f"{where}.{key} is missing; gcl_jax.config's builders fill every key")
@@ -148,7 +148,7 @@ def check_block(block: Mapping, defaults: Mapping, where: str, allowed: Mapping[
         value = block[key]
         if isinstance(default, Mapping):
             if not isinstance(value, Mapping | ConfigDict):
-                raise UserError(f"{where}.{key} is {ranges.told(value)}; it must be a block of keys")
+                raise UserError(f"{where}.{key} is {shown(value)}; it must be a block of keys")
             if default:
                 check_block(value, default, f"{where}.{key}", _inside(allowed, key))
         else:
@@ -167,8 +167,6 @@ def _check_value(value, default, where, allowed):
     else:
         return ranges.check(value, default, allowed, where)
     if not isinstance(value, kinds):
-        raise UserError(f"{where} is {ranges.told(value)}; it must be a {type(default).__name__}")
+        raise UserError(f"{where} is {shown(value)}; it must be a {type(default).__name__}")
     if isinstance(value, str) and "\0" in value:
-        raise UserError(
-            f"{where} is {ranges.told(value)}; it must be without the character \\0, which no file's name has"
-        )
+        raise UserError(f"{where} is {shown(value)}; it must be without the character \\0, which no file's name has")
