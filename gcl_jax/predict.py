@@ -9,6 +9,7 @@ import contextlib
 import csv
 import pathlib
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
 from absl import logging
@@ -58,13 +59,39 @@ def main(arguments: Sequence[str]) -> None:
         with _writing(target), target.open("w", **named) as file:
             csv.writer(file).writerows([("image", "rank", "class", "probability"), *rows])
         print(f"written: {target}, {len(paths) - len(bad)} images")
-    for path, rank, name, p in rows if not target else ():
-        print(f"{path if rank == 1 else '':<40} {rank}  {100 * p:6.2f} %  {name}")
+    for line in columns(rows) if not target else ():
+        print(line)
     if bad:
         told = [f"{path} is no image that can be read ({reason})" for path, reason in bad.items()]
         raise UserError(
             f"{len(bad):,} of {len(paths):,} files have no answer:" + "".join(f"\n  {t}" for t in first(told))
         )
+
+
+def columns(rows: Sequence[tuple[str, int, str, float]]) -> list[str]:
+    """Rows (path, rank, class, probability) as aligned lines, whatever the length of a path; it stands at rank 1 only.
+
+    What is not printable in a name is written as Python does: a name may hold a line break.
+
+    >>> columns([("a.png", 1, "cat", 0.9), ("a.png", 2, "dog", 0.1)])
+    ['a.png  1   90.00 %  cat', '       2   10.00 %  dog']
+    """
+    paths = [_printable(path) if rank == 1 else "" for path, rank, *_ in rows]
+    width = max(map(_width, paths), default=0)
+    return [
+        f"{path}{' ' * (width - _width(path))}  {rank}  {100 * p:6.2f} %  {_printable(name)}"
+        for path, (_, rank, name, p) in zip(paths, rows, strict=True)
+    ]
+
+
+def _printable(name):
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+
+
+def _width(text):
+    """How many columns of a terminal ``text`` takes: East Asian letters two, accents that combine none."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
 
 
 @contextlib.contextmanager
@@ -84,7 +111,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--top", type=int, default=5, help="classes to name for each image")
     parser.add_argument("--csv", default="", help="file to write instead of printing")
     given = parser.parse_args(arguments)
-    require(given.top >= 1, "--top", given.top, "at least 1")
+    require(1 <= given.top <= 10**6, "--top", given.top, "at least 1 and at most 1000000")
     return given
 
 

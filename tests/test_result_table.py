@@ -12,7 +12,8 @@ NUMBERS = [HUGE, -HUGE, 1e30, 1e308, 5e-324, float("inf"), -float("inf"), float(
 
 
 def of_tests(*tests, **data):
-    stages = {f"stage_{i}": {"epochs": 10**i, "best": {}, "final": {"test": test}} for i, test in enumerate(tests)}
+    best = {"on_test": {"test_accuracy": 3.0}}
+    stages = {f"stage_{i}": {"epochs": 10**i, "best": best, "final": {"test": test}} for i, test in enumerate(tests)}
     fraction = 0.1 if data.get("num_validation") else 0.0
     config = {"data": {"validation_fraction": data.pop("validation_fraction", fraction)}}
     about = {"class_counts": [9, 3, 1], "num_train": 13, "num_test": 7} | data
@@ -112,6 +113,15 @@ def test_seeds_of_an_older_version_and_which_they_are():
 def test_what_the_groups_follow_is_said_where_images_are_held_out(held_out):
     told = results.format_table(of_tests(a_test(), num_validation=held_out))
     assert (f"({held_out} held out for validation; the groups are by what is left)" in told) == bool(held_out)
+
+
+def test_without_a_best_epoch_there_is_no_column_of_it():
+    """As of --eval_only, where no evaluation by epoch stands behind the number."""
+    result = of_tests(a_test())
+    for stage in result["stages"].values():
+        stage["best"] = {}
+    assert "best" not in results.format_table(result)
+    assert "(" not in results.format_table(result).splitlines()[2]
 
 
 def test_a_published_validation_split_takes_nothing_from_training():

@@ -14,9 +14,16 @@ import numpy as np
 from flax import struct
 
 from gcl_jax.errors import require, require_one_of
+from gcl_jax.ranges import check_fields
 from gcl_jax.sampling import Sampler
 
 Tree = Any
+
+# Ranges of what several methods have.
+SCALE = "[1e-6, 1e4]"  # multiplies scores
+MIXUP_ALPHA = "0 or [1e-3, 1000]"
+FOCAL_GAMMA = "[0, 100]"
+LR_FACTOR = "[0, 1e4]"
 
 
 class Apply(Protocol):
@@ -98,7 +105,8 @@ class LossOut(NamedTuple):
 class Method:
     """Base of all methods; see README, "Adding a method".
 
-    Hyper-parameters are fields of type float, int, bool, str or tuple of numbers, each with a default.
+    Hyper-parameters are fields of type float, int, bool, str or tuple of numbers, each with a default; a number's is
+    `ranges.ranged`(default, range), or else it may be all that float32 or int32 hold.
 
     ``trains`` = "all" trains the network, "last_block" the head and the backbone's block called ``last_block``, which
     starts anew, "classifier" the head alone (cRT), "scale" only the factors of an LWS head; what is left costs no
@@ -119,6 +127,7 @@ class Method:
     logged: ClassVar[tuple[str, ...]] = ()  # names of the scalars that `loss` returns in LossOut.metrics
 
     def __post_init__(self):
+        check_fields(self)
         require_one_of("trains", self.trains, ("all", "last_block", "classifier", "scale"))
         named = "the name of a block where trains = 'last_block', and '' elsewhere"
         require((self.trains == "last_block") == bool(self.last_block), "last_block", self.last_block, named)

@@ -6,8 +6,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from gcl_jax import losses
-from gcl_jax.errors import require
 from gcl_jax.methods.base import LossOut, Method, Stream
+from gcl_jax.ranges import ranged
 from gcl_jax.sampling import Reversed
 
 
@@ -22,13 +22,9 @@ class BBN(Method):
     """
 
     head: str = "linear_uniform"
-    horizon: int = 0
+    horizon: int = ranged(0, "[0, 1000000]")
 
     two_branches: ClassVar[bool] = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(self.horizon >= 0, "horizon", self.horizon, "0 (the stage's epochs) or positive")
 
     def streams(self):
         return {"main": Stream(), "reversed": Stream(sampler=Reversed())}

@@ -5,10 +5,10 @@ import dataclasses
 import jax
 
 from gcl_jax import losses
-from gcl_jax.errors import require
-from gcl_jax.methods.base import Group, LossOut
+from gcl_jax.methods.base import FOCAL_GAMMA, LR_FACTOR, MIXUP_ALPHA, SCALE, Group, LossOut
 from gcl_jax.methods.reweighting import Reweighted
 from gcl_jax.mixup import mix, mixed_loss
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,17 +21,10 @@ class CrossEntropy(Reweighted):
     backbone and of a head's feature layer, for a start from published weights.
     """
 
-    scale: float = 1.0
-    mixup_alpha: float = 0.0
-    focal_gamma: float = 0.0
-    feature_lr_factor: float = 1.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(self.scale > 0, "scale", self.scale, "positive")
-        require(self.mixup_alpha >= 0, "mixup_alpha", self.mixup_alpha, "0 (off) or positive")
-        require(self.focal_gamma >= 0, "focal_gamma", self.focal_gamma, "0 (off) or positive")
-        require(self.feature_lr_factor >= 0, "feature_lr_factor", self.feature_lr_factor, "0 or positive")
+    scale: float = ranged(1.0, SCALE)
+    mixup_alpha: float = ranged(0.0, MIXUP_ALPHA)
+    focal_gamma: float = ranged(0.0, FOCAL_GAMMA)
+    feature_lr_factor: float = ranged(1.0, LR_FACTOR)
 
     def group(self, path):
         own = super().group(path)

@@ -11,17 +11,17 @@ import jax.numpy as jnp
 
 from gcl_jax import losses, posthoc
 from gcl_jax.errors import require, require_one_of
-from gcl_jax.methods.base import LossOut, Method
+from gcl_jax.methods.base import SCALE, LossOut, Method
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
 class _Made(Method):
     trains: str = "classifier"
-    scale: float = 1.0
+    scale: float = ranged(1.0, SCALE)
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.scale > 0, "scale", self.scale, "positive")
         require(not self.fresh_head, "fresh_head", True, "False where the classifier is made, not trained")
 
     def loss(self, key, out, batch, t, stats):
@@ -40,12 +40,11 @@ class TauNorm(_Made):
     for it: z_j = s (w_j / ||w_j||^tau) . f / ||f|| on the stored kernel.
     """
 
-    tau: float = 1.0
+    tau: float = ranged(1.0, "[0, 10]")
 
     def __post_init__(self):
         super().__post_init__()
         require_one_of("head", self.head, ("linear", "half_cosine"))
-        require(self.tau >= 0, "tau", self.tau, "0 or positive")
 
     def init_params(self, key, params, stats):
         head = {"kernel": posthoc.tau_normalize(params["head"]["kernel"], self.tau)}

@@ -4,7 +4,8 @@ import dataclasses
 
 from gcl_jax import class_weights, losses
 from gcl_jax.errors import require, require_one_of
-from gcl_jax.methods.base import LossOut, Method
+from gcl_jax.methods.base import SCALE, LossOut, Method
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,18 +19,16 @@ class DisAlign(Method):
 
     head: str = "linear_disalign"
     trains: str = "classifier"
-    scale: float = 1.0
+    scale: float = ranged(1.0, SCALE)
     form: str = "paper"
-    rho: float = 1.2
+    rho: float = ranged(1.2, "[0, 10]")
 
     def __post_init__(self):
         super().__post_init__()
         require(self.head.endswith("_disalign"), "head", self.head, "'linear_disalign' or 'cosine_disalign'")
         require(self.trains == "classifier", "trains", self.trains, "'classifier': the rest is frozen by definition")
         require(not self.fresh_head, "fresh_head", self.fresh_head, "False: it calibrates a trained classifier")
-        require(self.scale > 0, "scale", self.scale, "positive")
         require_one_of("form", self.form, ("paper", "published"))
-        require(self.rho >= 0, "rho", self.rho, "0 or positive")
 
     def group(self, path):
         return "head" if path[0] == "head" and path[-1] not in ("kernel", "bias") else None

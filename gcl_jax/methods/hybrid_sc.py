@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from gcl_jax import contrastive, losses
 from gcl_jax.errors import require, require_one_of
 from gcl_jax.methods.base import LossOut, Method, Stream
+from gcl_jax.ranges import ranged
 from gcl_jax.sampling import ClassBalanced
 
 
@@ -21,16 +22,14 @@ class HybridSC(Method):
 
     head: str = "projection"
     contrast: str = "supervised"
-    temperature: float = 0.1
-    grayscale: float = 0.2
+    temperature: float = ranged(0.1, "[1e-3, 1000]")
+    grayscale: float = ranged(0.2, "[0, 1]")
 
     def __post_init__(self):
         super().__post_init__()
         require_one_of("contrast", self.contrast, ("supervised", "prototypical"))
         expected = {"supervised": "projection", "prototypical": "projection_prototypes"}[self.contrast]
         require(self.head == expected, "head", self.head, f"{expected!r} where contrast = {self.contrast!r}")
-        require(self.temperature > 0, "temperature", self.temperature, "positive")
-        require(0 <= self.grayscale <= 1, "grayscale", self.grayscale, "in 0..1")
 
     def streams(self):
         views = 2 if self.contrast == "supervised" else 1

@@ -4,7 +4,8 @@ import dataclasses
 
 from gcl_jax import class_weights, losses
 from gcl_jax.errors import require, require_one_of
-from gcl_jax.methods.base import Group, LossOut, Method
+from gcl_jax.methods.base import SCALE, Group, LossOut, Method
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,20 +19,16 @@ class MiSLAS(Method):
 
     head: str = "linear_lws"
     trains: str = "classifier"
-    scale: float = 1.0
-    smoothing_head: float = 0.3
-    smoothing_tail: float = 0.0
+    scale: float = ranged(1.0, SCALE)
+    smoothing_head: float = ranged(0.3, "[0, 1]")
+    smoothing_tail: float = ranged(0.0, "[0, 1]")
     smoothing_shape: str = "concave"
-    classifier_lr_factor: float = 0.5
+    classifier_lr_factor: float = ranged(0.5, "[1e-6, 1e4]")
 
     def __post_init__(self):
         super().__post_init__()
         require(self.head.endswith("_lws"), "head", self.head, "'linear_lws' or 'cosine_lws'")
-        require(self.scale > 0, "scale", self.scale, "positive")
-        require(0 <= self.smoothing_head <= 1, "smoothing_head", self.smoothing_head, "in [0, 1]")
-        require(0 <= self.smoothing_tail <= 1, "smoothing_tail", self.smoothing_tail, "in [0, 1]")
         require_one_of("smoothing_shape", self.smoothing_shape, class_weights.SMOOTHING_SHAPES)
-        require(self.classifier_lr_factor > 0, "classifier_lr_factor", self.classifier_lr_factor, "positive")
 
     def group(self, path):
         return "scale" if path == ("head", "scale") else super().group(path)

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from gcl_jax import centroids, losses
 from gcl_jax.errors import require, require_one_of
-from gcl_jax.methods.base import Group, LossOut, Method
+from gcl_jax.methods.base import LR_FACTOR, SCALE, Group, LossOut, Method
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +22,12 @@ class OLTR(Method):
     """
 
     head: str = "meta_embedding"
-    scale: float = 16.0
-    centroid_weight: float = 0.01
-    repulsion_weight: float = 0.01
-    repulsion_margin: float = 10.0
-    feature_lr_factor: float = 0.1
-    centroid_lr_factor: float = 0.1
+    scale: float = ranged(16.0, SCALE)
+    centroid_weight: float = ranged(0.01, "[0, 1e4]")
+    repulsion_weight: float = ranged(0.01, "[0, 1e4]")
+    repulsion_margin: float = ranged(10.0, "[0, 1e6]")
+    feature_lr_factor: float = ranged(0.1, LR_FACTOR)
+    centroid_lr_factor: float = ranged(0.1, LR_FACTOR)
 
     needs: ClassVar[frozenset[str]] = frozenset({"class_means"})
 
@@ -35,11 +36,6 @@ class OLTR(Method):
         require_one_of("head", self.head, ("meta_embedding", "meta_embedding_512"))
         require_one_of("trains", self.trains, ("all", "classifier"))
         require(not self.fresh_head, "fresh_head", self.fresh_head, "False: the classifier before addresses the memory")
-        require(self.scale > 0, "scale", self.scale, "positive")
-        for name in (
-            "centroid_weight", "repulsion_weight", "repulsion_margin", "feature_lr_factor", "centroid_lr_factor"
-        ):  # fmt: skip
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or positive")
 
     def group(self, path):
         if path[0] != "head":

@@ -49,7 +49,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=2000, help="test images in the picture, as many of each class")
     given = parser.parse_args(arguments)
     require_one_of("the report", given.report, ("embedding",))
-    require(given.images >= 10, "--images", given.images, "at least 10")
+    require(10 <= given.images <= 10**6, "--images", given.images, "at least 10 and at most 1000000")
     given.label = given.label or [Path(folder).absolute().name for folder in given.workdir]
     require(len(given.label) == len(given.workdir), "--label", given.label, "given once for each --workdir, or not")
     require(len(set(given.label)) == len(given.label), "--label", given.label, "different for each run")

@@ -78,22 +78,24 @@ def across_seeds(results: Mapping[str, Mapping]) -> dict:
 def format_table(result: Mapping) -> str:
     """The final table: one row a stage, on the test set, with what each column is over below it."""
     heads = ("stage", "epochs", "accuracy", "(best)", "balanced", "many", "medium", "few", "NLL", "ECE %")
-    rows = [heads]
+    rows, some_best = [heads], any(stage["best"].get("on_test") for stage in result["stages"].values())
     for name, stage in result["stages"].items():
         test = stage["final"]["test"]
         best = stage["best"].get("on_test", {}).get("test_accuracy")
         values = [test["accuracy"], balanced_accuracy(test), *(test[group] for group in GROUPS)]
         accuracy, *classes = map(aligned.number, values)
-        bracket = "" if best is None else f"({aligned.number(best)})"
+        bracket = "-" if best is None else f"({aligned.number(best)})"
         calibration = (aligned.number(test["nll"], 3), aligned.number(percent(test["ece"])))
         rows.append((name, str(stage["epochs"]), accuracy, bracket, *classes, *calibration))
+    if not some_best:  # --eval_only of what no training looked at by epoch
+        rows = [row[:3] + row[4:] for row in rows]
     data = result["data"]
     # A published validation split takes nothing from training.
     cut = result["config"]["data"]["validation_fraction"] > 0
     counts, held_out = data["class_counts"], data.get("num_validation", 0) if cut else 0
     return "\n".join([
         *aligned.table(rows),
-        f"{OVER}; last epoch, best-on-test in brackets",
+        f"{OVER}; last epoch" + (", best-on-test in brackets" if some_best else ""),
         f"{data['num_train']} training images, {max(counts)} to {min(counts)} a class"
         + (f" ({held_out} held out for validation; the groups are by what is left)" if held_out else "")
         + f"; {data['num_test']} test images",

@@ -40,6 +40,10 @@ class Stage:
         self.eval_batch_size = mesh_lib.padded_batch(backend.eval_batch_size(config.eval.batch_size), mesh)
         with config_lib.naming(f"config.{name}."):
             steps_per_epoch = sampling.steps_per_epoch(len(dataset.splits["train"]), block.batch_size)
+        if block.epochs > (most := (2**31 - 1) // steps_per_epoch):  # steps are int32
+            raise UserError(
+                f"config.{name}.epochs is {block.epochs}; at {steps_per_epoch} steps an epoch it must be at most {most}"
+            )
         self.settings = train_step.StepSettings(
             epochs=block.epochs,
             steps_per_epoch=steps_per_epoch,
