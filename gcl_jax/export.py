@@ -18,6 +18,7 @@ from absl import logging
 
 from gcl_jax import command_line, json_files
 from gcl_jax.errors import UserError, in_one_line
+from gcl_jax.replacing import replacing
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -37,7 +38,6 @@ def main(arguments: Sequence[str]) -> None:
     program = serialized(network)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "model.stablehlo").write_bytes(program)
     except OSError as error:
         raise UserError(f"--out={given.out} cannot be written ({error.strerror or error}): name another") from error
     height, width, _ = network.image_shape
@@ -52,7 +52,9 @@ def main(arguments: Sequence[str]) -> None:
         **results.environment(),
         "config": network.config.to_dict(),
     }
-    json_files.write(out / "model.json", about)
+    with replacing(out / "model.stablehlo") as new:
+        new.write_bytes(program)
+        json_files.write(out / "model.json", about)
     print(f"written: {out / 'model.stablehlo'}, {out / 'model.json'}")
 
 

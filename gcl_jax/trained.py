@@ -86,8 +86,7 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
     file = next((f for f in (root / "config.json", root.parent / "config.json") if f.exists()), None)
     if file is None:
         raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
-    config = older.with_defaults(ConfigDict(json_files.read(file, "config")["config"]))
-    validation.validate(config)
+    config = _config_in(file)
     own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
     there = [name for name in config.stages if any((own / name / "checkpoints").glob("[0-9]*"))]
     finished = [name for name in there if done_file(own, name).exists()]
@@ -98,6 +97,19 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
             "another --stage"
         )
     return config, own, name
+
+
+def _config_in(file: epath.Path) -> ConfigDict:
+    """The config in a run's config.json; UserError that names the file where it is none."""
+    found = json_files.read(file, shape={"config": dict})["config"]
+    try:
+        config = older.with_defaults(ConfigDict(found))
+        validation.validate(config)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:  # of types that none has
+        raise UserError(f"{file} is damaged (its config is none: {error}): put back the one of the run") from error
+    return config
 
 
 def read(folder: str, stage: str = "") -> Trained:

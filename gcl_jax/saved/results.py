@@ -12,7 +12,35 @@ import jax
 import numpy as np
 
 import gcl_jax
+from gcl_jax.json_shape import MAYBE_NUMBER, NUMBER
 
+# What is read of a result.json again; further numbers lie beside these.
+_SCORES = {
+    "accuracy": NUMBER, "many": MAYBE_NUMBER, "medium": MAYBE_NUMBER, "few": MAYBE_NUMBER, "nll": NUMBER, "ece": NUMBER,
+    "macro_recall?": NUMBER,
+}  # fmt: skip
+DONE = {"final": {"test": _SCORES}, "epochs": int, "best": {"on_test?": {"test_accuracy?": MAYBE_NUMBER}}}
+RESULT = {
+    "stages": {str: DONE},
+    "final": {"test": _SCORES},
+    "data": {"class_counts": [int], "num_train": int, "num_test": int},
+}
+_SPREAD = {"mean": NUMBER, "std": MAYBE_NUMBER}
+SEEDS = {"seeds": {str: RESULT}, "across_seeds": {str: {str: _SPREAD}}}
+# What a row of a table takes of it; "code" is of late.
+MEASURED = RESULT | {
+    "stages": {
+        str: DONE | {
+            "final": {"test": _SCORES | {"macro_recall": NUMBER, "num_examples": int}},
+            "seconds": NUMBER,
+            "stage_key": str,
+        }
+    },
+    "data": {"fingerprint": str},
+    "device": {"count": int, "kind": str},
+    "versions": {"gcl_jax": str, "python": str, "jax": str},
+    "code?": str,
+}  # fmt: skip
 COLUMNS = ("accuracy", "many", "medium", "few", "macro_recall", "nll", "ece")
 
 
@@ -101,7 +129,7 @@ def format_seeds(result: Mapping) -> str:
     rows = [f"{seeds} seeds, test set, last epoch, mean +- standard deviation"]
     for stage, columns in result["across_seeds"].items():
         cells = [
-            f"{name} {value['mean']:.2f} +- {value['std']:.2f}"
+            f"{name} {value['mean']:.2f} +- {_percent(value['std'])}"
             for name, value in columns.items()
             if name in ("accuracy", "many", "medium", "few")
         ]

@@ -8,15 +8,26 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import json_files
+from gcl_jax import json_files, json_shape
 from gcl_jax.config import identity
 from gcl_jax.errors import UserError
+from gcl_jax.json_shape import NUMBER
 from gcl_jax.machine import distributed
 
 
 def done_file(folder: epath.Path, stage: str) -> epath.Path:
     """The file in a run's folder whose presence says that ``stage`` is finished; written last."""
     return folder / stage / "DONE.json"
+
+
+def _config_in(file: epath.Path) -> dict:
+    """The config of the run whose config.json this is, as far as it is read here; UserError where it is none."""
+    return json_files.read(file, shape={"config": {"posthoc?": dict, "tuning?": dict, "data?": dict}})["config"]
+
+
+def _training_in(file: epath.Path) -> dict:
+    """The training keys of the run whose config.json this is; UserError where there are none."""
+    return json_files.read(file, shape={"training": dict})["training"]
 
 
 def claim(
@@ -66,8 +77,8 @@ def _places(config: ConfigDict) -> dict:
 def _places_in(root: epath.Path) -> dict | None:
     """The same of the config that trained the run in ``root``; None where an older version wrote it."""
     try:
-        return _places(ConfigDict(json_files.read(root / "config.json", "config")["config"]))
-    except (AttributeError, KeyError, TypeError):
+        return _places(ConfigDict(_config_in(root / "config.json")))
+    except (AttributeError, LookupError, TypeError, ValueError):
         return None
 
 
@@ -80,7 +91,7 @@ def _starts_in(root: epath.Path, names: Sequence[str]) -> dict | None:
     """The same of the config that trained the run in ``root``; None where there is none, or an older version's."""
     file = root / "config.json"
     try:
-        return _starts(json_files.read(file, "config")["config"], names) if file.exists() else None
+        return _starts(_config_in(file), names) if file.exists() else None
     except (KeyError, TypeError, UserError):  # nothing may have been saved yet, else `compare` has refused it
         return None
 
@@ -95,8 +106,8 @@ def compare_rules(root: epath.Path, config: ConfigDict) -> None:
     file = root / "config.json"
     if not _holds_something(root) or not file.exists():
         return
-    known = json_files.read(file, "config")["config"]
-    rules = known.get("posthoc", {}) if isinstance(known, dict) else {}
+    known = _config_in(file)
+    rules = known.get("posthoc", {})
     if differing := identity.differences(config_lib.TOP["posthoc"] | rules, config.posthoc.to_dict(), "config.posthoc"):
         raise UserError(
             f"the numbers of the run in {root} are under other rules after training ({'; '.join(differing)}): "
@@ -107,12 +118,14 @@ def compare_rules(root: epath.Path, config: ConfigDict) -> None:
 def tuned_value(root: epath.Path, config: ConfigDict) -> float:
     """The value chosen for ``config.tuning.key`` with which the run in ``root`` was trained; UserError if none was."""
     file, key = root / "config.json", config.tuning.key
-    known = json_files.read(file, "config")["config"] if file.exists() else {}
+    known = _config_in(file) if file.exists() else {}
     try:
         found = config_lib.value_at(known, key)
         then = known["tuning"]
-    except (KeyError, TypeError):
+    except (LookupError, TypeError):
         raise UserError(f"{root} holds no choice of {key} yet: train first") from None
+    if told := json_shape.mismatch(found, NUMBER, f"config.{key}"):
+        raise json_files.damaged(file, told)
     if differing := identity.differences(then, json.loads(json.dumps(config.tuning.to_dict())), "config.tuning"):
         raise UserError(
             f"{root} holds a choice of {key} by another rule ({'; '.join(differing)}): choose another --workdir, or "
@@ -123,7 +136,7 @@ def tuned_value(root: epath.Path, config: ConfigDict) -> float:
 
 def require_own_data(root: epath.Path, fingerprint: str) -> None:
     """Raise UserError unless ``fingerprint`` is that of the data on which the run in ``root`` was trained."""
-    known = json_files.read(root / "config.json", "training")["training"]
+    known = _training_in(root / "config.json")
     if known.get("data_fingerprint", fingerprint) != fingerprint:
         raise UserError(f"the data of the run in {root} are not what they were when it was trained: put them back")
 
@@ -177,9 +190,7 @@ def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
     file = root / "config.json"
     if not file.exists():
         raise UserError(f"{root} holds a run but no config.json to tell whose: choose another --workdir")
-    known = json_files.read(file, "training")["training"]
-    if not isinstance(known, dict):
-        raise UserError(f"{file} is damaged (its training is no object): choose another --workdir")
+    known = _training_in(file)
     known = {k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}
     differing = [d for d in identity.differences(known, keys) if d.split(":")[0] != f"config.{apart_from}"]
     if differing:

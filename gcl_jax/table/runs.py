@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import json_files, logs
+from gcl_jax.saved import results
 from gcl_jax.saved.results import COLUMNS
 from gcl_jax.table.plan import Cell, Node, chain, column_name
 from gcl_jax.training import experiment, tuning
@@ -58,12 +59,14 @@ def found(cell: Cell, root: Path) -> dict | None:
     if adjusts(config) and not (adjusted := _adjusted_file(nodes[-1], config)).exists():
         return None
     seeds = config_lib.seeds(config)
-    results = {seed: _of_seed(nodes[-1], seed) for seed in seeds}
+    found = {seed: _of_seed(nodes[-1], seed) for seed in seeds}
     if adjusts(config):
-        under_rules = json_files.read(adjusted)
-        results = {seed: under_rules[f"seed_{seed}"] for seed in seeds}
+        evaluated = {"final": results.MEASURED["stages"][str]["final"], "best": results.DONE["best"]}
+        shape = {f"seed_{seed}": {"stages": {config.stages[-1]: evaluated}} for seed in seeds}
+        under_rules = json_files.read(adjusted, shape=shape)
+        found = {seed: under_rules[f"seed_{seed}"] for seed in seeds}
     measured = {}
-    for seed, result in results.items():
+    for seed, result in found.items():
         done = result["stages"][config.stages[-1]]
         spent = [_of_seed(node, seed)["stages"][node.config.stages[-1]]["seconds"] for node in before + nodes]
         measured[seed] = {
@@ -97,7 +100,11 @@ def _run_all(nodes: list[Node]) -> dict[int, str]:
 
 
 def _of_seed(node: Node, seed: int) -> dict:
-    return json_files.read(epath.Path(node.folder / f"seed_{seed}" / "result.json"), "stages")
+    file = epath.Path(node.folder / f"seed_{seed}" / "result.json")
+    found = json_files.read(file, shape=results.MEASURED)
+    if (stage := node.config.stages[-1]) not in found["stages"]:
+        raise json_files.damaged(file, f"its stages have no {stage}")
+    return found
 
 
 def adjusts(config: ConfigDict) -> bool:

@@ -110,7 +110,9 @@ def _check_starts(parts, config, names, folders) -> None:
             continue  # it starts from the stage before, under any config that can have this folder
         for seed, folder in folders.items():
             if _is_done(folder, name):
-                done = distributed.first(lambda f=folder, n=name: json_files.read(done_file(f, n), "started_from"))
+                done = distributed.first(
+                    lambda f=folder, n=name: json_files.read(done_file(f, n), shape={"started_from": str})
+                )
                 start, own = "no init_from", ("random",)
                 if config[name].init_from:
                     start, variables = _start(config, name, seed)
@@ -132,7 +134,7 @@ def _start(config, name, seed) -> tuple[str, dict]:
 
 def _write_again(root: epath.Path) -> dict:
     """The result of several seeds that are all finished, made new if it can be: launch scripts go by its time."""
-    found = json_files.read(root / "result.json")
+    found = json_files.read(root / "result.json", shape=results.SEEDS)
     with contextlib.suppress(UserError), lock.held(root):
         json_files.write(root / "result.json", found)
     return found
@@ -140,14 +142,18 @@ def _write_again(root: epath.Path) -> dict:
 
 def _holds(file: epath.Path, folders: dict[int, epath.Path]) -> bool:
     """Whether the result of several seeds has all of these."""
-    return file.exists() and json_files.read(file, "seeds")["seeds"].keys() >= {f.name for f in folders.values()}
+    return file.exists() and json_files.read(file, shape=results.SEEDS)["seeds"].keys() >= {
+        f.name for f in folders.values()
+    }
 
 
 def _write_all_seeds(root: epath.Path, found: dict[int, dict], eval_only: bool) -> dict:
     # Seeds of an earlier run with more of them stay in the result.
     others = {f.parent.name: f for f in root.glob("seed_*/result.json")} if not eval_only else {}
     each = {f"seed_{s}": result for s, result in found.items()}
-    each |= {name: json_files.read(file) for name, file in sorted(others.items()) if name not in each}
+    each |= {
+        name: json_files.read(file, shape=results.RESULT) for name, file in sorted(others.items()) if name not in each
+    }
     whole = {"across_seeds": results.across_seeds(each), "seeds": each}
     json_files.write(root / ("eval.json" if eval_only else "result.json"), whole)
     return whole
@@ -166,7 +172,7 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
         if distributed.first((folder / "result.json").exists):
             logs.say(f"{folder} is finished already; its result:")
             found[seed] = distributed.first(
-                lambda folder=folder: json_files.read(folder / "result.json", "stages", "final")
+                lambda folder=folder: json_files.read(folder / "result.json", shape=results.RESULT)
             )
             logs.say(results.format_table(found[seed]))
     pending = [seed for seed in folders if seed not in found]
@@ -181,7 +187,7 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
         for seed, folder in group.items():
 
             def write(seed=seed, folder=folder):
-                done = {name: json_files.read(done_file(folder, name), "final") for name in names}
+                done = {name: json_files.read(done_file(folder, name), shape=results.DONE) for name in names}
                 result = _result(parts, config, seed, overrides, done)
                 json_files.write(folder / "result.json", result)
                 return result
