@@ -11,7 +11,7 @@ from ml_collections import config_flags
 from gcl_jax import command_line
 from gcl_jax.config import validation
 from gcl_jax.errors import UserError, in_one_line
-from gcl_jax.machine import backend, distributed
+from gcl_jax.machine import backend, distributed, leaving
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/cifar10_lt/gcl.py:100.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; started again, it goes on where it stands.")
@@ -55,10 +55,8 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _command(argv: list[str]) -> None:
-    try:
+    with leaving.in_time():
         main(argv)
-    finally:
-        preemption.ignore()  # Python takes a second to leave
 
 
 if __name__ == "__main__":
