@@ -77,15 +77,16 @@ def reading(path: object) -> Iterator[None]:
         ) from error
 
 
-def require_utf8(path: object, what: str) -> None:
-    """Raise UserError unless libraries that take UTF-8 only can be given ``path``: a locale may keep them from it."""
+def require_utf8(path: object) -> None:
+    """Raise UserError unless ``path`` is the same for the operating system and for libraries that take it as UTF-8."""
+    text = os.fspath(path)
     try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        shown = str(path).encode(errors="backslashreplace").decode()
-        raise UserError(
-            f"{what}={shown} is no UTF-8 here: set PYTHONUTF8=1 (the locale is another), or name another folder"
-        ) from error
+        same = os.fsencode(text) == text.encode()
+    except UnicodeEncodeError:
+        same = False
+    if not same:
+        shown = text.encode(errors="backslashreplace").decode()
+        raise UserError(f"{shown} is no UTF-8 here: set PYTHONUTF8=1 (the locale is another), or name another folder")
 
 
 def did_you_mean(value: object, valid: Iterable[str]) -> str:

@@ -96,7 +96,7 @@ class Checkpoints:
 
     def __init__(self, folder: epath.Path, keep: int):
         self._folder = epath.Path(folder).expanduser().absolute()  # Orbax fails on relative paths, in a thread
-        require_utf8(self._folder, "the folder")
+        require_utf8(self._folder)
         _once_is_enough()
         # Folders are made before a save returns: threads that wait for one which cannot be made do so for minutes.
         asynchronous = ocp.options.AsyncOptions(
@@ -226,7 +226,7 @@ def read(folder: epath.Path, step: int | None = None) -> tuple[dict[str, np.ndar
     other step is taken for it.
     """
     folder = epath.Path(folder).expanduser().absolute()
-    require_utf8(folder, "the folder")
+    require_utf8(folder)
     with reading(folder):
         if not folder.exists():
             raise UserError(f"there is no checkpoint folder {folder}")

@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT
 from etils import epath
 
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, require_utf8
 from gcl_jax.saved import checkpoint, file_list, lock
 from gcl_jax.saved.damage import Damaged
 
@@ -141,6 +141,14 @@ def test_a_folder_that_is_no_utf8_here_is_refused_before_any_work(tmp_path, name
     with pytest.raises(UserError, match="PYTHONUTF8=1"):
         checkpoint.read(root)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "ascii"])
+def test_a_folder_that_another_locale_would_call_otherwise_is_refused(monkeypatch, encoding):
+    monkeypatch.setattr(os, "fsencode", lambda text: os.fspath(text).encode(encoding))
+    require_utf8("run")
+    with pytest.raises(UserError, match="l\u00fccke is no UTF-8 here: set PYTHONUTF8=1"):
+        require_utf8("l\u00fccke")
 
 
 @pytest.mark.parametrize("seconds", [10 * 86400, -10 * 86400, 365 * 86400], ids=["ahead", "back", "a year"])
