@@ -77,6 +77,13 @@ def reading(path: object) -> Iterator[None]:
         ) from error
 
 
+def require_readable(folders: Iterable) -> None:
+    """Raise UserError if one of ``folders`` (paths) is there and cannot be listed: it would pass for an empty one."""
+    for folder in folders:
+        with reading(folder), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            next(iter(folder.iterdir()), None)
+
+
 def require_utf8(path: object) -> None:
     """Raise UserError unless ``path`` is the same for the operating system and for libraries that take it as UTF-8."""
     text = os.fspath(path)

@@ -14,10 +14,10 @@ from gcl_jax import json_files, models
 from gcl_jax.config import older, validation
 from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.data.augment import Augment
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, require_readable
 from gcl_jax.machine import backend
 from gcl_jax.methods import ClassStats
-from gcl_jax.saved import checkpoint
+from gcl_jax.saved import checkpoint, workdir
 from gcl_jax.saved.workdir import done_file
 from gcl_jax.training import evaluate
 from gcl_jax.training.train_step import NetworkApply
@@ -83,10 +83,12 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
     A stage that is named may still train. Raises UserError if ``folder`` holds no run, or no checkpoint of ``stage``.
     """
     root = epath.Path(folder).expanduser().absolute()
+    require_readable([root])
     file = next((f for f in (root / "config.json", root.parent / "config.json") if f.exists()), None)
     if file is None:
         raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
     config = _config_in(file)
+    workdir.require_readable([root, root / f"seed_{config.seed}"], config.stages)
     own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
     there = [name for name in config.stages if any((own / name / "checkpoints").glob("[0-9]*"))]
     finished = [name for name in there if done_file(own, name).exists()]

@@ -218,3 +218,21 @@ def test_shapes():
     assert json_shape.mismatch({"a": []}, {"a": [int]}) == "a is empty"
     assert json_shape.mismatch({"a": 2**63}, {"a": int}) == "a is a number of 19 digits"
     assert json_shape.mismatch({}, {"a?": int}) == ""
+
+
+@pytest.mark.parametrize("name", ["", "representation", "representation/checkpoints"])
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(tmp_path, monkeypatch, name):
+    config = finished(tmp_path / "run")
+    closed = tmp_path / "run" / name
+    (tmp_path / "run" / "representation" / "checkpoints" / "5").mkdir(parents=True)
+    kind, listed = type(epath.Path(tmp_path)), type(epath.Path(tmp_path)).iterdir
+
+    def iterdir(self):
+        if os.fspath(self) == os.fspath(closed):
+            raise PermissionError(13, "Permission denied", os.fspath(self))
+        return listed(self)
+
+    monkeypatch.setattr(kind, "iterdir", iterdir)
+    for look in (lambda: experiment.run(config, tmp_path / "run"), lambda: trained.locate(str(tmp_path / "run"))):
+        with pytest.raises(UserError, match=rf"^{closed} could not be read \(Permission denied\); nothing was changed"):
+            look()

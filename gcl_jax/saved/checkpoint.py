@@ -23,7 +23,7 @@ from absl import logging as absl_logging
 from etils import epath
 from flax import traverse_util
 
-from gcl_jax.errors import UserError, reading, require_utf8
+from gcl_jax.errors import UserError, reading, require_readable, require_utf8
 from gcl_jax.saved import damage, file_list
 
 Tree = Any
@@ -168,10 +168,10 @@ class Checkpoints:
         except (OSError, RuntimeError, ValueError) as error:  # the latter are TensorStore's
             if isinstance(error, UserError):
                 raise
-            whole = []
+            there = "what was saved before is untouched"
             with contextlib.suppress(OSError):
                 whole = [int(path.name) for path in self._folder.iterdir() if path.name.isdigit()]
-            there = f"the checkpoint of step {max(whole)} is safe there" if whole else "there is none there yet"
+                there = f"the checkpoint of step {max(whole)} is safe there" if whole else "there is none there yet"
             raise UserError(
                 f"a checkpoint could not be written to {self._folder} ({_reason(error)}); {there}. Make room, or see "
                 "that the folder can be written, and give the same command again"
@@ -230,7 +230,7 @@ def read(folder: epath.Path, step: int | None = None) -> tuple[dict[str, np.ndar
     with reading(folder):
         if not folder.exists():
             raise UserError(f"there is no checkpoint folder {folder}")
-        list(folder.iterdir())  # Orbax takes one that cannot be read for one that is empty
+        require_readable([folder])
     with reading(folder), _manager(folder, alone=True, read_only=True, save_interval_steps=0, create=False) as manager:
         steps = manager.all_steps()
         if not steps or step not in (None, *steps):

@@ -2,17 +2,18 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import json_files, json_shape
+from gcl_jax import errors, json_files, json_shape
 from gcl_jax.config import identity
 from gcl_jax.errors import UserError
 from gcl_jax.json_shape import NUMBER
 from gcl_jax.machine import distributed
+from gcl_jax.saved import damage
 
 
 def done_file(folder: epath.Path, stage: str) -> epath.Path:
@@ -28,6 +29,13 @@ def _config_in(file: epath.Path) -> dict:
 def _training_in(file: epath.Path) -> dict:
     """The training keys of the run whose config.json this is; UserError where there are none."""
     return json_files.read(file, shape={"training": dict})["training"]
+
+
+def require_readable(folders: Iterable[epath.Path], names: Sequence[str]) -> None:
+    """Raise UserError if anything cannot be seen of the runs in ``folders`` with the stages ``names``."""
+    stages = [folder / name for folder in folders for name in names]
+    inside = [stage / part for stage in stages for part in ("checkpoints", f"{damage.BEST}/checkpoints", "damaged")]
+    errors.require_readable([*folders, *stages, *inside])
 
 
 def claim(

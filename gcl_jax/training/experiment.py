@@ -44,6 +44,7 @@ def run(
     root = epath.Path(workdir).expanduser().absolute()
     per_seed = folder_per_seed or config.num_seeds > 1
     folders = {s: root / f"seed_{s}" if per_seed else root for s in config_lib.seeds(config)}
+    distributed.first(lambda: workdirs.require_readable([root, *folders.values()], config.stages))
     files = [folder / "result.json" for folder in folders.values()]
     whole = root / "result.json" if per_seed else None
     finished = distributed.first(lambda: all(file.exists() for file in files) and (not whole or _holds(whole, folders)))
