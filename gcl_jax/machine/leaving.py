@@ -1,5 +1,6 @@
 """Leaving: a command that has ended in an error ends its process too, whatever threads its libraries left behind."""
 
+import atexit
 import contextlib
 import os
 import signal
@@ -17,8 +18,8 @@ def in_time(patience: float = PATIENCE) -> Iterator[None]:
     """To be put around a whole command, in the main thread.
 
     Python waits for every thread before it leaves, and one of a library may wait for minutes for what never comes. So
-    after an error the process ends with its status at the next signal, at the latest after ``patience`` seconds. A
-    command that ended well has saved and closed everything: no signal changes its status any more.
+    the process ends with its status at the next signal, and after an error at the latest in ``patience`` seconds. No
+    signal changes the status of a command that has done all it will do.
     """
     try:
         yield
@@ -39,13 +40,12 @@ def _status(code: object) -> int:
 
 
 def _leave(status: int, patience: float) -> None:
-    if not status:
-        preemption.ignore()
-        return
     with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
         sys.stdout.flush()
     for number in preemption.SIGNALS:
         signal.signal(number, lambda *_: os._exit(status))
-    late = threading.Timer(patience, os._exit, (status,))
-    late.daemon = True
-    late.start()
+    atexit.register(preemption.ignore)  # once no thread is waited for: Python takes another second
+    if status:
+        late = threading.Timer(patience, os._exit, (status,))
+        late.daemon = True
+        late.start()

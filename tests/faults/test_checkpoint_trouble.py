@@ -224,6 +224,7 @@ with leaving.in_time(patience={patience}):
         ("sys.exit(3)", 1, None, 3, ""),
         ("raise UserError('no room')", 200, signal.SIGTERM, 1, "error: no room\n"),
         ("raise UserError('no room')", 200, signal.SIGINT, 1, "error: no room\n"),
+        ("raise preemption.Stopped('all is saved')", 200, signal.SIGTERM, 0, ""),
     ],
 )
 def test_an_error_ends_the_process_whatever_threads_are_left(ending, patience, number, status, told):
@@ -233,7 +234,11 @@ def test_an_error_ends_the_process_whatever_threads_are_left(ending, patience, n
     )
     assert process.stdout.readline() == "ready\n"
     if number:
-        assert process.stderr.readline() == told
+        if told:
+            assert process.stderr.readline() == told
+        else:
+            assert process.stdout.readline() == "all is saved\n"
+            time.sleep(1)
         process.send_signal(number)
     assert process.wait(timeout=30) == status
     assert number or process.stderr.read().endswith(told)
