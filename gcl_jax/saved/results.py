@@ -28,19 +28,19 @@ RESULT = {
 _SPREAD = {"mean": NUMBER, "std": MAYBE_NUMBER}
 SEEDS = {"seeds": {str: RESULT}, "across_seeds": {str: {str: _SPREAD}}}
 # What a row of a table takes of it; "code" is of late.
-MEASURED = RESULT | {
-    "stages": {
-        str: DONE | {
-            "final": {"test": _SCORES | {"macro_recall": NUMBER, "num_examples": int}},
-            "seconds": NUMBER,
-            "stage_key": str,
-        }
-    },
+_MEASURED = {
+    "final": {"test": _SCORES | {"macro_recall": NUMBER, "num_examples": int}},
+    "best": DONE["best"],
+    "seconds": NUMBER,
+    "stage_key": str,
+}
+MEASURED = {
+    "stages": {str: _MEASURED},
     "data": {"fingerprint": str},
     "device": {"count": int, "kind": str},
     "versions": {"gcl_jax": str, "python": str, "jax": str},
     "code?": str,
-}  # fmt: skip
+}
 COLUMNS = ("accuracy", "many", "medium", "few", "macro_recall", "nll", "ece")
 
 
