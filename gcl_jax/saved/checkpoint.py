@@ -206,7 +206,7 @@ class Checkpoints:
         with damage.named(where):
             args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
             state = self._manager.restore(step, args=args)["state"]
-            damage.verify(jax.device_get(state), note)
+        damage.verify(jax.device_get(state), note, where)
         return jax.tree.unflatten(jax.tree.structure(like), [state[name] for name in wanted]), note
 
 
@@ -242,7 +242,7 @@ def read(folder: epath.Path, step: int | None = None) -> tuple[dict[str, np.ndar
             on_host = {k: np.empty(x.shape, x.dtype) for k, x in _shapes(manager, step, note).items()}
             args = ocp.args.Composite(state=ocp.args.StandardRestore(on_host))
             found = manager.restore(step, args=args)["state"]
-            damage.verify(found, note)
+    damage.verify(found, note, where)
     return found, note, step
 
 

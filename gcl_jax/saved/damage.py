@@ -136,10 +136,10 @@ def verify_note(note: Mapping, step: int, folder: epath.Path) -> None:
         raise Damaged(folder, f"it was saved as that of step {note['step']}")
 
 
-def verify(flat: Mapping[str, Any], note: Mapping) -> None:
-    """Raise `Different` unless the arrays of ``flat`` are those whose checksums are in ``note``."""
-    if "arrays" in note:
-        for name, found in checksums(flat).items():
+def verify(flat: Mapping[str, Any], note: Mapping, folder: epath.Path) -> None:
+    """Raise `Damaged`, or UserError (see `named`), unless the arrays of ``flat`` have the checksums in ``note``."""
+    with named(folder):
+        for name, found in checksums(flat).items() if "arrays" in note else ():
             if found != note["arrays"][name]:
                 raise Different(f"{name} is not what was saved")
 
