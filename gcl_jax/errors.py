@@ -6,7 +6,9 @@ is a defect of ours and keeps its traceback.
 
 import contextlib
 import difflib
+import errno
 import math
+import os
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -15,6 +17,14 @@ from absl import flags
 
 class UserError(ValueError):
     """Bad config, file, array or checkpoint; the message names the culprit and the cure."""
+
+
+# What an operating system says of files through no fault of ours; that one is not there would be a defect.
+_OF_FILES = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ESTALE,
+    errno.ETIMEDOUT, errno.ENOTCONN, errno.EMFILE, errno.ENFILE, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -30,6 +40,12 @@ def in_one_line() -> Iterator[None]:
         yield
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:  # one file's, wherever it was opened
+        if error.filename is None or error.errno not in _OF_FILES:
+            raise
+        sys.exit(
+            f"error: {error.filename} cannot be read or written ({error.strerror}); see who may, and what is there"
+        )
     except flags.Error as error:
         sys.exit(f"error: {str(error).splitlines()[0]}")
 
@@ -44,6 +60,41 @@ def writing(path: object) -> Iterator[None]:
             f"{path} could not be written ({error.strerror or error}); what was saved before is untouched. Make room, "
             "or see that the folder can be written, and give the same command again"
         ) from error
+
+
+@contextlib.contextmanager
+def reading(path: object) -> Iterator[None]:
+    """Make an OSError (no right, a folder, a disk that fails, ...) a UserError that names the file and says why.
+
+    The file is the one that the operating system names, else ``path``.
+    """
+    try:
+        yield
+    except OSError as error:
+        file = path if error.filename is None else error.filename
+        raise UserError(
+            f"{os.fsdecode(file) if isinstance(file, bytes) else file} could not be read ({error.strerror or error}); "
+            "nothing was changed. See what is in its place and who may read it, and give the same command again"
+        ) from error
+
+
+def require_readable(folders: Iterable) -> None:
+    """Raise UserError if one of ``folders`` (paths) is there and cannot be listed: it would pass for an empty one."""
+    for folder in folders:
+        with reading(folder), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            next(iter(folder.iterdir()), None)
+
+
+def require_utf8(path: object) -> None:
+    """Raise UserError unless ``path`` is the same for the operating system and for libraries that take it as UTF-8."""
+    text = os.fspath(path)
+    try:
+        same = os.fsencode(text) == text.encode()
+    except UnicodeEncodeError:
+        same = False
+    if not same:
+        shown = text.encode(errors="backslashreplace").decode()
+        raise UserError(f"{shown} is no UTF-8 here: set PYTHONUTF8=1 (the locale is another), or name another folder")
 
 
 def did_you_mean(value: object, valid: Iterable[str]) -> str:

@@ -20,6 +20,7 @@ from absl import logging
 
 from gcl_jax import command_line, json_files
 from gcl_jax.errors import UserError, in_one_line
+from gcl_jax.replacing import replacing
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -40,10 +41,11 @@ def main(arguments: Sequence[str]) -> None:
     program = serialized(network)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "model.stablehlo").write_bytes(program)
     except OSError as error:
         raise UserError(f"--out={given.out} cannot be written ({error.strerror or error}): name another") from error
-    json_files.write(out / "model.json", description(network))
+    with replacing(out / "model.stablehlo") as new:
+        new.write_bytes(program)
+        json_files.write(out / "model.json", description(network))
     print(f"written: {out / 'model.stablehlo'}, {out / 'model.json'}")
 
 

@@ -9,8 +9,14 @@ from collections.abc import Iterator, Mapping
 from etils import epath
 from tqdm import tqdm
 
+from gcl_jax import json_files, json_shape
 from gcl_jax.errors import UserError, writing
 from gcl_jax.machine import distributed
+from gcl_jax.replacing import replacing
+
+# What is read of a line of metrics.jsonl again.
+_RECORD = {"stage": str, "step": int, "kind": str}
+_EVALUATION = {"epoch": int, "accuracy": json_shape.NUMBER}
 
 
 def say(text: str) -> None:
@@ -69,10 +75,8 @@ class MetricsLog:
             return record["stage"] != stage or (record["step"] <= step and not evaluated)
 
         kept = [line for line, record in records if stands(record)]
-        temporary = self._path.parent / f".{self._path.name}.tmp"
-        with writing(self._path):
-            temporary.write_text("".join(line + "\n" for line in kept))
-            temporary.replace(self._path)
+        with replacing(self._path) as new:
+            new.write_bytes("".join(line + "\n" for line in kept).encode())
 
     def write(self, record: Mapping) -> None:
         """Append one line; it is with the operating system when this returns."""
@@ -88,13 +92,16 @@ class MetricsLog:
 
     def _records(self) -> list[tuple[str, dict]]:
         """(line, its record) of every whole line."""
-        content, found = self._path.read_bytes(), []
+        content, found = json_files.regular_bytes(self._path), []
         for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
             try:
                 record = json.loads(line)
-                if not {"stage", "step", "kind"} <= record.keys():
-                    raise ValueError("stage, step or kind is missing")
-            except (ValueError, AttributeError) as error:
+                told = json_shape.mismatch(record, _RECORD)
+                if not told and record["kind"] in ("test", "validation"):
+                    told = json_shape.mismatch(record, _EVALUATION)
+                if told:
+                    raise ValueError(told)
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"line {number} of {self._path} is not one of ours ({error}): remove it") from error
             found.append((line.decode(), record))
         return found

@@ -12,7 +12,7 @@ from absl import app, flags, logging
 from gcl_jax import command_line
 from gcl_jax.config import validation
 from gcl_jax.errors import UserError, in_one_line
-from gcl_jax.machine import backend, distributed
+from gcl_jax.machine import backend, distributed, leaving
 
 with in_one_line():
     _CONFIG = command_line.define_config(sys.argv)
@@ -59,10 +59,8 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _command(argv: list[str]) -> None:
-    try:
+    with leaving.in_time():
         main(argv)
-    finally:
-        preemption.ignore()  # Python takes a second to leave
 
 
 if __name__ == "__main__":

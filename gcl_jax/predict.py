@@ -7,6 +7,8 @@ scale, as in result.json. Files that are no image are named at the end, with exi
 import argparse
 import contextlib
 import csv
+import errno
+import os
 import pathlib
 import sys
 import unicodedata
@@ -18,6 +20,7 @@ from gcl_jax import command_line
 from gcl_jax.data.folder import SUFFIXES
 from gcl_jax.data.problems import first
 from gcl_jax.errors import UserError, in_one_line, require
+from gcl_jax.replacing import replacing
 
 BATCH = 64
 
@@ -34,9 +37,14 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"--csv={given.csv}: there is no folder {target.parent}")
         with _writing(target):  # before any work
             there = target.exists()
-            target.open("a").close()
+            if not there or target.is_file():
+                target.open("a").close()
             if not there:
                 target.unlink()
+            elif target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            elif target.is_file() and not os.access(target.resolve().parent, os.W_OK):  # where it is written at first
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     from gcl_jax import trained  # the heavy half, now that the command is good
     from gcl_jax.machine import compilation_cache
@@ -56,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
     if target:
         # A name that is not UTF-8 is written with what is wrong in it as \\udcXX.
         named = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-        with _writing(target), target.open("w", **named) as file:
+        with replacing(target) as new, new.open("w", **named) as file:
             csv.writer(file).writerows([("image", "rank", "class", "probability"), *rows])
         print(f"written: {target}, {len(paths) - len(bad)} images")
     for line in columns(rows) if not target else ():

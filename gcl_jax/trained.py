@@ -14,7 +14,7 @@ from gcl_jax import json_files, models, paths
 from gcl_jax.config import older, validation
 from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.data.augment import Augment
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, require_readable
 from gcl_jax.machine import backend
 from gcl_jax.methods import ClassStats
 from gcl_jax.saved import checkpoint, workdir
@@ -88,6 +88,7 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
     A stage that is named may still train. Raises UserError if ``folder`` holds no run, or no checkpoint of ``stage``.
     """
     root = paths.given(folder)
+    require_readable([root])
     if not root.exists():
         raise UserError(f"--workdir={folder}: there is no folder {root}")
     if around := workdir.stage_around(root):
@@ -96,8 +97,8 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
     file = next((f for f in (root / "config.json", root.parent / "config.json") if f.exists()), None)
     if file is None:
         raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
-    config = older.with_defaults(ConfigDict(json_files.read(file, "config")["config"]))
-    validation.validate(config)
+    config = _config_in(file)
+    workdir.require_readable([root, root / f"seed_{config.seed}"], config.stages)
     own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
     there = [name for name in config.stages if paths.matching(own / name / "checkpoints", "[0-9]*")]
     finished = [name for name in there if done_file(own, name).exists()]
@@ -115,6 +116,19 @@ def seeds_in(root: epath.Path) -> list[str]:
     """The folders of the seeds of a run of several, in order; none of another."""
     found = [path.name for path in paths.matching(root, "seed_[0-9]*") if path.name.removeprefix("seed_").isdecimal()]
     return sorted(found, key=lambda name: int(name.removeprefix("seed_")))
+
+
+def _config_in(file: epath.Path) -> ConfigDict:
+    """The config in a run's config.json; UserError that names the file where it is none."""
+    found = json_files.read(file, shape={"config": dict})["config"]
+    try:
+        config = older.with_defaults(ConfigDict(found))
+        validation.validate(config)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:  # of types that none has
+        raise UserError(f"{file} is damaged (its config is none: {error}): put back the one of the run") from error
+    return config
 
 
 def read(folder: str, stage: str = "") -> Trained:

@@ -168,8 +168,11 @@ def test_images_that_are_skipped_may_make_a_cut_possible(tmp_path, monkeypatch):
 
 
 def of_seed(accuracy):
-    test = dict.fromkeys(results.COLUMNS) | {"accuracy": accuracy}
-    return {"stages": {"representation": {"final": {"test": test}}}}
+    test = dict.fromkeys(results.COLUMNS) | {"accuracy": accuracy, "macro_recall": 1.0, "nll": 0.5, "ece": 0.1}
+    done = {"final": {"test": test}, "epochs": 1, "best": {}}
+    data = {"class_counts": [2, 1], "num_train": 3, "num_test": 4}
+    config = {"data": {"validation_fraction": 0.0}}
+    return {"config": config, "stages": {"representation": done}, "final": done["final"], "data": data}
 
 
 @pytest.mark.parametrize(("asked", "mean"), [((0, 1), 15.0), ((1, 2), 30.0), ((2,), 40.0), ((0, 1, 2), 70 / 3)])

@@ -13,12 +13,28 @@ import numpy as np
 
 import gcl_jax
 from gcl_jax import aligned
+from gcl_jax.json_shape import MAYBE_NUMBER, NUMBER
 
 COLUMNS = ("accuracy", "balanced_accuracy", "many", "medium", "few", "macro_recall", "nll", "ece")
 GROUPS = ("many", "medium", "few")
 OVER = """\
 in %, accuracy over the test images; balanced (accuracy, or macro recall), many, medium and few over classes: means of
 theirs; NLL in nats, ECE in %"""
+
+# What is read of a result.json again; further numbers lie beside these.
+_SCORES = {
+    "accuracy": NUMBER, "many": MAYBE_NUMBER, "medium": MAYBE_NUMBER, "few": MAYBE_NUMBER, "nll": NUMBER, "ece": NUMBER,
+    "macro_recall?": NUMBER,
+}  # fmt: skip
+DONE = {"final": {"test": _SCORES}, "epochs": int, "best": {"on_test?": {"test_accuracy?": MAYBE_NUMBER}}}
+RESULT = {
+    "config": {"data": {"validation_fraction": NUMBER}},
+    "stages": {str: DONE},
+    "final": {"test": _SCORES},
+    "data": {"class_counts": [int], "num_train": int, "num_test": int, "num_validation?": int},
+}
+_SPREAD = {"mean": NUMBER, "std": MAYBE_NUMBER}
+SEEDS = {"seeds": {str: RESULT}, "across_seeds": {str: {str: _SPREAD}}}
 
 
 def environment() -> dict:

@@ -2,16 +2,18 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import json_files, paths
+from gcl_jax import errors, json_files, json_shape, paths
 from gcl_jax.config import identity
 from gcl_jax.errors import UserError
+from gcl_jax.json_shape import NUMBER
 from gcl_jax.machine import distributed
+from gcl_jax.saved import damage
 
 
 def done_file(folder: epath.Path, stage: str) -> epath.Path:
@@ -24,8 +26,8 @@ def stage_around(folder: epath.Path) -> tuple[epath.Path, str] | None:
     for path in (folder, *folder.parents[:3]):  # STAGE, and in it best_on_validation/checkpoints/STEP
         if (path / "DONE.json").exists() or (path / "checkpoints").exists():
             files = [run / "config.json" for run in path.parents[:2]]  # a run's, or that of the run of several seeds
-            config = next((json_files.read(file, "config")["config"] for file in files if file.exists()), {})
-            if isinstance(config, dict) and path.name in config.get("stages", ()):
+            config = next((_config_in(file) for file in files if file.exists()), {})
+            if path.name in (config.get("stages") or ()):
                 return path.parent, path.name
     return None
 
@@ -35,6 +37,23 @@ def require_no_stage(folder: epath.Path) -> None:
     if around := stage_around(folder):
         run, stage = around
         raise UserError(f"--workdir={folder} is of a stage, {stage}: name the folder of its run, {run}")
+
+
+def _config_in(file: epath.Path) -> dict:
+    """The config of the run whose config.json this is, as far as it is read here; UserError where it is none."""
+    return json_files.read(file, shape={"config": {"posthoc?": dict, "tuning?": dict, "data?": dict}})["config"]
+
+
+def _training_in(file: epath.Path) -> dict:
+    """The training keys of the run whose config.json this is; UserError where there are none."""
+    return json_files.read(file, shape={"training": dict})["training"]
+
+
+def require_readable(folders: Iterable[epath.Path], names: Sequence[str]) -> None:
+    """Raise UserError if anything cannot be seen of the runs in ``folders`` with the stages ``names``."""
+    stages = [folder / name for folder in folders for name in names]
+    inside = [stage / part for stage in stages for part in ("checkpoints", f"{damage.BEST}/checkpoints", "damaged")]
+    errors.require_readable([*folders, *stages, *inside])
 
 
 def claim(
@@ -84,8 +103,8 @@ def _places(config: ConfigDict) -> dict:
 def _places_in(root: epath.Path) -> dict | None:
     """The same of the config that trained the run in ``root``; None where an older version wrote it."""
     try:
-        return _places(ConfigDict(json_files.read(root / "config.json", "config")["config"]))
-    except (AttributeError, KeyError, TypeError):
+        return _places(ConfigDict(_config_in(root / "config.json")))
+    except (AttributeError, LookupError, TypeError, ValueError):
         return None
 
 
@@ -98,7 +117,7 @@ def _starts_in(root: epath.Path, names: Sequence[str]) -> dict | None:
     """The same of the config that trained the run in ``root``; None where there is none, or an older version's."""
     file = root / "config.json"
     try:
-        return _starts(json_files.read(file, "config")["config"], names) if file.exists() else None
+        return _starts(_config_in(file), names) if file.exists() else None
     except (KeyError, TypeError, UserError):  # nothing may have been saved yet, else `compare` has refused it
         return None
 
@@ -127,20 +146,21 @@ def _other_rules(root, config):
     file = root / "config.json"
     if not _holds_something(root) or not file.exists():
         return []
-    known = json_files.read(file, "config")["config"]
-    rules = known.get("posthoc", {}) if isinstance(known, dict) else {}
+    rules = _config_in(file).get("posthoc", {})
     return identity.differences(config_lib.TOP["posthoc"] | rules, config.posthoc.to_dict(), "config.posthoc")
 
 
 def tuned_value(root: epath.Path, config: ConfigDict) -> float:
     """The value chosen for ``config.tuning.key`` with which the run in ``root`` was trained; UserError if none was."""
     file, key = root / "config.json", config.tuning.key
-    known = json_files.read(file, "config")["config"] if file.exists() else {}
+    known = _config_in(file) if file.exists() else {}
     try:
         found = config_lib.value_at(known, key)
         then = known["tuning"]
-    except (KeyError, TypeError):
+    except (LookupError, TypeError):
         raise UserError(f"{root} holds no choice of {key} yet: train first") from None
+    if told := json_shape.mismatch(found, NUMBER, f"config.{key}"):
+        raise json_files.damaged(file, told)
     if differing := identity.differences(then, json.loads(json.dumps(config.tuning.to_dict())), "config.tuning"):
         raise UserError(
             f"{root} holds a choice of {key} by another rule ({'; '.join(differing)}): choose another --workdir, or "
@@ -151,7 +171,7 @@ def tuned_value(root: epath.Path, config: ConfigDict) -> float:
 
 def require_own_data(root: epath.Path, fingerprint: str) -> None:
     """Raise UserError unless ``fingerprint`` is that of the data on which the run in ``root`` was trained."""
-    known = json_files.read(root / "config.json", "training")["training"]
+    known = _training_in(root / "config.json")
     if known.get("data_fingerprint", fingerprint) != fingerprint:
         raise UserError(f"the data of the run in {root} are not what they were when it was trained: put them back")
 
@@ -205,9 +225,7 @@ def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
     file = root / "config.json"
     if not file.exists():
         raise UserError(f"{root} holds a run but no config.json to tell whose: choose another --workdir")
-    known = json_files.read(file, "training")["training"]
-    if not isinstance(known, dict):
-        raise UserError(f"{file} is damaged (its training is no object): choose another --workdir")
+    known = _training_in(file)
     known = {k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}
     differing = [d for d in identity.differences(known, keys) if d.split(":")[0] != f"config.{apart_from}"]
     if differing:

@@ -22,7 +22,7 @@ from absl import logging
 
 from gcl_jax import command_line, logs
 from gcl_jax.errors import UserError, cut, in_one_line, require, require_one_of, shown
-from gcl_jax.machine import backend, preemption
+from gcl_jax.machine import backend, leaving, preemption
 from gcl_jax.table import plan
 from gcl_jax.table.declared import TABLES, Table
 
@@ -149,4 +149,5 @@ def _header(given, overrides) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with leaving.in_time():
+        main(sys.argv[1:])

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from etils import epath
 
-from gcl_jax import json_files
-from gcl_jax.data.arrays import read_npz
+from gcl_jax import json_files, npz_files
 from gcl_jax.errors import UserError
 from gcl_jax.saved.results import COLUMNS, balanced_accuracy
 from gcl_jax.saved.workdir import done_file
@@ -123,7 +122,7 @@ def _require_whole(file: Path) -> None:
 def _trouble(file: str, changed: int, size: int) -> str:
     """What is wrong with an .npz, or nothing; looked at once while it stays as it is: tables are read often."""
     try:
-        read_npz(file, "the row's predictions")
+        npz_files.read(file, "the row's predictions")
     except UserError as error:
         return str(error)
     return ""

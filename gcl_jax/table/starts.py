@@ -12,7 +12,7 @@ from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError
 from gcl_jax.saved import handover
 from gcl_jax.table.plan import Node
-from gcl_jax.training.experiment import stage_before
+from gcl_jax.training.starts import stage_before
 
 
 def replaced(node: Node, seed: int, started_from: str | None) -> str:

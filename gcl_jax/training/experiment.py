@@ -46,6 +46,7 @@ def run(
     distributed.first(lambda: workdirs.require_no_stage(root))
     per_seed = folder_per_seed or config.num_seeds > 1
     folders = {s: root / f"seed_{s}" if per_seed else root for s in config_lib.seeds(config)}
+    distributed.first(lambda: workdirs.require_readable([root, *folders.values()], config.stages))
     files = [folder / "result.json" for folder in folders.values()]
     whole = root / "result.json" if per_seed else None
     finished = distributed.first(lambda: all(file.exists() for file in files) and (not whole or _holds(whole, folders)))
@@ -117,7 +118,7 @@ def _check_starts(parts, config, names, folders) -> None:
     if done:
         distributed.everywhere(lambda: parts.dataset)
     for seed, folder in done.items():
-        found = distributed.first(lambda f=folder: json_files.read(done_file(f, name), "started_from"))
+        found = distributed.first(lambda f=folder: json_files.read(done_file(f, name), shape={"started_from": str}))
         start, own = "no init_from", ("random",)
         if config[name].init_from:
             start, variables = starts.read(config, name, seed)
@@ -133,7 +134,7 @@ def _require_same(same: bool, told: str) -> None:
 
 def _write_again(root: epath.Path) -> dict:
     """The result of several seeds that are all finished, made new if it can be: launch scripts go by its time."""
-    found = json_files.read(root / "result.json")
+    found = json_files.read(root / "result.json", shape=results.SEEDS)
     with contextlib.suppress(UserError), lock.held(root):
         json_files.write(root / "result.json", found)
     return found
@@ -141,14 +142,18 @@ def _write_again(root: epath.Path) -> dict:
 
 def _holds(file: epath.Path, folders: dict[int, epath.Path]) -> bool:
     """Whether the result of several seeds has all of these."""
-    return file.exists() and json_files.read(file, "seeds")["seeds"].keys() >= {f.name for f in folders.values()}
+    return file.exists() and json_files.read(file, shape=results.SEEDS)["seeds"].keys() >= {
+        f.name for f in folders.values()
+    }
 
 
 def _write_all_seeds(root: epath.Path, found: dict[int, dict], eval_only: bool) -> dict:
     """Write the result of all seeds in ``root``, of an earlier run with more of them, too; return that of ``found``."""
     others = {f.parent.name: f for f in paths.matching(root, "seed_*/result.json")} if not eval_only else {}
     each = {f"seed_{s}": result for s, result in found.items()}
-    each |= {name: json_files.read(file) for name, file in sorted(others.items()) if name not in each}
+    each |= {
+        name: json_files.read(file, shape=results.RESULT) for name, file in sorted(others.items()) if name not in each
+    }
     whole = {"across_seeds": results.across_seeds(each), "seeds": each}
     json_files.write(root / ("eval.json" if eval_only else "result.json"), whole)
     return _only(whole, found)
@@ -171,7 +176,7 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
         if distributed.first((folder / "result.json").exists):
             logs.say(f"{folder} is finished already; its result:")
             found[seed] = distributed.first(
-                lambda folder=folder: json_files.read(folder / "result.json", "stages", "final")
+                lambda folder=folder: json_files.read(folder / "result.json", shape=results.RESULT)
             )
             logs.say(results.format_table(found[seed]))
     pending = [seed for seed in folders if seed not in found]
@@ -186,7 +191,7 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
         for seed, folder in group.items():
 
             def write(seed=seed, folder=folder):
-                done = {name: json_files.read(done_file(folder, name), "final") for name in names}
+                done = {name: json_files.read(done_file(folder, name), shape=results.DONE) for name in names}
                 result = _result(parts, config, seed, overrides, done)
                 json_files.write(folder / "result.json", result)
                 return result

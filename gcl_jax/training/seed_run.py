@@ -12,8 +12,9 @@ from etils import epath
 
 from gcl_jax import json_files, logs, metrics
 from gcl_jax.config import identity
-from gcl_jax.errors import UserError, writing
+from gcl_jax.errors import UserError
 from gcl_jax.machine import distributed, memory
+from gcl_jax.replacing import replacing
 from gcl_jax.saved import damage, handover
 from gcl_jax.saved.checkpoint import Checkpoints, flatten
 from gcl_jax.saved.workdir import done_file
@@ -68,7 +69,8 @@ class SeedRun:
     def _read_skipped(self) -> list[int]:
         """The steps whose batches are left out; not those of another config that had saved nothing here."""
         file = self._folder / "skipped.json"
-        found = json_files.read(file, "steps") if file.exists() else {}
+        shape = {"steps": [int, ...], "stage_key?": str}
+        found = json_files.read(file, shape=shape) if file.exists() else {}
         return found["steps"] if found and found.get("stage_key", self._keys[0]) in self._keys else []
 
     def __enter__(self) -> "SeedRun":
@@ -297,6 +299,7 @@ def best_epochs(records: list[dict]) -> dict:
     """
     test = {r["epoch"]: r["accuracy"] for r in records if r["kind"] == "test"}
     validation = {r["epoch"]: r["accuracy"] for r in records if r["kind"] == "validation"}
+    validation = {epoch: score for epoch, score in validation.items() if epoch in test}
     best = {}
     for name, scores in (("on_test", test), ("on_validation", validation)):
         if scores:
@@ -310,5 +313,5 @@ def save_predictions(folder: epath.Path, predictions: dict[str, metrics.Predicti
     for name, found in predictions.items():
         confused = metrics.confusion(found.label, found.predicted)
         path = folder / f"predictions_{name}.npz"
-        with writing(path), path.open("wb") as file:
+        with replacing(path) as new, new.open("wb") as file:
             np.savez_compressed(file, confusion=confused, **vars(found))
