@@ -8,7 +8,7 @@ from etils import epath
 from tqdm import tqdm
 
 from gcl_jax.errors import UserError, writing
-from gcl_jax.machine import distributed
+from gcl_jax.machine import distributed, quiet_tensorflow
 
 
 def say(text: str) -> None:
@@ -80,6 +80,7 @@ class TensorBoard:
         if enabled and distributed.is_first():
             try:
                 # clu's writers import TensorFlow (seconds), so only here.
+                quiet_tensorflow.load()
                 from clu import metric_writers
 
                 self._writer = metric_writers.SummaryWriter(str(folder))

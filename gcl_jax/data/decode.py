@@ -6,9 +6,10 @@ orientation is ignored, as Pillow's `open` does in the field's code.
 
 import math
 
-import tensorflow as tf
+from gcl_jax.data import image_size, signatures
+from gcl_jax.machine import quiet_tensorflow
 
-tf.config.set_visible_devices([], "GPU")  # the accelerator is JAX's
+tf = quiet_tensorflow.load()
 
 TRIES = 10
 UNIFORMS = 2 * TRIES + 2  # random numbers that one crop takes
@@ -117,13 +118,13 @@ def luma(image: tf.Tensor) -> tf.Tensor:
 
 
 def problem(encoded: bytes) -> str:
-    """Why ``encoded`` cannot be decoded, in a line; "" where it can.
+    """Why ``encoded`` cannot be decoded, in a line with the cure; "" where it can.
 
     >>> problem(b"")
-    '0 bytes'
+    'empty file'
     """
-    if not encoded:
-        return "0 bytes"
+    if reason := signatures.refusal(encoded) or image_size.too_large(encoded):
+        return reason
     if _has_palette(encoded):
         return "a BMP with a palette is not read: convert it to PNG"
     if _is_animated_webp(encoded):
@@ -131,7 +132,8 @@ def problem(encoded: bytes) -> str:
     try:
         decoded(encoded)
     except tf.errors.OpError as error:
-        return error.message.rsplit("}}", 1)[-1].strip().splitlines()[0].split(" [Op:")[0]
+        reason = error.message.rsplit("}}", 1)[-1].strip().splitlines()[0].split(" [Op:")[0]
+        return f"cut off: {signatures.AGAIN} ({reason})" if signatures.is_cut_off(encoded) else reason
     return ""
 
 
