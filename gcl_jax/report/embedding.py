@@ -34,7 +34,7 @@ def read(folder: str, stage: str = "") -> Embedding:
     """
     config, own, name = trained.locate(folder, stage, first=True)
     parts = Parts(config)
-    workdir.require_own_data(own if (own / "config.json").exists() else own.parent, parts.dataset.fingerprint)
+    workdir.require_own_data(own if (own / "config.json").exists() else own.parent, parts.dataset)
     variables, _, step = checkpoint.read_variables(own / name / "checkpoints")
     with backend.matmul_precision(config.precision):
         features, labels = parts.stage(name, 1).features(variables, "test")
