@@ -145,7 +145,7 @@ def problem(encoded: bytes) -> str:
         decoded(encoded)
     except tf.errors.OpError as error:
         reason = error.message.rsplit("}}", 1)[-1].strip().splitlines()[0].split(" [Op:")[0]
-        return f"cut off: {signatures.AGAIN} ({reason})" if signatures.is_cut_off(encoded) else reason
+        return signatures.explained(encoded, reason)
     return ""
 
 

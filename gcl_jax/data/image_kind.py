@@ -46,7 +46,7 @@ def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
 
     Raises UserError where Pillow, or to decode TensorFlow, is not installed.
 
-    >>> look(b"<html>").reason
+    >>> look(b"some text").reason
     'not an image'
     """
     image_module = pillow()
@@ -62,9 +62,9 @@ def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
             if image.format == "WEBP" and getattr(image, "is_animated", False):
                 return ImageKind(reason="an animated WebP is not read: convert it to GIF, or one frame of it to PNG")
     except image_module.UnidentifiedImageError:
-        return ImageKind(reason="not an image")
+        return ImageKind(reason=signatures.explained(encoded, "not an image"))
     except Exception as error:  # decoders raise SyntaxError, struct.error and whatever else damaged bytes lead them to
-        return ImageKind(reason=str(error) or type(error).__name__)
+        return ImageKind(reason=signatures.explained(encoded, str(error) or type(error).__name__))
     reason = decoder().problem(encoded) if decode else ""  # by the decoder that training has
     return ImageKind(reason=reason) if reason else found
 

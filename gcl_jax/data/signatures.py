@@ -112,6 +112,15 @@ def _text(beginning):
     return ""
 
 
+def explained(encoded: bytes, reason: str) -> str:
+    """The ``reason`` for which a decoder has refused ``encoded``, which begins as an image does; with a cure if known.
+
+    >>> explained(b"GIF89a", "no color map")
+    'cut off: copy or download it again (no color map)'
+    """
+    return f"cut off: {AGAIN} ({reason})" if is_cut_off(encoded) else reason
+
+
 def is_cut_off(encoded: bytes) -> bool:
     """Whether the end of a JPEG, PNG, GIF, BMP or WebP is missing: for the words about one that cannot be decoded."""
     if encoded.startswith(b"\xff\xd8"):
