@@ -55,7 +55,6 @@ def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     Overrides are looked up in the config file first, so that a typo is answered with the
     nearest key and nothing has been started.
     """
-    refuse_repeated(argv[1:])
     _parse(argv, values)
 
 
@@ -81,22 +80,6 @@ def _parse(argv, values):
         raise UserError(str(error).splitlines()[0]) from error
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is no flag; write --config.KEY=VALUE, without spaces around =")
-
-
-def refuse_repeated(arguments: Sequence[str]) -> None:
-    """Raise UserError for a flag that is given twice with different values: one of them would go unheard.
-
-    >>> refuse_repeated(["--config.seed=1", "--config.seed=2"])
-    Traceback (most recent call last):
-    gcl_jax.errors.UserError: --config.seed is given twice, as '1' and as '2': leave one out
-    """
-    given = {}
-    for argument in arguments:
-        flag, equals, value = argument.partition("=")
-        name = flag.lstrip("-")
-        if equals and name != flag and name in given and (given[name] != value or name == "config"):
-            raise UserError(f"{flag} is given twice, as {shown(given[name])} and as {shown(value)}: leave one out")
-        given[name] = value
 
 
 def _is_file(path):
@@ -184,13 +167,11 @@ class Parser(argparse.ArgumentParser):
 
     @_in_printable_line()
     def parse_known_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None) -> tuple:
-        """As argparse's, but --FLAG=--, and overrides given twice, are a UserError."""
+        """As argparse's, but --FLAG=-- is a UserError."""
         for argument in args:
             if re.fullmatch(r"-[^=]*=--", argument):
                 raise UserError(f"{argument!r}: -- is no value")
-        given, rest = super().parse_known_args(args, namespace)
-        refuse_repeated(rest)
-        return given, rest
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> None:
         """Raise what argparse would print with its usage."""

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from gcl_jax import json_files, json_shape
 from gcl_jax.errors import UserError, writing
-from gcl_jax.machine import distributed
+from gcl_jax.machine import distributed, quiet_tensorflow
 from gcl_jax.replacing import replacing
 
 # What is read of a line of metrics.jsonl again.
@@ -115,6 +115,7 @@ class TensorBoard:
         if enabled and distributed.is_first():
             try:
                 # clu's writers import TensorFlow (seconds), so only here.
+                quiet_tensorflow.load()
                 from clu import metric_writers
 
                 self._writer = metric_writers.SummaryWriter(str(folder))

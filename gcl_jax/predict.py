@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from absl import logging
 
 from gcl_jax import command_line
+from gcl_jax.data import on_disk
 from gcl_jax.data.folder import SUFFIXES
 from gcl_jax.data.problems import first
 from gcl_jax.errors import UserError, in_one_line, require
@@ -137,6 +138,8 @@ def files(named: Sequence[str]) -> Iterator[pathlib.Path]:
             yield from inside
         elif path.is_file():
             yield path
+        elif path.exists():
+            raise UserError(f"{path} is no regular file, but a FIFO, a socket or a device: name an image file")
         else:
             raise UserError(f"there is no image {path}")
 
@@ -187,7 +190,7 @@ class _NoImageError(Exception):
 
 def _pixels(decode, path, size, resize, channels):
     try:
-        encoded = path.read_bytes()
+        encoded = on_disk.read(path)
     except OSError as error:
         raise _NoImageError(error.strerror or str(error)) from error
     if reason := decode.problem(encoded):

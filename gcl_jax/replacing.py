@@ -41,5 +41,6 @@ def replacing(path: Path | epath.Path) -> Iterator[Path | epath.Path]:
             temporary.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                if temporary.is_file():  # a folder in its place is not ours
+                    temporary.unlink()
             raise

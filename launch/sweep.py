@@ -125,7 +125,6 @@ def points(config: str, workdir: str, grid: Sequence[str], rest: Sequence[str]) 
 
 def check(arguments: Sequence[str]) -> ConfigDict:
     """The config of these arguments, or the UserError with which main would answer them."""
-    command_line.refuse_repeated(arguments)
     config = command_line.config_of(["gcl_jax.main", *arguments])
     validation.validate(config)
     return config

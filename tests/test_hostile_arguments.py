@@ -8,10 +8,8 @@ from test_command_line import DIGITS
 
 from gcl_jax import command_line, predict
 from gcl_jax.config import validation
-from gcl_jax.data import __main__ as data
 from gcl_jax.errors import UserError
 from gcl_jax.report import __main__ as report
-from gcl_jax.table import __main__ as table
 
 LONG = "9" * 5000
 
@@ -115,29 +113,9 @@ def test_a_config_that_is_missing_is_asked_for(arguments):
     assert "--config" in attempt(arguments)
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("--config.seed=1", "--config.seed=2"),
-        ("--workdir=a", "--workdir=b"),
-        (DIGITS, f"--config={ROOT}/configs/digits_lt/ce.py"),
-        ("--config.data.name=a", "-config.data.name=b"),
-        ("--num_processes=1", "--num_processes=" + LONG),
-    ],
-)
-def test_a_flag_that_is_given_twice_is_named(first, second):
-    told = attempt([DIGITS, first, second])
-    assert f"{second.partition('=')[0]} is given twice, as " in told
-    assert told.endswith(": leave one out")
-
-
-@pytest.mark.parametrize("values", [("1", "2"), ("", "x"), (LONG, "1")])
-def test_an_override_that_is_given_twice_is_named_by_the_other_commands(values):
-    overrides = [f"--config.data.name={value}" for value in values]
-    with pytest.raises(UserError, match=r"^--config\.data\.name is given twice, as "):
-        table.parse(["table1", "--workdir=x", *overrides])
-    with pytest.raises(UserError, match=r"^--config\.data\.name is given twice, as "):
-        data.parse(["inspect", DIGITS, *overrides])
+def test_of_an_override_that_is_given_twice_the_last_counts():
+    """As everywhere on a command line, so that a script can append what it is given."""
+    assert command_line.config_of(["x", DIGITS, "--config.seed=1", "--config.seed=2"]).seed == 2
 
 
 def test_a_flag_that_is_given_twice_alike_is_one():

@@ -53,10 +53,10 @@ def test_what_is_no_image_has_a_reason(tmp_path, noise):
     whole = noise.read_bytes()
     png = photographs.write(tmp_path / "a.png", size=(64, 48)).read_bytes()
     damaged = {
-        "half.jpg": (whole[: len(whole) // 2], "jpeg::"),
+        "half.jpg": (whole[: len(whole) // 2], "cut off: copy or download it again (jpeg::"),
         "half.png": (png[:-30], ""),
         "flipped.png": (png[:45] + bytes([png[45] ^ 255]) + png[46:], ""),
-        "text.jpg": (b"<html>not found</html>", "not an image"),
+        "text.jpg": (b"<html>not found</html>", "not an image (it is a web page)"),
         "empty.jpg": (b"", "empty file"),
     }
     for name, (content, reason) in damaged.items():
@@ -164,7 +164,7 @@ def test_undecodable_files_are_named_when_every_file_is_decoded(good, noise, cap
         position = next(i for i, line in enumerate(told) if "cannot be decoded" in line)
         assert told[position].startswith(f"{number} cannot be decoded")
         if decode:
-            assert told[position + 1].startswith(f"  {good}/ant/half0.jpg: jpeg::")
+            assert told[position + 1].startswith(f"  {good}/ant/half0.jpg: cut off: copy or download it again (jpeg::")
             assert told[position + 11] == "  and 3 more"
         else:
             assert told[position + 1] == f"  {good}/bee/text.jpg: not an image"

@@ -29,7 +29,7 @@ def nothing_trains(monkeypatch):
         ("table1", "ce", ["--config.classifier.epochs=x"]),
         ("table1", "ldam_drw", ["--config.model.name=resnet20"]),
         ("baselines", "ce", ["--config.tuning.grid=()"]),
-        ("baselines", "gcl", ["--config.tuning.validation_fraction=0.0"]),
+        ("baselines", "gcl", ["--config.tuning.grid=(-1.0,)"]),
     ],
 )
 def test_only_the_rows_asked_for_are_checked(table, row, overrides, tmp_path):

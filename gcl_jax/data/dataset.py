@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -79,13 +79,25 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over every split's pixels (photographs: their names) and labels: equal ones mean the same data."""
+        """SHA-256 over every split's pixels and labels: equal ones mean the same data.
+
+        Of photographs it is over their names, their bytes and how these are decoded, which are read for it where they
+        have not been. Raises UserError where they cannot be read.
+        """
+        return self._digest(lambda photographs: photographs.identity())
+
+    @functools.cached_property
+    def older_fingerprint(self) -> str:
+        """What `fingerprint` was up to commit 8f92ab7: photographs were known by their names."""
+        return self._digest(lambda photographs: photographs.older_identity())
+
+    def _digest(self, of_photographs: Callable[[Photographs], bytes]) -> str:
         digest = hashlib.sha256()
         for name, split in sorted(self.splits.items()):
             digest.update(name.encode())
             digest.update(str(split.images.shape).encode())
             named = isinstance(split.images, Photographs)
-            digest.update(split.images.identity() if named else np.ascontiguousarray(split.images))
+            digest.update(of_photographs(split.images) if named else np.ascontiguousarray(split.images))
             digest.update(np.ascontiguousarray(split.labels, "<i4"))
         return digest.hexdigest()
 

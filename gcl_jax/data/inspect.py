@@ -93,7 +93,8 @@ def _print_kinds(files: list[tuple[Photographs, int]], decode: bool) -> int:
     kinds = list(image_kind.look_at_all(chosen, decode=decode))
     good = [kind for kind in kinds if not kind.reason]
     how = "decoded" if decode else "looked at by their headers (--decode reads all of each)"
-    print(f"{'files':<12}{len(chosen):,} of {len(files):,} {how}")
+    read = len(good) if decode else len(chosen)
+    print(f"{'files':<12}{read:,} of {len(files):,} {how}")
     for title, field in (("formats", "format"), ("pixels", "kind")):
         numbers = collections.Counter(getattr(kind, field) for kind in good).most_common()
         print(f"{title:<12}{', '.join(f'{name} {number:,}' for name, number in numbers)}")

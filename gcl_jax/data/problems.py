@@ -16,6 +16,7 @@ KINDS = {
     "outside the root": "paths stay below data.path, without `..` and without links out of it: move data.path up, or, "
     "where you trust the lists and the folder, --config.data.photos.allow_outside=True",
     "missing": "the paths start from data.path: name the folder that holds them",
+    "no regular file": "FIFOs, sockets and devices are not read: take it out",
     "not in TFDS": "the list is of another data set, or a split was not prepared",
     "empty file": "copy it again, or take it out",
     "name that is not UTF-8": "rename it",

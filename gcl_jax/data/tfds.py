@@ -10,6 +10,7 @@ import numpy as np
 from gcl_jax.data import tfds_folder
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.errors import UserError
+from gcl_jax.machine import quiet_tensorflow
 
 URLS = {
     "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -32,14 +33,13 @@ def read(name: str, path: str, photos: Mapping | None = None) -> Source:
             "data.source='tfds_list')"
         )
     try:
-        import tensorflow as tf
+        quiet_tensorflow.load()
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise UserError(
             f"data.source='tfds' needs TensorFlow Datasets ({error.name} is missing): pip install 'gcl_jax[tf]', or "
             "use --config.data.source=arrays --config.data.path=FILE.npz"
         ) from error
-    tf.config.set_visible_devices([], "GPU")  # the accelerator is JAX's
     builder = tfds_folder.builder(name, path)
     if not builder.is_prepared():
         _require_reachable(name, path or builder.data_dir)

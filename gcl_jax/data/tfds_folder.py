@@ -8,6 +8,7 @@ import tempfile
 from typing import Any
 
 from gcl_jax.errors import UserError
+from gcl_jax.machine import quiet_tensorflow
 
 
 def builder(name: str, path: str) -> Any:
@@ -15,6 +16,7 @@ def builder(name: str, path: str) -> Any:
 
     Raises UserError where what lies there is damaged.
     """
+    quiet_tensorflow.load()
     import tensorflow_datasets as tfds
 
     try:

@@ -15,7 +15,7 @@ from gcl_jax.data import lists, records, tfds_folder
 from gcl_jax.data.dataset import Source
 from gcl_jax.data.problems import Problem, require_none
 from gcl_jax.errors import UserError, require_one_of
-from gcl_jax.machine import distributed
+from gcl_jax.machine import distributed, quiet_tensorflow
 
 AT_ONCE = 256  # records in memory
 NAMES = "gcl_jax_names.json"  # in the data set's folder: TFDS itself has no index by name
@@ -112,13 +112,12 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
 def _open(name: str, path: str) -> tuple[Any, Any]:
     """The builder of a data set, and its records, those of the training split first."""
     try:
-        import tensorflow as tf
+        quiet_tensorflow.load()
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise UserError(
             f"data.source='tfds_list' needs TensorFlow Datasets ({error.name} is missing): pip install 'gcl_jax[tf]'"
         ) from error
-    tf.config.set_visible_devices([], "GPU")  # the accelerator is JAX's
     builder = tfds_folder.builder(name, path)
     folder = regular_files.shown(path or builder.data_dir)
     prepare = f"tfds.builder('{name}', file_format='array_record').download_and_prepare()"

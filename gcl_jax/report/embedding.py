@@ -34,7 +34,7 @@ def read(folder: str, stage: str = "") -> Embedding:
     """
     config, own, name = trained.locate(folder, stage, first=True)
     parts = Parts(config)
-    workdir.require_own_data(own if (own / "config.json").exists() else own.parent, parts.dataset.fingerprint)
+    workdir.require_own_data(own if (own / "config.json").exists() else own.parent, parts.dataset)
     variables, step = handover.read(own / name / "checkpoints")
     parts.stage(name, 1).require_classes(variables.get("class_names"), str(own / name))
     with backend.matmul_precision(config.precision):

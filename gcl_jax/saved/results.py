@@ -28,10 +28,10 @@ _SCORES = {
 }  # fmt: skip
 DONE = {"final": {"test": _SCORES}, "epochs": int, "best": {"on_test?": {"test_accuracy?": MAYBE_NUMBER}}}
 RESULT = {
-    "config": {"data": {"validation_fraction": NUMBER}},
     "stages": {str: DONE},
     "final": {"test": _SCORES},
     "data": {"class_counts": [int], "num_train": int, "num_test": int, "num_validation?": int},
+    "config": {"data": {"validation_fraction": NUMBER}},
 }
 _SPREAD = {"mean": NUMBER, "std": MAYBE_NUMBER}
 SEEDS = {"seeds": {str: RESULT}, "across_seeds": {str: {str: _SPREAD}}}

@@ -8,8 +8,9 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import errors, json_files, json_shape, paths
+from gcl_jax import errors, json_files, json_shape, logs, paths
 from gcl_jax.config import identity
+from gcl_jax.data import Dataset
 from gcl_jax.errors import UserError
 from gcl_jax.json_shape import NUMBER
 from gcl_jax.machine import distributed
@@ -61,14 +62,14 @@ def claim(
     config: ConfigDict,
     names: Sequence[str],
     per_seed: bool,
-    fingerprint: Callable[[], str],
+    dataset: Callable[[], Dataset],
     check_starts: Callable[[], None],
     *,
     finished: bool,
 ) -> None:
     """Make ``root`` the folder of this run, or raise UserError with what differs from the run it holds.
 
-    ``fingerprint`` reads the data; of a ``finished`` run it is asked only if the data lie elsewhere now, and nothing is
+    ``dataset`` reads the data; of a ``finished`` run it is asked only if the data lie elsewhere now, and nothing is
     written. ``check_starts`` is called if an init_from is not what it was, and of a run that goes on if one is there. A
     folder in which nothing has been saved yet can be claimed anew, so that a corrected command just works.
     """
@@ -76,7 +77,7 @@ def claim(
     keys = _compared(root, config, names, per_seed, check_starts, goes_on=not finished)
     if finished and distributed.first(lambda: _places(config) == _places_in(root)):
         return
-    keys["data_fingerprint"] = same_data(fingerprint)
+    keys["data_fingerprint"] = _fingerprint(root, same_data(dataset), goes_on=not finished)
     if finished:
         distributed.first(lambda: compare(root, keys))
         return
@@ -169,18 +170,49 @@ def tuned_value(root: epath.Path, config: ConfigDict) -> float:
     return found
 
 
-def require_own_data(root: epath.Path, fingerprint: str) -> None:
-    """Raise UserError unless ``fingerprint`` is that of the data on which the run in ``root`` was trained."""
+def require_own_data(root: epath.Path, dataset: Dataset) -> None:
+    """Raise UserError unless ``dataset`` is the one on which the run in ``root`` was trained."""
     known = _training_in(root / "config.json")
+    fingerprint = _fingerprint(root, dataset, goes_on=False)
     if known.get("data_fingerprint", fingerprint) != fingerprint:
         raise UserError(f"the data of the run in {root} are not what they were when it was trained: put them back")
 
 
-def same_data(fingerprint: Callable[[], str]) -> str:
-    """The fingerprint of the data; UserError in every process where one has none, or another."""
-    found = distributed.everywhere(fingerprint)
-    distributed.same("the data set (what its files hold)", found)
+def same_data(dataset: Callable[[], Dataset]) -> Dataset:
+    """The data, with their fingerprint made; UserError in every process where one has none, or others."""
+
+    def read():
+        found = dataset()
+        return found, found.fingerprint
+
+    found, fingerprint = distributed.everywhere(read)
+    distributed.same("the data set (what its files hold)", fingerprint)
     return found
+
+
+def _fingerprint(root: epath.Path, dataset: Dataset, *, goes_on: bool) -> str:
+    """The fingerprint of ``dataset`` as the version made it that trained the run in ``root``.
+
+    Up to commit 8f92ab7 photographs were known by their names, and JPEG was decoded otherwise: a run of then that
+    ``goes_on`` would do so on other pixels, so that UserError is raised; where it is only looked at, that is said.
+    """
+
+    def fingerprint():
+        file = root / "config.json"
+        known = json_files.read(file, "training")["training"] if _holds_something(root) and file.exists() else {}
+        then = known.get("data_fingerprint") if isinstance(known, dict) else None
+        if then == dataset.fingerprint or then != dataset.older_fingerprint:
+            return dataset.fingerprint
+        told = "is of an older gcl_jax, which decoded JPEG to slightly other pixels and knew photographs by name alone"
+        if goes_on:
+            raise UserError(
+                f"the run in {root} {told}: train it to its end with that version, or anew in another --workdir (its "
+                "finished stages can be the init_from of that)"
+            )
+        logs.say(f"the run in {root} {told}: today's pixels are used, and images replaced since are not noticed")
+        return then
+
+    return distributed.first(fingerprint)
 
 
 def _require_visible(file: epath.Path) -> None:
@@ -197,11 +229,12 @@ def check(
     config: ConfigDict,
     names: Sequence[str],
     per_seed: bool,
-    fingerprint: Callable[[], str],
+    dataset: Callable[[], Dataset],
     check_starts: Callable[[], None],
 ) -> None:
     """Like `claim`, for a look that writes nothing: raise UserError if ``root`` holds another run."""
-    keys = _compared(root, config, names, per_seed, check_starts) | {"data_fingerprint": same_data(fingerprint)}
+    keys = _compared(root, config, names, per_seed, check_starts)
+    keys["data_fingerprint"] = _fingerprint(root, same_data(dataset), goes_on=False)
     distributed.first(lambda: compare(root, keys))
 
 
@@ -229,9 +262,11 @@ def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
     known = {k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}
     differing = [d for d in identity.differences(known, keys) if d.split(":")[0] != f"config.{apart_from}"]
     if differing:
+        data = any("data_fingerprint" in one for one in differing)
+        told = "; ".join(differing) + ("; so images or labels are not what they were" if data else "")
         raise UserError(
-            f"{root} holds a run of another config ({'; '.join(differing)}): choose another --workdir, or give the "
-            f"config and the data it was started with{_to_train_longer(root, known, keys)}"
+            f"{root} holds a run of another config ({told}): choose another --workdir, or give the config and the data "
+            f"it was started with{_to_train_longer(root, known, keys)}"
         )
 
 

@@ -92,12 +92,11 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
             _check_starts(parts, config, names, folders)
 
         if eval_only:
-            workdirs.check(root, config, names, per_seed, lambda: parts.dataset.fingerprint, check_starts)
+            workdirs.check(root, config, names, per_seed, lambda: parts.dataset, check_starts)
         else:
             # A finished run only shows its result: what else is wrong with its stages today does not matter.
             dataset = (lambda: parts.dataset) if finished else lambda: parts.build(names, looked)
-            fingerprint = lambda: dataset().fingerprint  # noqa: E731
-            workdirs.claim(root, config, names, per_seed, fingerprint, check_starts, finished=finished)
+            workdirs.claim(root, config, names, per_seed, dataset, check_starts, finished=finished)
         if eval_only:
             as_trained = distributed.first(lambda: workdirs.same_rules(root, config))
             told = (overrides, as_trained)
