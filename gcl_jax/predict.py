@@ -1,7 +1,8 @@
 """Classify images: python -m gcl_jax.predict --workdir=RUN IMAGE... [--top=5] [--csv=FILE].
 
-An IMAGE is a file, or a folder whose images are taken (hidden ones are not). Probabilities are softmax at the method's
-scale, as in result.json. Files that are no image are named at the end, with exit status 1; the others are answered.
+An IMAGE is a file, or a folder whose images are taken (hidden ones, and what other programs leave, are not).
+Probabilities are softmax at the method's scale, as in result.json. Files that are no image are named at the end, with
+exit status 1; the others are answered.
 """
 
 import argparse
@@ -14,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from absl import logging
 
 from gcl_jax import command_line
-from gcl_jax.data.folder import SUFFIXES
 from gcl_jax.data.problems import first
+from gcl_jax.data.walk import SUFFIXES, shortened, walk
 from gcl_jax.errors import UserError, in_one_line, require
 
 BATCH = 64
@@ -93,10 +94,7 @@ def files(named: Sequence[str]) -> Iterator[pathlib.Path]:
     for name in named:
         path = pathlib.Path(name).expanduser()
         if path.is_dir():
-            inside = sorted(
-                p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and _is_seen(p.relative_to(path))
-            )
-            inside = [p for p in inside if p.is_file()]
+            inside = sorted(_images_in(path))
             if not inside:
                 raise UserError(f"{path} holds no image ({', '.join(SUFFIXES)})")
             yield from inside
@@ -106,8 +104,17 @@ def files(named: Sequence[str]) -> Iterator[pathlib.Path]:
             raise UserError(f"there is no image {path}")
 
 
-def _is_seen(path: pathlib.Path) -> bool:
-    return not any(part.startswith(".") for part in path.parts)
+def _images_in(top: pathlib.Path) -> Iterator[pathlib.Path]:
+    """At any depth, but for what other programs leave; UserError for a folder that cannot be read."""
+    for where, listing in walk(str(top)):
+        if isinstance(listing, OSError):
+            raise UserError(
+                f"{shortened(where)} cannot be read ({listing.strerror or listing}): make it readable, or name the "
+                "images themselves"
+            )
+        if listing:
+            unreadable = [name for name, _ in listing.problems if name.lower().endswith(SUFFIXES)]
+            yield from (pathlib.Path(where, name) for name in (*listing.images, *unreadable))
 
 
 def predict(network, paths: Sequence[pathlib.Path], on_bad: Callable[[pathlib.Path, str], None] | None = None):
@@ -152,6 +159,8 @@ class _NoImageError(Exception):
 
 def _pixels(decode, path, size, resize, channels):
     try:
+        if path.exists() and not path.is_file():  # to open a pipe would be to wait for its other end
+            raise _NoImageError("not a regular file")
         encoded = path.read_bytes()
     except OSError as error:
         raise _NoImageError(error.strerror or str(error)) from error

@@ -15,8 +15,10 @@ KINDS = {
     "duplicate": "an image stands once in a list, and not both in training and in test or validation",
     "outside the root": "paths stay below data.path, without `..` and without links out of it: move data.path up, or, "
     "where you trust the lists and the folder, --config.data.photos.allow_outside=True",
-    "missing": "the paths start from data.path: name the folder that holds them",
+    "missing": "the paths start from data.path: name the folder that holds them; a link that leads nowhere: mend it",
     "not in TFDS": "the list is of another data set, or a split was not prepared",
+    "unreadable": "make it readable to this user (chmod, another disk), or take it out",
+    "not a regular file": "a pipe, socket or device is no image: take it out",
     "empty file": "copy it again, or take it out",
     "name that is not UTF-8": "rename it",
 }
