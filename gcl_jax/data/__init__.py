@@ -12,10 +12,13 @@ from collections.abc import Mapping
 
 from jax.sharding import Mesh
 
+from gcl_jax import logs
 from gcl_jax.data import class_counts, undecodable
 from gcl_jax.data.dataset import Dataset, Source, Split, cut
 from gcl_jax.data.photographs import Photographs
+from gcl_jax.data.remarks import remarks
 from gcl_jax.errors import UserError, require_one_of
+from gcl_jax.machine import distributed
 
 # Modules by name, imported when used: TensorFlow stays out of runs that do not need it.
 SOURCES = {
@@ -52,13 +55,15 @@ def load(
 ) -> Dataset:
     """Read a source and cut its long-tailed training subset; ``photos`` are the keys of config.data.photos.
 
+    What to know of the data, such as test images that are training images too, is said (see `remarks`).
+
     Raises UserError for an unknown source, data that are missing, damaged or do not fit together, and too few images.
     """
     found = reader(source).read(name, path, photos)
     # A pack has only images that were decoded when it was written; what has become damaged since is to be packed again.
     if source in PHOTOGRAPH_SOURCES and source != "packed":
         found = undecodable.settle(found, photos["on_bad_image"])
-    return cut(
+    dataset = cut(
         found,
         profile=profile,
         imbalance_ratio=imbalance_ratio,
@@ -66,6 +71,10 @@ def load(
         validation_fraction=validation_fraction,
         counts=class_counts.read(photos["counts"]) if profile == "counts" else None,
     )
+    if distributed.is_first():  # it alone prints, and the others need not read files for it
+        for line in remarks(dataset.splits, dataset.class_names):
+            logs.say(f"{dataset.name}: {line}")
+    return dataset
 
 
 def make_loader(name: str, dataset: Dataset, mesh: Mesh, *, resize: int = 256):

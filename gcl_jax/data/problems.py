@@ -54,9 +54,9 @@ def title(problems: Sequence[Problem]) -> str:
 def report(problems: Sequence[Problem]) -> Iterator[str]:
     """Lines: each kind with its number and cure, then the first ten problems.
 
-    >>> print("\\n".join(report([Problem("missing", "train.txt, line 3", "a/1.jpg")])))
-    1 missing (the paths start from data.path: name the folder that holds them)
-      train.txt, line 3: missing: a/1.jpg
+    >>> print("\\n".join(report([Problem("empty file", "train.txt, line 3", "a/1.jpg")])))
+    1 empty file (copy it again, or take it out)
+      train.txt, line 3: empty file: a/1.jpg
     """
     numbers = collections.Counter(problem.kind for problem in problems)
     for kind, cure in KINDS.items():
