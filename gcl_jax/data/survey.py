@@ -28,7 +28,7 @@ class Survey:
     def listing(self, folder: str) -> Listing:
         """What lies in ``folder``; UserError where it cannot be read."""
         if folder not in self._listings:
-            path = os.path.join(self._root, folder)
+            path = os.path.join(self._root, folder) if folder else self._root
             try:
                 self._listings[folder] = list_folder(path)
             except OSError as error:
