@@ -160,7 +160,7 @@ class _NoImageError(Exception):
 def _pixels(decode, path, size, resize, channels):
     try:
         if path.exists() and not path.is_file():  # to open a pipe would be to wait for its other end
-            raise _NoImageError("not a regular file")
+            raise _NoImageError("no regular file")
         encoded = path.read_bytes()
     except OSError as error:
         raise _NoImageError(error.strerror or str(error)) from error

@@ -11,6 +11,7 @@ from conftest import ROOT
 from gcl_jax import data
 from gcl_jax.data import duplicates, pack, undecodable
 from gcl_jax.data.__main__ import main
+from gcl_jax.data.files import Files
 
 KEYS = {"name": "m", "profile": "none", "imbalance_ratio": 1.0, "subset_seed": 0, "validation_fraction": 0.0}
 
@@ -111,6 +112,20 @@ def test_a_pack_is_compared_when_it_is_written(tmp_path, capsys, monkeypatch):
     write(tmp_path / "photos", GOOD | {"test/a/0.jpg": 0})
     main(["pack", *arguments(tmp_path / "photos")[1:], f"--out={tmp_path / 'pack'}"])
     assert "warning: 1 of 6 test images are train images too" in capsys.readouterr().out
+
+
+def test_known_digests_stand_for_bytes(tmp_path):
+    class Read(Files):
+        digests = np.array([[1] * 32, [2] * 32], np.uint8)
+
+    splits = {
+        part: data.Split(Read("gone", np.array([f"{part}/1.jpg", f"{part}/2.jpg"]), 8), np.array([0, 1]))
+        for part in ("train", "test")
+    }
+    assert [*duplicates.warnings(splits, ("a", "b"))] == [
+        "warning: 2 of 2 test images are train images too, byte for byte: test/1.jpg = train/1.jpg, "
+        "test/2.jpg = train/2.jpg"
+    ]
 
 
 def test_only_files_of_one_size_are_opened(tmp_path, monkeypatch):

@@ -222,7 +222,7 @@ def test_only_regular_files_are_images(tmp_path, monkeypatch):
         server.bind("socket.gif")
         _, found = folder.find("mine", str(tmp_path), photographs.keys(allow_outside=True))
     assert sorted(map(str, found)) == [
-        f".: not a regular file: {path}" for path in ("a/pipe.jpg", "b/device.png", "b/socket.gif")
+        f".: no regular file: {path}" for path in ("a/pipe.jpg", "b/device.png", "b/socket.gif")
     ]
-    with pytest.raises(predict._NoImageError, match="not a regular file"):
+    with pytest.raises(predict._NoImageError, match="no regular file"):
         predict._pixels(None, tmp_path / "a/pipe.jpg", 8, 8, 3)

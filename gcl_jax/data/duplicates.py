@@ -47,12 +47,10 @@ def equal_keys(keys: Sequence[Hashable | None]) -> list[list[int]]:
 def warnings(splits: Mapping[str, Split], class_names: Sequence[str]) -> Iterator[str]:
     """A line for each two splits that share images, for images under two labels, and for copies within a split.
 
-    Images in files of their own are compared; of other sources there is nothing to tell. One file that lists name in
-    both test and validation is meant to be in both.
+    Photographs are compared that are files of their own, or whose ``digests`` have been read; of others there is
+    nothing to tell. One file that lists name in both test and validation is meant to be in both.
     """
-    images = [(part, i) for part, split in splits.items() if isinstance(split.images, Files) for i in range(len(split))]
-    paths = [splits[part].images.where(i) for part, i in images]
-    groups = [[images[j] for j in group] for group in equal_files(paths)]
+    groups = _equal({part: split.images for part, split in splits.items()})
     for part, other in (("test", "train"), ("validation", "train"), ("test", "validation")):
         pairs = [pair for group in groups for pair in _pairs(group, part, other)]
         if other != "train":
@@ -72,6 +70,18 @@ def warnings(splits: Mapping[str, Split], class_names: Sequence[str]) -> Iterato
                 f"warning: {len(copies):,} of {len(split):,} {part} images are copies of others there, byte for byte: "
                 f"{_named(copies)}"
             )
+
+
+def _equal(splits):
+    """Groups of (split, position) of equal images."""
+    known = {part: getattr(images, "digests", None) for part, images in splits.items()}
+    if all(digests is not None for digests in known.values()):
+        images = [(part, i) for part, digests in known.items() for i in range(len(digests))]
+        groups = equal_keys([bytes(known[part][i]) for part, i in images])
+    else:
+        images = [(part, i) for part, own in splits.items() if isinstance(own, Files) for i in range(len(own))]
+        groups = equal_files([splits[part].where(i) for part, i in images])
+    return [[images[j] for j in group] for group in groups]
 
 
 def _conflicts(groups, splits, class_names):

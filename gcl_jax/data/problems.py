@@ -18,7 +18,7 @@ KINDS = {
     "missing": "the paths start from data.path: name the folder that holds them; a link that leads nowhere: mend it",
     "not in TFDS": "the list is of another data set, or a split was not prepared",
     "unreadable": "make it readable to this user (chmod, another disk), or take it out",
-    "not a regular file": "a pipe, socket or device is no image: take it out",
+    "no regular file": "FIFOs, sockets and devices are not read: take it out",
     "empty file": "copy it again, or take it out",
     "name that is not UTF-8": "rename it",
 }

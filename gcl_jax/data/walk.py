@@ -48,7 +48,7 @@ def _add(found: Listing, entry: os.DirEntry) -> None:
         elif entry.is_symlink() and not os.path.exists(entry.path):
             found.problems.append((name, "missing"))  # it may have led to a folder of images
         elif is_image:
-            found.problems.append((name, "not a regular file"))
+            found.problems.append((name, "no regular file"))
         else:
             found.others.append(name)
     except OSError as error:  # a link onto itself, or one through a folder that cannot be searched

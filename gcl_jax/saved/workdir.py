@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from gcl_jax import config as config_lib
 from gcl_jax import json_files
 from gcl_jax.config import identity
+from gcl_jax.data import summary
 from gcl_jax.errors import UserError
 from gcl_jax.machine import distributed
 
@@ -28,27 +29,30 @@ def claim(
     check_starts: Callable[[], None],
     *,
     finished: bool,
+    about: Callable[[], dict],
 ) -> None:
     """Make ``root`` the folder of this run, or raise UserError with what differs from the run it holds.
 
-    ``fingerprint`` reads the data; of a ``finished`` run it is asked only if the data lie elsewhere now, and nothing is
-    written. ``check_starts`` is called if an init_from is not what it was, and of a run that goes on if one is there. A
-    folder in which nothing has been saved yet can be claimed anew, so that a corrected command just works.
+    ``fingerprint`` reads the data, and ``about`` is their `data.summary`; of a ``finished`` run they are asked only if
+    the data lie elsewhere now, and nothing is written. ``check_starts`` is called if an init_from is not what it was,
+    and of a run that goes on if one is there. A folder in which nothing has been saved yet can be claimed anew, so that
+    a corrected command just works.
     """
     distributed.first(lambda: compare_rules(root, config))
     keys = _compared(root, config, names, per_seed, check_starts, goes_on=not finished)
     if finished and distributed.first(lambda: _places(config) == _places_in(root)):
         return
     keys["data_fingerprint"] = same_data(fingerprint)
+    data = about()
     if finished:
-        distributed.first(lambda: compare(root, keys))
+        distributed.first(lambda: compare(root, keys, data))
         return
 
     def write():
-        compare(root, keys)
+        compare(root, keys, data)
         try:
             root.mkdir(parents=True, exist_ok=True)
-            json_files.write(root / "config.json", {"training": keys, "config": config.to_dict()})
+            json_files.write(root / "config.json", {"training": keys, "data": data, "config": config.to_dict()})
         except OSError as error:
             raise UserError(
                 f"--workdir={root} cannot be written ({error.strerror or error}): name another folder"
@@ -151,10 +155,12 @@ def check(
     per_seed: bool,
     fingerprint: Callable[[], str],
     check_starts: Callable[[], None],
+    about: Callable[[], dict],
 ) -> None:
     """Like `claim`, for a look that writes nothing: raise UserError if ``root`` holds another run."""
     keys = _compared(root, config, names, per_seed, check_starts) | {"data_fingerprint": same_data(fingerprint)}
-    distributed.first(lambda: compare(root, keys))
+    data = about()
+    distributed.first(lambda: compare(root, keys, data))
 
 
 def _compared(root, config, names, per_seed, check_starts, *, goes_on=False) -> dict:
@@ -167,21 +173,28 @@ def _compared(root, config, names, per_seed, check_starts, *, goes_on=False) -> 
     return keys
 
 
-def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
+def compare(root: epath.Path, keys: dict, data: dict | None = None, *, apart_from: str = "") -> None:
     """Raise UserError naming the training keys in which ``keys`` differs from those of the run in ``root``.
 
-    ``apart_from`` is a dotted key that may differ.
+    ``data``, a `data.summary`, says in what the data differ where their fingerprints do. ``apart_from`` is a dotted key
+    that may differ.
     """
     if not _holds_something(root):
         return
     file = root / "config.json"
     if not file.exists():
         raise UserError(f"{root} holds a run but no config.json to tell whose: choose another --workdir")
-    known = json_files.read(file, "training")["training"]
+    content = json_files.read(file, "training")
+    known = content["training"]
     if not isinstance(known, dict):
         raise UserError(f"{file} is damaged (its training is no object): choose another --workdir")
     known = {k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}
     differing = [d for d in identity.differences(known, keys) if d.split(":")[0] != f"config.{apart_from}"]
+    if [d.split(":")[0] for d in differing] == ["config.data_fingerprint"]:
+        raise UserError(
+            f"{root} holds a run on other data ({summary.difference(content.get('data'), data or {})}): put the data "
+            "back as they were, or choose another --workdir"
+        )
     if differing:
         raise UserError(
             f"{root} holds a run of another config ({'; '.join(differing)}): choose another --workdir, or give the "

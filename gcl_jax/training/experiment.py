@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from gcl_jax import config as config_lib
 from gcl_jax import json_files, logs, metrics
 from gcl_jax.config import identity, validation
+from gcl_jax.data import summary
 from gcl_jax.errors import UserError, writing
 from gcl_jax.machine import backend, distributed, preemption
 from gcl_jax.saved import checkpoint, handover, lock, results
@@ -84,13 +85,16 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
         def check_starts():
             _check_starts(parts, config, names, folders)
 
+        def about():
+            return summary.summary(parts.dataset)
+
         if eval_only:
-            workdirs.check(root, config, names, per_seed, lambda: parts.dataset.fingerprint, check_starts)
+            workdirs.check(root, config, names, per_seed, lambda: parts.dataset.fingerprint, check_starts, about)
         else:
             # A finished run only shows its result: what else is wrong with its stages today does not matter.
             dataset = (lambda: parts.dataset) if finished else lambda: parts.build(names)
             fingerprint = lambda: dataset().fingerprint  # noqa: E731
-            workdirs.claim(root, config, names, per_seed, fingerprint, check_starts, finished=finished)
+            workdirs.claim(root, config, names, per_seed, fingerprint, check_starts, finished=finished, about=about)
         if eval_only:
             found = {s: _evaluate_one(parts, config, names, s, folder, overrides) for s, folder in folders.items()}
         else:
