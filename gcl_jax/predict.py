@@ -8,6 +8,7 @@ exit status 1; the others are answered.
 import argparse
 import contextlib
 import csv
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -92,16 +93,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def files(named: Sequence[str]) -> Iterator[pathlib.Path]:
     """The images that were named, and those of the folders that were; UserError for what is not there."""
     for name in named:
-        path = pathlib.Path(name).expanduser()
-        if path.is_dir():
+        path = pathlib.Path(os.path.expanduser(name))
+        if os.path.isdir(path):
             inside = sorted(_images_in(path))
             if not inside:
                 raise UserError(f"{path} holds no image ({', '.join(SUFFIXES)})")
             yield from inside
-        elif path.is_file():
+        elif os.path.isfile(path):
             yield path
-        else:
-            raise UserError(f"there is no image {path}")
+        else:  # or no right to look for it
+            raise UserError(f"there is no image {shortened(str(path))}")
 
 
 def _images_in(top: pathlib.Path) -> Iterator[pathlib.Path]:

@@ -51,7 +51,7 @@ GOOD = {f"{name}/{i}.jpg": 10 * j + i for j, name in enumerate(CLASSES) for i in
         (
             {"train/b/0.jpg": 2},
             [
-                "1 images are there under more than one label, byte for byte: train/a/2.jpg (a) = train/b/0.jpg (b)",
+                "1 image is there under more than one label, byte for byte: train/a/2.jpg (a) = train/b/0.jpg (b)",
                 "1 of 6 train images are copies of others there, byte for byte: train/b/0.jpg = train/a/2.jpg",
             ],
         ),
@@ -59,7 +59,7 @@ GOOD = {f"{name}/{i}.jpg": 10 * j + i for j, name in enumerate(CLASSES) for i in
             {"test/b/0.jpg": 0},
             [
                 "1 of 6 test images are train images too, byte for byte: test/b/0.jpg = train/a/0.jpg",
-                "1 images are there under more than one label, byte for byte: train/a/0.jpg (a) = test/b/0.jpg (b)",
+                "1 image is there under more than one label, byte for byte: train/a/0.jpg (a) = test/b/0.jpg (b)",
             ],
         ),
         (
@@ -94,7 +94,7 @@ def test_lists_are_compared_too(tmp_path, capsys):
     main(arguments(tmp_path, "list"))
     told = capsys.readouterr().out
     assert "warning: 2 of 2 test images are train images too, byte for byte: new/3.jpg = x/1.jpg, new/4.jpg = y" in told
-    assert "warning: 1 images are there under more than one label, byte for byte: y/2.jpg (y) = new/4.jpg (x)" in told
+    assert "warning: 1 image is there under more than one label, byte for byte: y/2.jpg (y) = new/4.jpg (x)" in told
     assert "1 of 2 classes has no test image, and no test accuracy counts it: y (1 training image)" in told
 
 

@@ -212,6 +212,30 @@ def test_a_root_that_cannot_be_read_is_named(tmp_path, locked):
             list(predict.files([str(root)]))
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("none", "there is no folder"),
+        ("a" * 3_000, "File name too long"),
+        ("~nobody_of_this_name/x", "home directory"),
+        ("\0", "there is no folder"),
+        ("self", "there is no folder"),
+        ("a/1.jpg", "there is no folder"),
+    ],
+)
+def test_a_root_that_is_none_is_one_line(tmp_path, monkeypatch, path, told):
+    fill(tmp_path, *TWO)
+    link(tmp_path / "self", "self")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=rf"^config\.data\.path: .*{told}") as error:
+        read(path)
+    assert len(str(error.value)) < 400
+    if path != "a/1.jpg":
+        with pytest.raises(UserError, match="there is no image") as error:
+            list(predict.files([path]))
+        assert len(str(error.value)) < 400
+
+
 def test_only_regular_files_are_images(tmp_path, monkeypatch):
     fill(tmp_path, *TWO)
     os.mkfifo(tmp_path / "a/pipe.jpg")

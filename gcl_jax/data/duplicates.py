@@ -93,7 +93,8 @@ def _conflicts(groups, splits, class_names):
         if len(first_of) > 1:
             told.append([f"{path} ({class_names[label]})" for label, path in first_of.items()])
     if told:
-        yield f"warning: {len(told):,} images are there under more than one label, byte for byte: {_named(told)}"
+        images = "image is" if len(told) == 1 else "images are"
+        yield f"warning: {len(told):,} {images} there under more than one label, byte for byte: {_named(told)}"
 
 
 def _pairs(group, part, other):
