@@ -1,7 +1,8 @@
 """Classify images: python -m gcl_jax.predict --workdir=RUN IMAGE... [--top=5] [--csv=FILE].
 
-An IMAGE is a file, or a folder whose images are taken (hidden ones are not). Probabilities are softmax at the method's
-scale, as in result.json. Files that are no image are named at the end, with exit status 1; the others are answered.
+An IMAGE is a file, or a folder whose images are taken (hidden ones, and what other programs leave, are not).
+Probabilities are softmax at the method's scale, as in result.json. Files that are no image are named at the end, with
+exit status 1; the others are answered.
 """
 
 import argparse
@@ -18,8 +19,8 @@ from absl import logging
 
 from gcl_jax import command_line
 from gcl_jax.data import on_disk
-from gcl_jax.data.folder import SUFFIXES
 from gcl_jax.data.problems import first
+from gcl_jax.data.walk import SUFFIXES, shortened, walk
 from gcl_jax.errors import UserError, in_one_line, require
 from gcl_jax.replacing import replacing
 
@@ -127,25 +128,31 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def files(named: Sequence[str]) -> Iterator[pathlib.Path]:
     """The images that were named, and those of the folders that were; UserError for what is not there."""
     for name in named:
-        path = pathlib.Path(name).expanduser()
-        if path.is_dir():
-            inside = sorted(
-                p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and _is_seen(p.relative_to(path))
-            )
-            inside = [p for p in inside if p.is_file()]
+        path = pathlib.Path(os.path.expanduser(name))
+        if os.path.isdir(path):
+            inside = sorted(_images_in(path))
             if not inside:
                 raise UserError(f"{path} holds no image ({', '.join(SUFFIXES)})")
             yield from inside
-        elif path.is_file():
+        elif os.path.isfile(path):
             yield path
-        elif path.exists():
+        elif os.path.exists(path):
             raise UserError(f"{path} is no regular file, but a FIFO, a socket or a device: name an image file")
-        else:
-            raise UserError(f"there is no image {path}")
+        else:  # or no right to look for it
+            raise UserError(f"there is no image {shortened(str(path))}")
 
 
-def _is_seen(path: pathlib.Path) -> bool:
-    return not any(part.startswith(".") for part in path.parts)
+def _images_in(top: pathlib.Path) -> Iterator[pathlib.Path]:
+    """At any depth, but for what other programs leave; UserError for a folder that cannot be read."""
+    for where, listing in walk(str(top)):
+        if isinstance(listing, OSError):
+            raise UserError(
+                f"{shortened(where)} cannot be read ({listing.strerror or listing}): make it readable, or name the "
+                "images themselves"
+            )
+        if listing:
+            unreadable = [name for name, _ in listing.problems if name.lower().endswith(SUFFIXES)]
+            yield from (pathlib.Path(where, name) for name in (*listing.images, *unreadable))
 
 
 def predict(network, paths: Sequence[pathlib.Path], on_bad: Callable[[pathlib.Path, str], None] | None = None):

@@ -1,5 +1,7 @@
 """Whatever stands on the command line is parsed or named in one line: no traceback, no message of pages."""
 
+import re
+
 import numpy as np
 import pytest
 from absl import flags
@@ -99,7 +101,7 @@ CONFIGS = ["", "\0", "\udcff", "x" * 400, "x/" * 3000, ".", "/dev/null", "/dev/z
 def test_a_config_that_is_no_file_is_named(path):
     told = attempt([f"--config={path}"])
     assert told.startswith("--config")
-    assert "there is no file" in told or "is missing" in told
+    assert re.search(r"there is no|is missing|cannot be read|name a regular file|too long", told), told
 
 
 @pytest.mark.parametrize("argument", ["abc", "", "1:2", "nan", "1e400", "-1", "0", LONG, "\0", "(" * 5000, "\udcff"])

@@ -95,7 +95,8 @@ def good(tmp_path):
     for label, (animal, number) in enumerate((("ant", 3), ("bee", 2))):
         for i in range(number + 1):
             part = "test" if i == number else "train"
-            photographs.write(tmp_path / animal / f"{i}.jpg", "L" if i else "RGB", size=(20 + i, 10))
+            path = tmp_path / animal / f"{i}.jpg"
+            photographs.write(path, "L" if i else "RGB", size=(20 + i, 10), comment=f"{animal}{i}")
             lines[part].append(f"{animal}/{i}.jpg {label}")
     for part in lines:
         (tmp_path / f"{part}.txt").write_text("\n".join(lines[part]))
@@ -181,8 +182,8 @@ def test_empty_files_that_training_skips_are_still_told(good, capsys):
 
 def test_a_folder_is_described_after_its_cut(good, capsys):
     for i in range(5, 9):
-        photographs.write(good / f"ant/{i}.jpg")
-        photographs.write(good / f"bee/{i}.jpg")
+        for animal in ("ant", "bee"):
+            photographs.write(good / f"{animal}/{i}.jpg", comment=f"{animal}{i}")
     (good / "counts.json").write_text("[5, 1]")
     main(
         arguments(

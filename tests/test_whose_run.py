@@ -144,6 +144,9 @@ def test_batches_are_looked_at_before_photographs_are_decoded(tmp_path, monkeypa
     assert not (tmp_path / "run").exists()
 
 
+CUT = type("Cut", (), {"splits": {}, "class_names": (), "name": "photos"})()
+
+
 def test_images_that_are_skipped_may_make_a_cut_possible(tmp_path, monkeypatch):
     """So that a cut which fails with them is no reason to stop before they are known."""
     seen = []
@@ -152,15 +155,16 @@ def test_images_that_are_skipped_may_make_a_cut_possible(tmp_path, monkeypatch):
         seen.append(source)
         if len(seen) == 1:
             raise UserError("class b has too few images")
-        return "cut"
+        return CUT
 
     monkeypatch.setattr(data, "cut", cut)
     monkeypatch.setattr(data, "left_out", lambda *_: "")
+    monkeypatch.setattr(data, "remarks", lambda *_: [])
     monkeypatch.setattr(data, "reader", lambda _: type("reader", (), {"read": staticmethod(lambda *_: "found")}))
     monkeypatch.setattr(data.undecodable, "settle", lambda *_: "settled")
     keys = dict.fromkeys(("name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction"))
     given = keys | {"source": "folder", "before_decoding": lambda _: None}
-    assert data.load(**given, photos={"on_bad_image": "skip"}) == "cut"
+    assert data.load(**given, photos={"on_bad_image": "skip"}) is CUT
     assert seen == ["found", "settled"]
     seen.clear()
     with pytest.raises(UserError, match="class b has too few images"):

@@ -18,7 +18,9 @@ from gcl_jax import logs
 from gcl_jax.data import class_counts, undecodable
 from gcl_jax.data.dataset import Dataset, Source, Split, cut, left_out
 from gcl_jax.data.photographs import Photographs
+from gcl_jax.data.remarks import remarks
 from gcl_jax.errors import UserError, require_one_of
+from gcl_jax.machine import distributed
 
 # Modules by name, imported when used: TensorFlow stays out of runs that do not need it.
 SOURCES = {
@@ -60,6 +62,8 @@ def load(
     ``before_decoding`` is called with photographs that are not decoded yet, which takes long: images that turn out to
     be bad are among them.
 
+    What to know of the data, such as test images that are training images too, is said (see `remarks`).
+
     Raises UserError for an unknown source, data that are missing, damaged or do not fit together, and too few images.
     """
     found = reader(source).read(title(source, name, path), path, photos)
@@ -86,6 +90,9 @@ def load(
     # A published set is cut by its protocol; of somebody's own data that may not be meant.
     if source in OWN_SOURCES and (told := left_out(found, dataset, profile)):
         logs.say(f"{path}: training takes {told}")
+    if distributed.is_first():  # it alone prints, and the others need not read files for it
+        for line in remarks(dataset.splits, dataset.class_names):
+            logs.say(f"{dataset.name}: {line}")
     return dataset
 
 

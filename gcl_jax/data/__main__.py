@@ -1,7 +1,8 @@
 """Look at data, or pack them: python -m gcl_jax.data COMMAND --config=FILE[:ARG] [--config.KEY=VALUE ...].
 
 inspect     prints splits, class counts, shots, formats and sizes of images, and all that is wrong with lists and files;
-            its exit status is 1 if anything is. --decode decodes every image instead of reading some headers.
+            its exit status is 1 if a run would refuse them. Images that are in two splits, or under two labels, are a
+            warning. --decode decodes every image instead of reading some headers.
 pack        writes the photographs of all splits, without a long-tailed cut, into a few large files in the new folder
             --out=DIR, for --config.data.source=packed --config.data.path=DIR. --shorter=N makes larger images so small
             that their shorter side is N pixels (JPEG of quality 95).
@@ -18,6 +19,7 @@ from ml_collections import ConfigDict
 from gcl_jax import command_line, data
 from gcl_jax.config import validation
 from gcl_jax.data import inspect, pack
+from gcl_jax.data.remarks import remarks
 from gcl_jax.errors import UserError, in_one_line, require_one_of
 
 COMMANDS = ("inspect", "pack")
@@ -39,6 +41,8 @@ def write(given: argparse.Namespace, config: ConfigDict) -> None:
     """Pack the data of ``config`` and say what was written."""
     keys, photos = config.data, config.data.photos.to_dict()
     source = data.reader(keys.source).read(data.title(keys.source, keys.name, keys.path), keys.path, photos)
+    for line in remarks(source.splits, source.class_names):  # a pack's images are not compared again
+        print(line)
     index = pack.pack(source, given.out, shorter=given.shorter, skip=photos["on_bad_image"] == "skip")
     for part, split in index["splits"].items():
         size = sum(shard["bytes"] for shard in split["shards"]) / 2**20

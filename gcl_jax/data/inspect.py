@@ -10,12 +10,13 @@ from gcl_jax import data, longtail
 from gcl_jax.data import class_counts, image_kind, problems
 from gcl_jax.data.dataset import Split
 from gcl_jax.data.photographs import Photographs
+from gcl_jax.data.remarks import remarks
 
 SAMPLE = 1000  # files whose headers are read without --decode
 
 
 def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
-    """Print what the data of ``config`` are; True if nothing is wrong with them.
+    """Print what the data of ``config`` are; True unless something is wrong with them that a run would refuse.
 
     With ``decode`` every image of every split is decoded, else the headers of at most `SAMPLE` are read.
 
@@ -46,10 +47,12 @@ def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
         print(line)
     on_disk = [split.images for split in splits.values() if isinstance(split.images, Photographs)]
     bad = _print_kinds([(images, i) for images in on_disk for i in range(len(images))], decode)
-    for line in [problems.title(found), *problems.report(found)] if found else []:
+    told = list(remarks(splits, source.class_names))
+    for line in told + ([problems.title(found), *problems.report(found)] if found else []):
         print(line)
     if not found and not bad:
-        print("nothing wrong found")
+        warned = any(line.startswith("warning") for line in told)
+        print("nothing found that stops a run; but see the warnings" if warned else "nothing wrong found")
     if bad and photos["on_bad_image"] == "skip":
         print("training leaves them out (data.photos.on_bad_image=skip); the counts above have them")
         bad = 0

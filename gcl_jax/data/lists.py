@@ -81,11 +81,15 @@ def find_listed(
 
 
 def root_folder(path: str) -> str:
-    """``path`` with ~ replaced; UserError unless it is a folder."""
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise UserError(f"config.data.path: there is no folder {root}")
-    return str(root)
+    """``path`` with ~ replaced; UserError unless it is a folder that can be reached."""
+    try:
+        root = Path(path).expanduser()
+        if root.is_dir():
+            return str(root)
+    except (OSError, RuntimeError) as error:  # no right to look, too long a name; ~ of nobody
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"config.data.path: {path[:200]} cannot be read ({reason}): name another folder") from error
+    raise UserError(f"config.data.path: there is no folder {root}")
 
 
 def read_list(path: str, key: str) -> Entries:

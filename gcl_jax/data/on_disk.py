@@ -52,6 +52,8 @@ def _kind(path, top):
             if top is not None and not _below(path, top):
                 return "outside the root"
             info = os.stat(path)
+    except PermissionError:
+        return "unreadable"
     except (OSError, ValueError):  # ValueError: a null byte in the path
         return "missing"
     if stat.S_ISDIR(info.st_mode):

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from gcl_jax import config as config_lib
 from gcl_jax import errors, json_files, json_shape, logs, paths
 from gcl_jax.config import identity
-from gcl_jax.data import Dataset
+from gcl_jax.data import Dataset, summary
 from gcl_jax.errors import UserError
 from gcl_jax.json_shape import NUMBER
 from gcl_jax.machine import distributed
@@ -77,16 +77,18 @@ def claim(
     keys = _compared(root, config, names, per_seed, check_starts, goes_on=not finished)
     if finished and distributed.first(lambda: _places(config) == _places_in(root)):
         return
-    keys["data_fingerprint"] = _fingerprint(root, same_data(dataset), goes_on=not finished)
+    found = same_data(dataset)
+    keys["data_fingerprint"] = _fingerprint(root, found, goes_on=not finished)
+    data = summary.summary(found)
     if finished:
-        distributed.first(lambda: compare(root, keys))
+        distributed.first(lambda: compare(root, keys, data))
         return
 
     def write():
-        compare(root, keys)
+        compare(root, keys, data)
         try:
             root.mkdir(parents=True, exist_ok=True)
-            json_files.write(root / "config.json", {"training": keys, "config": config.to_dict()})
+            json_files.write(root / "config.json", {"training": keys, "data": data, "config": config.to_dict()})
         except OSError as error:
             raise UserError(
                 f"--workdir={root} cannot be written ({error.strerror or error}): name another folder"
@@ -233,9 +235,9 @@ def check(
     check_starts: Callable[[], None],
 ) -> None:
     """Like `claim`, for a look that writes nothing: raise UserError if ``root`` holds another run."""
-    keys = _compared(root, config, names, per_seed, check_starts)
-    keys["data_fingerprint"] = _fingerprint(root, same_data(dataset), goes_on=False)
-    distributed.first(lambda: compare(root, keys))
+    keys, found = _compared(root, config, names, per_seed, check_starts), same_data(dataset)
+    keys["data_fingerprint"] = _fingerprint(root, found, goes_on=False)
+    distributed.first(lambda: compare(root, keys, summary.summary(found)))
 
 
 def _compared(root, config, names, per_seed, check_starts, *, goes_on=False) -> dict:
@@ -248,22 +250,28 @@ def _compared(root, config, names, per_seed, check_starts, *, goes_on=False) -> 
     return keys
 
 
-def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
+def compare(root: epath.Path, keys: dict, data: dict | None = None, *, apart_from: str = "") -> None:
     """Raise UserError naming the training keys in which ``keys`` differs from those of the run in ``root``.
 
-    ``apart_from`` is a dotted key that may differ.
+    ``data``, a `data.summary`, says in what the data differ where their fingerprints do. ``apart_from`` is a dotted key
+    that may differ.
     """
     if not _holds_something(root):
         return
     file = root / "config.json"
     if not file.exists():
         raise UserError(f"{root} holds a run but no config.json to tell whose: choose another --workdir")
-    known = _training_in(file)
+    content = json_files.read(file, shape={"training": dict})
+    known = content["training"]
     known = {k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}
     differing = [d for d in identity.differences(known, keys) if d.split(":")[0] != f"config.{apart_from}"]
+    if [d.split(":")[0] for d in differing] == ["config.data_fingerprint"]:
+        raise UserError(
+            f"{root} holds a run on other data ({summary.difference(content.get('data'), data or {})}): put the data "
+            "back as they were, or choose another --workdir"
+        )
     if differing:
-        data = any("data_fingerprint" in one for one in differing)
-        told = "; ".join(differing) + ("; so images or labels are not what they were" if data else "")
+        told = "; ".join(differing)
         raise UserError(
             f"{root} holds a run of another config ({told}): choose another --workdir, or give the config and the data "
             f"it was started with{_to_train_longer(root, known, keys)}"
