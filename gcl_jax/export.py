@@ -8,6 +8,11 @@ becomes a square. To use it, jax is enough:
     probabilities = function.call(images)
 """
 
+from gcl_jax.machine import command
+
+if __name__ == "__main__":
+    command.begin()
+
 import argparse
 import functools
 import pathlib
@@ -29,8 +34,10 @@ def main(arguments: Sequence[str]) -> None:
     given = parse(arguments)
 
     from gcl_jax import trained  # the heavy half, now that the command is good
+    from gcl_jax.machine import jax_settings
     from gcl_jax.saved import results
 
+    jax_settings.pin()
     network = trained.read(given.workdir, given.stage)
     print(network.described(given.workdir))
     out = pathlib.Path(given.out).expanduser()

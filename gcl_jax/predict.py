@@ -4,6 +4,11 @@ An IMAGE is a file, or a folder whose images are taken (hidden ones are not). Pr
 scale, as in result.json. Files that are no image are named at the end, with exit status 1; the others are answered.
 """
 
+from gcl_jax.machine import command
+
+if __name__ == "__main__":
+    command.begin()
+
 import argparse
 import contextlib
 import csv
@@ -17,6 +22,7 @@ from gcl_jax import command_line
 from gcl_jax.data.folder import SUFFIXES
 from gcl_jax.data.problems import first
 from gcl_jax.errors import UserError, in_one_line, require
+from gcl_jax.machine import streams
 
 BATCH = 64
 
@@ -38,8 +44,9 @@ def main(arguments: Sequence[str]) -> None:
                 target.unlink()
 
     from gcl_jax import trained  # the heavy half, now that the command is good
-    from gcl_jax.machine import compilation_cache
+    from gcl_jax.machine import compilation_cache, jax_settings
 
+    jax_settings.pin()
     compilation_cache.use()
     network = trained.read(given.workdir, given.stage)
     print(network.described(given.workdir), file=sys.stderr)
@@ -60,6 +67,8 @@ def main(arguments: Sequence[str]) -> None:
         print(f"written: {target}, {len(paths) - len(bad)} images")
     for path, rank, name, p in rows if not target else ():
         print(f"{path if rank == 1 else '':<40} {rank}  {100 * p:6.2f} %  {name}")
+    if not target:
+        streams.require_written()
     if bad:
         told = [f"{path} is no image that can be read ({reason})" for path, reason in bad.items()]
         raise UserError(

@@ -7,6 +7,11 @@ pack        writes the photographs of all splits, without a long-tailed cut, int
             that their shorter side is N pixels (JPEG of quality 95).
 """
 
+from gcl_jax.machine import command
+
+if __name__ == "__main__":
+    command.begin()
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -18,6 +23,7 @@ from gcl_jax import command_line, data
 from gcl_jax.config import validation
 from gcl_jax.data import inspect, pack
 from gcl_jax.errors import UserError, in_one_line, require_one_of
+from gcl_jax.machine import streams
 
 COMMANDS = ("inspect", "pack")
 
@@ -29,7 +35,10 @@ def main(arguments: Sequence[str]) -> None:
     given, config = parse(arguments)
     if given.command == "pack":
         write(given, config)
-    elif not inspect.inspect(config, decode=given.decode):
+        return
+    good = inspect.inspect(config, decode=given.decode)
+    streams.require_written()
+    if not good:
         sys.exit(1)
 
 
