@@ -10,7 +10,7 @@ number (`HARMLESS`).
 import enum
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from gcl_jax.errors import UserError
 
@@ -114,7 +114,7 @@ def leave_out() -> None:
     try:
         import jax  # noqa: F401
     except ValueError as error:
-        raise UserError(f"JAX does not start ({_line(error)}): {_cure()}") from error
+        raise UserError(f"JAX does not start ({_line(error)}): {_cure([])}") from error
 
 
 def pin() -> None:
@@ -131,7 +131,8 @@ def pin() -> None:
         jax.devices()
     except Exception as error:  # RuntimeError, or an AssertionError, where a plugin is not installed
         reason = f" ({told})" if (told := _line(error)) else ""
-        raise UserError(f"JAX finds no device to compute on{reason}: {_cure()}") from error
+        of_devices = [name for name in ("JAX_PLATFORMS", "JAX_PLATFORM_NAME") if os.environ.get(name)]
+        raise UserError(f"JAX finds no device to compute on{reason}: {_cure(of_devices)}") from error
 
 
 def _names(*groups: Iterable[str]) -> set[str]:
@@ -143,9 +144,8 @@ def _line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].partition(" (set JAX_PLATFORMS")[0][:300]
 
 
-def _cure() -> str:
-    """Which variables can be wrong, and what to do."""
-    of_devices = [name for name in ("JAX_PLATFORMS", "JAX_PLATFORM_NAME") if os.environ.get(name)]
+def _cure(of_devices: Sequence[str]) -> str:
+    """Which variables can be wrong, those ``of_devices`` or any, and what to do."""
     named = of_devices or sorted(name for name in os.environ if name.startswith("JAX_"))
     if not named:
         return "see https://docs.jax.dev/en/latest/installation.html"
