@@ -125,7 +125,7 @@ def test_training_goes_on_without_its_output(tmp_path, redirection):
 @pytest.mark.slow
 def test_training_saves_when_the_terminal_goes_away(tmp_path):
     """SIGHUP, with nobody who reads any more."""
-    flags = override_flags(representation__epochs=2000, log__every_steps=5)
+    flags = override_flags(representation__epochs=2000, eval__every_epochs=1)
     command = [sys.executable, "-m", "gcl_jax.main", "--config=configs/digits_lt/gcl.py", *flags]
     process = subprocess.Popen(
         [*command, f"--workdir={tmp_path / 'run'}"], cwd=ROOT, env=os.environ | QUICK,
