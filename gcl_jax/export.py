@@ -9,6 +9,11 @@ function, jax and flatbuffers are enough; those six lines take numpy and Pillow,
     probabilities = function.call(images)
 """
 
+from gcl_jax.machine import command
+
+if __name__ == "__main__":
+    command.begin()
+
 import argparse
 import functools
 import importlib.util
@@ -34,7 +39,9 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError("jax.export writes with flatbuffers, which is not installed: pip install flatbuffers")
 
     from gcl_jax import trained  # the heavy half, now that the command is good
+    from gcl_jax.machine import jax_settings
 
+    jax_settings.pin()
     network = trained.read(given.workdir, given.stage)
     print(network.described(given.workdir))
     out = pathlib.Path(given.out).expanduser()

@@ -1,9 +1,10 @@
 """Train and evaluate: python -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=DIR."""
 
-from gcl_jax.machine import preemption
+from gcl_jax.machine import command, preemption
 
 if __name__ == "__main__":  # what follows takes a second to import
     preemption.answer_from_the_start()
+    command.begin()
 
 import sys
 
@@ -12,7 +13,7 @@ from absl import app, flags, logging
 from gcl_jax import command_line
 from gcl_jax.config import validation
 from gcl_jax.errors import UserError, in_one_line
-from gcl_jax.machine import backend, distributed, leaving
+from gcl_jax.machine import backend, distributed, jax_settings, leaving
 
 with in_one_line():
     _CONFIG = command_line.define_config(sys.argv)
@@ -34,10 +35,11 @@ _DISTRIBUTED = flags.DEFINE_bool(
 @preemption.answered()
 @distributed.none_left_waiting()
 def main(argv: list[str]) -> None:
-    """Run the experiment; a UserError becomes one line and exit status 1, SIGTERM and SIGINT a saved step and 0."""
+    """Run the experiment; a UserError becomes one line and exit status 1, a signal a saved step and status 0."""
     logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a save
     backend.keep_freed_memory()
     distributed.start(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, found_by_jax=_DISTRIBUTED.value)
+    jax_settings.pin()
     distributed.everywhere(lambda: validation.validate(_CONFIG.value))  # once all can be told
     from gcl_jax.machine import compilation_cache  # now that the config is good: the heavy half
     from gcl_jax.training import experiment

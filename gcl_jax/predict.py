@@ -5,6 +5,11 @@ Probabilities are softmax at the method's scale, as in result.json. Files that a
 exit status 1; the others are answered.
 """
 
+from gcl_jax.machine import command
+
+if __name__ == "__main__":
+    command.begin()
+
 import argparse
 import contextlib
 import csv
@@ -22,6 +27,7 @@ from gcl_jax.data import on_disk
 from gcl_jax.data.problems import first
 from gcl_jax.data.walk import SUFFIXES, shortened, walk
 from gcl_jax.errors import UserError, in_one_line, require
+from gcl_jax.machine import streams
 from gcl_jax.replacing import replacing
 
 BATCH = 64
@@ -49,8 +55,9 @@ def main(arguments: Sequence[str]) -> None:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     from gcl_jax import trained  # the heavy half, now that the command is good
-    from gcl_jax.machine import compilation_cache
+    from gcl_jax.machine import compilation_cache, jax_settings
 
+    jax_settings.pin()
     compilation_cache.use()
     network = trained.read(given.workdir, given.stage)
     print(network.described(given.workdir), file=sys.stderr)
@@ -71,6 +78,8 @@ def main(arguments: Sequence[str]) -> None:
         print(f"written: {target}, {len(paths) - len(bad)} images")
     for line in columns(rows) if not target else ():
         print(line)
+    if not target:
+        streams.require_written()
     if bad:
         told = [f"{path} is no image that can be read ({reason})" for path, reason in bad.items()]
         raise UserError(

@@ -1,7 +1,8 @@
 """Run gcl_jax.main, and kill -9 the process at a chosen moment: run_and_kill.py STAGE (step|save) NUMBER ARGS...
 
 "step" kills after that many updates of the stage; "save" lets the checkpoint of that step be
-written and kills at the rename that would make it complete.
+written and kills at the rename that would make it complete; at "never" nothing is killed. Where
+--config.steps_per_call is given, steps run in a loop, as on an accelerator.
 """
 
 import os
@@ -11,6 +12,7 @@ import sys
 import time
 
 import gcl_jax.training.trainer as trainer
+from gcl_jax.machine import backend
 
 
 def kill():
@@ -18,6 +20,8 @@ def kill():
 
 
 def main(stage, moment, number, *arguments):
+    if any(argument.startswith("--config.steps_per_call=") for argument in arguments):
+        backend.loops = lambda *, resident: resident
     original = trainer.train
 
     def train(state, **hooks):

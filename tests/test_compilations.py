@@ -6,6 +6,7 @@ import jax
 import pytest
 from tiny import digits, override
 
+from gcl_jax.machine import backend
 from gcl_jax.training import experiment
 
 
@@ -28,8 +29,9 @@ SHORT = {"data.validation_fraction": 0.2, "eval.batch_size": 64, "representation
 
 
 @pytest.mark.parametrize("steps_per_call", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_seeds_in_turn_share_their_programs(tmp_path, compiled, steps_per_call):
+def test_seeds_in_turn_share_their_programs(tmp_path, compiled, monkeypatch, steps_per_call):
     """Two seeds, two stages, several epochs with log lines and checkpoints that cut dispatches short, two splits."""
+    monkeypatch.setattr(backend, "loops", lambda *, resident: steps_per_call > 1)
     config = override(digits(), SHORT | {"num_seeds": 2, "seeds_at_once": 1, "steps_per_call": steps_per_call})
     experiment.run(config, tmp_path)
     assert compiled["jit(train_step)"] == 2
@@ -37,7 +39,8 @@ def test_seeds_in_turn_share_their_programs(tmp_path, compiled, steps_per_call):
 
 
 @pytest.mark.slow
-def test_seeds_side_by_side_are_one_program(tmp_path, compiled):
+def test_seeds_side_by_side_are_one_program(tmp_path, compiled, monkeypatch):
+    monkeypatch.setattr(backend, "loops", lambda *, resident: resident)
     config = override(digits(), SHORT | {"num_seeds": 2, "seeds_at_once": 2, "steps_per_call": 3})
     experiment.run(config, tmp_path)
     assert compiled["jit(train_step)"] == 2

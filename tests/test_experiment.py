@@ -241,7 +241,14 @@ def test_validation_part_is_reported_beside_the_test_set(tmp_path):
 
 
 def test_a_diverging_run_stops_by_name_and_keeps_its_checkpoints(tmp_path):
-    config = override(digits(), {"representation.optimizer.learning_rate": 1e30, "checkpoint.every_steps": 1})
+    config = override(
+        digits(),
+        {
+            "representation.optimizer.learning_rate": 1000.0,
+            "representation.optimizer.weight_decay": 100.0,
+            "checkpoint.every_steps": 1,
+        },
+    )
     with pytest.raises(
         UserError, match=r"representation: a number became not finite at step \d+ .* Nothing of it was saved"
     ):

@@ -40,8 +40,8 @@ def start(workdir, *command, config=CONFIG, flags=()):
     )
 
 
-def finish(workdir, flags=(), config=CONFIG):
-    done = start(workdir, "-m", "gcl_jax.main", config=config, flags=flags)
+def finish(workdir, flags=(), config=CONFIG, command=("-m", "gcl_jax.main")):
+    done = start(workdir, *command, config=config, flags=flags)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -98,12 +98,12 @@ def test_a_finished_run_prints_its_result_and_changes_nothing(undisturbed):
 @pytest.mark.slow
 def test_several_steps_a_dispatch(tmp_path):
     """The same with 4 steps a dispatch, whose cuts a kill moves."""
-    flags = override_flags(steps_per_call=4)
-    finish(tmp_path / "whole", flags)
+    flags, loops = override_flags(steps_per_call=4), ("tests/run_and_kill.py", "representation", "never", "0")
+    finish(tmp_path / "whole", flags, command=loops)
     for moment, number in MOMENTS:
         killed = start(tmp_path / "cut", "tests/run_and_kill.py", "representation", moment, str(number), flags=flags)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-    finish(tmp_path / "cut", flags)
+    finish(tmp_path / "cut", flags, command=loops)
     assert_same_run(tmp_path / "cut", tmp_path / "whole")
 
 

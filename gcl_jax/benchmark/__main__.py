@@ -9,6 +9,11 @@ startup  whole commands
 Run it on an idle machine: contenders share its cores.
 """
 
+from gcl_jax.machine import command
+
+if __name__ == "__main__":
+    command.begin()
+
 import importlib.util
 import sys
 from pathlib import Path
@@ -19,6 +24,7 @@ from gcl_jax import json_files
 from gcl_jax.benchmark import measure, report, startup
 from gcl_jax.benchmark.subjects import SUBJECTS, Options
 from gcl_jax.errors import UserError, in_one_line, require_one_of
+from gcl_jax.machine import streams
 
 STARTUP = "startup"
 NAMES = (*SUBJECTS, STARTUP)
@@ -43,6 +49,8 @@ def main(argv: list[str]) -> None:
         own = measure.measure(subject if _AGAINST.value else subject.alone(), _ROUNDS.value, _say)
     found = report.complete(name, _ROUNDS.value, own)
     print(report.table(found))
+    if not _JSON.value:
+        streams.require_written()
     if _JSON.value:
         json_files.write(Path(_JSON.value), found)
 

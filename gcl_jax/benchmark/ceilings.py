@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax.benchmark import machine
-from gcl_jax.machine import backend
+from gcl_jax.machine import backend, jax_settings
 from gcl_jax.machine.backend import MATMUL
 
 GB = 2**30
@@ -30,6 +30,7 @@ class Matmul(_Ceiling):
 
     def __init__(self, precision: str):
         backend.keep_freed_memory()
+        jax_settings.pin()
         jax.config.update("jax_default_matmul_precision", MATMUL[precision])
         side = 2048 if backend.is_cpu() else 8192
         dtype = jnp.bfloat16 if precision == "bf16" else jnp.float32
@@ -46,6 +47,7 @@ class Copy(_Ceiling):
 
     def __init__(self):
         backend.keep_freed_memory()
+        jax_settings.pin()
         size = GB // 4 if backend.is_cpu() else GB
         self._program = jax.jit(lambda x: x + 1, donate_argnums=0)  # what is copied has to differ, or XLA leaves it out
         self._array = jnp.zeros(size // 4, jnp.float32)

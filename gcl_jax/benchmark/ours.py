@@ -12,7 +12,7 @@ from etils import epath
 
 from gcl_jax import data, recipes
 from gcl_jax.benchmark import cifar, machine
-from gcl_jax.machine import backend, memory
+from gcl_jax.machine import backend, jax_settings, memory
 from gcl_jax.machine import mesh as mesh_lib
 from gcl_jax.training import loop
 from gcl_jax.training.seed_run import SeedRun
@@ -36,6 +36,7 @@ class _Ours:
 
     def __init__(self, precision: str = "float32", loader: str = "device"):
         backend.keep_freed_memory()
+        jax_settings.pin()
         jax.config.update("jax_default_matmul_precision", backend.MATMUL[precision])
         made = make_config(precision, loader)
         splits = {name: data.Split(*cifar.split(name)) for name in ("train", "test")}

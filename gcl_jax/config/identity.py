@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from gcl_jax import json_files
 from gcl_jax.config import PHOTOS, TOP
 from gcl_jax.data import PHOTOGRAPH_SOURCES
+from gcl_jax.machine import jax_settings
 
 # Keys that do not change what is trained; a stage's identity leaves them out. Both loaders train
 # bit-identically, and the data's fingerprint stands for their paths and for the images that are skipped.
@@ -20,9 +21,10 @@ NOT_TRAINING_PHOTOS = ("train_list", "test_list", "validation_list", "counts", "
 
 
 def training_keys(config: ConfigDict, upto: str) -> dict:
-    """What determines the parameters at the end of stage ``upto``: data, model, seed, precision, stages so far."""
+    """What determines the parameters at the end of stage ``upto``: data, model, seed, precision, x64, stages so far."""
     resolved = config.to_dict()
     kept = {k: v for k, v in resolved.items() if k in TOP and k not in NOT_TRAINING}
+    kept |= jax_settings.identity()
     kept["model"] = {"name": resolved["model"]["name"]}  # remat changes no value
     kept["data"] = {k: v for k, v in resolved["data"].items() if k not in NOT_TRAINING_DATA}
     if kept["data"]["source"] in PHOTOGRAPH_SOURCES:

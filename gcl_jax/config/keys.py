@@ -68,7 +68,7 @@ TOP = {
     "seed": 0,
     "num_seeds": 1,  # seeds seed, seed + 1, ...
     "seeds_at_once": 0,  # side by side in one program; 0 = as many as have devices to themselves
-    "steps_per_call": 0,  # train steps per dispatch; 0 = by backend: 1 on CPU
+    "steps_per_call": 0,  # the most train steps per dispatch, on an accelerator; 0 = up to the next log line
     "precision": "float32",  # float32 | tf32 | bf16
     "eval": {"every_epochs": 1, "batch_size": 0},  # 0 = by backend: 256 on CPU, 1024 elsewhere
     # A key of a stage of 0 epochs, chosen from a grid on training images held out ("" = off): see training/tuning.py.

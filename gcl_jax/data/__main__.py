@@ -8,6 +8,11 @@ pack        writes the photographs of all splits, without a long-tailed cut, int
             that their shorter side is N pixels (JPEG of quality 95).
 """
 
+from gcl_jax.machine import command
+
+if __name__ == "__main__":
+    command.begin()
+
 import argparse
 import re
 import sys
@@ -21,6 +26,7 @@ from gcl_jax.config import validation
 from gcl_jax.data import inspect, pack
 from gcl_jax.data.remarks import remarks
 from gcl_jax.errors import UserError, in_one_line, require_one_of
+from gcl_jax.machine import streams
 
 COMMANDS = ("inspect", "pack")
 MOST_PIXELS = 65_500  # a side of a JPEG
@@ -33,7 +39,10 @@ def main(arguments: Sequence[str]) -> None:
     given, config = parse(arguments)
     if given.command == "pack":
         write(given, config)
-    elif not inspect.inspect(config, decode=given.decode):
+        return
+    good = inspect.inspect(config, decode=given.decode)
+    streams.require_written()
+    if not good:
         sys.exit(1)
 
 
@@ -64,13 +73,13 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, ConfigDict]:
     validation.validate(config)
     if given.command == "pack":
         _require_packable(given, config.data)
-    for flag, value, command in (
+    for flag, value, name in (
         ("--out", given.out, "pack"),
         ("--shorter", given.shorter, "pack"),
         ("--decode", given.decode, "inspect"),
     ):
-        if value and given.command != command:
-            raise UserError(f"{flag} is for {command}: leave it out")
+        if value and given.command != name:
+            raise UserError(f"{flag} is for {name}: leave it out")
     return given, config
 
 

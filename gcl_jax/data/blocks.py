@@ -1,6 +1,6 @@
 """Blocks: consecutive rows of an epoch's plan that one dispatch of the train step consumes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 Tree = Any
 
 
-def blocks(rows: Iterator[Tree], lengths: Sequence[int], size: int, place: Callable[[Tree], Tree]) -> Iterator[Tree]:
+def blocks(rows: Iterator[Tree], lengths: Iterable[int], size: int, place: Callable[[Tree], Tree]) -> Iterator[Tree]:
     """Stack ``lengths[0]``, then ``lengths[1]``, ... rows, each block filled up to ``size`` with zeros; ``place`` it.
 
     All blocks thus have one shape, so that one program takes any number of rows.

@@ -42,16 +42,25 @@ def matmul_precision(precision: str):
     return jax.default_matmul_precision(MATMUL[precision])
 
 
-def steps_per_call(wanted: int, most: int, *, resident: bool = True) -> int:
-    """Train steps per dispatch: ``wanted``, or for 0 what suits the backend; never above ``most``.
+LOOP_ROWS = 64  # rows of the plan that a dispatch which loops is given
 
-    A loop around convolutions runs many times slower than single steps on CPU; an accelerator
-    would wait for the host between them, unless the data come from there (not ``resident``) anyway.
 
-    >>> steps_per_call(8, most=5)
-    5
+def loops(*, resident: bool) -> bool:
+    """Whether one dispatch can take several train steps, in a loop.
+
+    That runs many times slower than single steps on CPU, around convolutions, and rounds differently; an accelerator
+    would wait for the host between steps, unless the data come from there (not ``resident``) anyway.
     """
-    return min(wanted or (1 if is_cpu() or not resident else most), most)
+    return resident and not is_cpu()
+
+
+def steps_per_call(wanted: int, most: int, *, resident: bool = True) -> int:
+    """The most train steps that a dispatch takes: where it `loops`, ``wanted`` (0 = all) up to ``most``, else 1.
+
+    >>> steps_per_call(8, most=5, resident=False)
+    1
+    """
+    return min(wanted or most, most, LOOP_ROWS) if loops(resident=resident) else 1
 
 
 def eval_batch_size(wanted: int) -> int:

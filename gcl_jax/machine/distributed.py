@@ -183,9 +183,9 @@ def none_left_waiting() -> Iterator[None]:
     except AgreedError:
         raise
     except Exception as error:
-        if not several():
+        if not jax.distributed.is_initialized():
             raise
-        who = f"process {jax.process_index()} of {jax.process_count()}"
+        who = _who()
         if isinstance(error, UserError):
             print(f"error: {who}: {error}", file=sys.stderr)
         else:
@@ -197,6 +197,13 @@ def none_left_waiting() -> Iterator[None]:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
+
+
+def _who() -> str:
+    try:
+        return f"process {jax.process_index()} of {jax.process_count()}"
+    except Exception:  # the error is that there is no backend
+        return "this process"
 
 
 def _text(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Stopping on request: SIGTERM or SIGINT end a command with what it did saved, and exit status 0.
+"""Stopping on request: SIGTERM, SIGINT or SIGHUP end a command with what it did saved, and exit status 0.
 
 Commands answer signals inside `answered`; a program that imports gcl_jax keeps its own answers, such as
 KeyboardInterrupt. A stage in training answers at its next step or evaluation batch, which `due` tells it; everything
@@ -8,7 +8,9 @@ Before a command has done anything, be it that Python still imports or that it w
 signal ends it with the same line and status: `nothing_done`.
 
 Several processes have to stop at the same step. There JAX's distributed runtime catches SIGTERM, tells the others and
-finds the step; `due` then asks it, and SIGINT is passed on to it.
+finds the step; `due` then asks it, and the others are passed on to it.
+
+SIGHUP that nohup has turned off stays off.
 """
 
 import contextlib
@@ -19,7 +21,9 @@ import sys
 import threading
 from collections.abc import Iterator
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from gcl_jax.machine import streams
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOPPED = "stopped; the same command goes on from what is saved"
 _asked = threading.Event()
 _deferred = threading.Event()
@@ -33,7 +37,7 @@ class Stopped(BaseException):
 
 @contextlib.contextmanager
 def answered() -> Iterator[None]:
-    """Answer SIGTERM and SIGINT in here, and end the process with a line and status 0 on `Stopped`; also a decorator.
+    """Answer `SIGNALS` in here, and end the process with a line and status 0 on `Stopped`; also a decorator.
 
     A second SIGINT ends the process at once, even while XLA compiles. Must be entered in the main thread.
     """
@@ -47,7 +51,7 @@ def answered() -> Iterator[None]:
 
 def answer_from_the_start() -> None:
     """Answer signals while a command still imports what it needs; `answered` then takes over."""
-    for number in SIGNALS:
+    for number in _heard():
         signal.signal(number, lambda *_: _end())
 
 
@@ -56,8 +60,12 @@ def nothing_done() -> contextlib.AbstractContextManager[None]:
     return _during(_nothing_done)
 
 
+def _heard() -> list[signal.Signals]:
+    return [s for s in SIGNALS if not (s == signal.SIGHUP and signal.getsignal(s) == signal.SIG_IGN)]
+
+
 def _end() -> None:
-    os.write(1, f"{STOPPED}\n".encode())
+    streams.write(1, f"{STOPPED}\n")
     os._exit(0)
 
 
@@ -116,7 +124,7 @@ def _on_signal(number: int, frame: object) -> None:
 @contextlib.contextmanager
 def _handlers() -> Iterator[None]:
     _asked.clear()
-    own = [s for s in SIGNALS if not (s == signal.SIGTERM and _several())]  # JAX's handler stays
+    own = [s for s in _heard() if not (s == signal.SIGTERM and _several())]  # JAX's handler stays
     before = {number: signal.signal(number, _on_signal) for number in own}
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -147,5 +155,5 @@ def _watch(reader: int) -> None:
             _end()
         if number in SIGNALS and not seen:
             name = signal.Signals(number).name
-            os.write(2, f"{name}: stopping as soon as what was done is saved (Ctrl-C, again: at once)\n".encode())
+            streams.write(2, f"{name}: stopping as soon as what was done is saved (Ctrl-C, again: at once)\n")
         seen.append(number)

@@ -4,6 +4,11 @@ embedding   t-SNE of the test features, one panel a run, with the silhouette and
             classes as numbers (DIR/embedding.png and DIR/embedding.json)
 """
 
+from gcl_jax.machine import command
+
+if __name__ == "__main__":
+    command.begin()
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -20,9 +25,10 @@ def main(arguments: Sequence[str]) -> None:
     """Write the report; a UserError becomes one line and exit status 1."""
     logging.set_verbosity(logging.ERROR)
     given = parse(arguments)
-    from gcl_jax.machine import compilation_cache  # the heavy half, now that the command is good
+    from gcl_jax.machine import compilation_cache, jax_settings  # the heavy half, now that the command is good
     from gcl_jax.report import embedding, figure
 
+    jax_settings.pin()
     compilation_cache.use()
     out = Path(given.out).expanduser()
     with writing(out):  # before any work

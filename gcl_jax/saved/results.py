@@ -14,6 +14,7 @@ import numpy as np
 import gcl_jax
 from gcl_jax import aligned
 from gcl_jax.json_shape import MAYBE_NUMBER, NUMBER
+from gcl_jax.machine import jax_settings
 
 COLUMNS = ("accuracy", "balanced_accuracy", "many", "medium", "few", "macro_recall", "nll", "ece")
 GROUPS = ("many", "medium", "few")
@@ -38,12 +39,14 @@ SEEDS = {"seeds": {str: RESULT}, "across_seeds": {str: {str: _SPREAD}}}
 
 
 def environment() -> dict:
-    """Versions, code, XLA's flags and devices that produced a number."""
+    """Versions, code, what the compiler and JAX were told, and devices that produced a number."""
     devices = jax.devices()
     return {
         "versions": versions(),
         "code": code(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "compiler_environment": jax_settings.compiler(),
+        "jax_settings": jax_settings.used(),
         "device": {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)},
         "processes": jax.process_count(),
     }

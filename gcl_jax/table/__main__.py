@@ -11,6 +11,11 @@ every cell; those of a command with other columns, seeds or overrides move to TA
 printed over the table. A table runs in one process, on all devices that it sees.
 """
 
+from gcl_jax.machine import command
+
+if __name__ == "__main__":
+    command.begin()
+
 import argparse
 import datetime
 import shlex
@@ -22,7 +27,7 @@ from absl import logging
 
 from gcl_jax import command_line, logs
 from gcl_jax.errors import UserError, cut, in_one_line, require, require_one_of, shown
-from gcl_jax.machine import backend, leaving, preemption
+from gcl_jax.machine import backend, leaving, preemption, streams
 from gcl_jax.table import plan
 from gcl_jax.table.declared import TABLES, Table
 
@@ -33,19 +38,21 @@ MOST_RATIO = 10**9
 @in_one_line()
 @preemption.answered()
 def main(arguments: Sequence[str]) -> None:
-    """Run or show the table named; a UserError becomes one line and exit status 1, SIGTERM and SIGINT a stop and 0."""
+    """Run or show the table named; a UserError becomes one line and exit status 1, a signal a stop and status 0."""
     logging.set_verbosity(logging.ERROR)
     given, overrides = parse(arguments)
     table, root = TABLES[given.table], _root(given.workdir)
     cells = plan.cells(table, plan.columns_of(table, given.dataset, given.ratio), overrides, given.seeds, given.only)
     chosen = plan.chosen(cells, given.only)
     backend.keep_freed_memory()
-    from gcl_jax.machine import compilation_cache  # the heavy half, now that the command is good
+    from gcl_jax.machine import compilation_cache, jax_settings  # the heavy half, now that the command is good
     from gcl_jax.table import dry_run
 
     if given.dry_run:
         print(dry_run.describe(table, chosen, root, overrides, cells))
+        streams.require_written()
         return
+    jax_settings.pin()
     compilation_cache.use()
     run(given.table, table, chosen, cells, root, _header(given, overrides))
 

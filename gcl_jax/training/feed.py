@@ -1,7 +1,7 @@
 """What the steps of a stage consume: index plans, rows and random numbers, pure functions of seed, epoch and step."""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from jax.sharding import Mesh
@@ -20,7 +20,7 @@ class Feed:
     """The batches of the stage ``name`` from the training ``split``: ``batch_size`` images for each of ``streams``.
 
     ``sampler`` is that of streams that have none of their own; ``epochs`` is what progressive ones need to know.
-    ``seeds`` train side by side, with ``steps_per_call`` steps a dispatch. Raises UserError for too few images.
+    ``seeds`` train side by side, and a dispatch gets ``rows`` rows of the plan. Raises UserError for too few images.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class Feed:
         batch_size: int,
         epochs: int,
         seeds: int,
-        steps_per_call: int,
+        rows: int,
     ):
         self._name, self._split, self._loader, self._mesh = name, split, loader, mesh
         self._streams = streams
         self._samplers = {stream: spec.sampler or sampler for stream, spec in streams.items()}
-        self._batch_size, self._epochs, self._seeds, self._steps_per_call = batch_size, epochs, seeds, steps_per_call
+        self._batch_size, self._epochs, self._seeds, self._rows = batch_size, epochs, seeds, rows
         self._steps_per_epoch = sampling.steps_per_epoch(len(self._split), batch_size)
 
     def plan(self, seed: int, epoch: int) -> dict[str, np.ndarray]:
@@ -71,7 +71,7 @@ class Feed:
                 found[stream]["files"] = [images.where(i) for i in indices]
         return found
 
-    def blocks(self, seeds: Sequence[int], epoch: int, first: int, lengths: Sequence[int]) -> Iterator[dict]:
+    def blocks(self, seeds: Sequence[int], epoch: int, first: int, lengths: Iterable[int]) -> Iterator[dict]:
         """What the dispatches of `lengths` steps consume, from row ``first`` of the epoch's plan on."""
         plans = [self.plan(seed, epoch) for seed in seeds]
         if self._seeds == 1:
@@ -84,11 +84,11 @@ class Feed:
             return columns.take(self._draws(seeds, epoch, first, stream, row), axis=0)
 
         own = {stream: columns.take(rows[first:], axis=1) for stream, rows in plan.items()}
-        return blocks(self._loader.rows("train", own, draws), lengths, self._steps_per_call, columns.place)
+        return blocks(self._loader.rows("train", own, draws), lengths, self._rows, columns.place)
 
     def _columns(self) -> Columns:
         """The entries of a train batch that this process reads."""
-        size, steps = self._batch_size, self._steps_per_call
+        size, steps = self._batch_size, self._rows
         sharding = train_step.block_sharding(self._mesh, self._seeds)
         if self._seeds == 1:
             return Columns(sharding, [steps, size], steps=0)

@@ -1,6 +1,6 @@
 """The host loop: dispatch steps; log, evaluate and save when they are due."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -9,17 +9,30 @@ import numpy as np
 
 from gcl_jax import logs
 from gcl_jax.machine import preemption
+from gcl_jax.training.pace import Pace
 from gcl_jax.training.train_state import TrainState
 from gcl_jax.training.train_step import Constants, StepSettings
 
 
-def lengths(
+def length(
     first: int, per_epoch: int, *, log_every: int, save_every: int, most: int, alone: Collection[int] = ()
-) -> list[int]:
-    """How many steps each dispatch takes, from step ``first`` of a stage to the end of that epoch.
+) -> int:
+    """How many steps the dispatch takes that begins after step ``first`` of a stage.
 
-    None crosses a step at which a log line (counted within the epoch) or a checkpoint (counted
-    from the start) is due, none is longer than ``most``. The steps ``alone`` have one to themselves.
+    It crosses no end of an epoch, and no step at which a log line (counted within the epoch) or a checkpoint (counted
+    from the start) is due, and is no longer than ``most``. The steps ``alone`` have one to themselves.
+
+    >>> length(10, 10, log_every=4, save_every=15, most=3)
+    3
+    """
+    within, end = first % per_epoch, (first // per_epoch + 1) * per_epoch
+    due = (first - within + (within // log_every + 1) * log_every, (first // save_every + 1) * save_every)
+    cuts = (cut for step in alone for cut in (step - 1, step) if cut > first)
+    return min(*due, first + most, end, *cuts) - first
+
+
+def lengths(first: int, per_epoch: int, **due) -> list[int]:
+    """`length` of each dispatch from step ``first`` of a stage to the end of that epoch.
 
     >>> lengths(10, 10, log_every=4, save_every=15, most=3)
     [3, 1, 1, 3, 2]
@@ -28,11 +41,8 @@ def lengths(
     """
     found, end = [], (first // per_epoch + 1) * per_epoch
     while first < end:
-        within = first % per_epoch
-        due = (first - within + (within // log_every + 1) * log_every, (first // save_every + 1) * save_every)
-        stop = min(*due, first + most, end, *(cut for step in alone for cut in (step - 1, step) if cut > first))
-        found.append(stop - first)
-        first = stop
+        found.append(length(first, per_epoch, **due))
+        first += found[-1]
     return found
 
 
@@ -43,7 +53,7 @@ def train(
     first: int,
     step: Callable[[TrainState, Constants, Any, np.int32], tuple[TrainState, dict]],
     constants: Constants,
-    blocks: Callable[[int, int, Sequence[int]], Iterator[Any]],
+    blocks: Callable[[int, int, Iterable[int]], Iterator[Any]],
     settings: StepSettings,
     steps_per_call: int,
     eval_every_epochs: int,
@@ -57,7 +67,9 @@ def train(
     """Train from step ``first`` to the end of the stage.
 
     ``blocks(epoch, row, lengths)`` yields what each dispatch consumes, from ``row`` of the epoch
-    on. The order at each step is pinned: update, log, evaluate, save. A checkpoint thus never
+    on, and takes the next length when it is asked for the next block. A dispatch has at most
+    ``steps_per_call`` steps and lasts about `pace.SECONDS` at most, and at most one waits behind the one that runs.
+    The order at each step is pinned: update, log, evaluate, save. A checkpoint thus never
     stands for a step whose lines are not in metrics.jsonl yet, and a resumed run repeats nothing.
     Numbers are fetched after the next dispatch, so that the device never waits for the host:
     ``on_log`` gets a tally and returns what the progress bar shows of it; ``on_eval`` dispatches and
@@ -69,7 +81,7 @@ def train(
     """
     per_epoch = settings.steps_per_epoch
     total = settings.epochs * per_epoch
-    done, late = first, []
+    done, late, taken, pace = first, [], [], Pace(steps_per_call)
 
     with logs.progress(stage, done, total) as bar:
 
@@ -80,20 +92,27 @@ def train(
             while late:
                 late.pop(0)()
 
+        def sizes():
+            end = (done // per_epoch + 1) * per_epoch
+            while done < end:
+                size = length(
+                    done,
+                    per_epoch,
+                    log_every=settings.log_every,
+                    save_every=save_every_steps,
+                    most=pace.steps(),
+                    alone=alone,
+                )
+                taken.append(size)
+                yield size
+
         while done < total:
-            sizes = lengths(
-                done,
-                per_epoch,
-                log_every=settings.log_every,
-                save_every=save_every_steps,
-                most=steps_per_call,
-                alone=alone,
-            )
-            for size, block in zip(sizes, blocks(done // per_epoch, done % per_epoch, sizes), strict=True):
+            for block in blocks(done // per_epoch, done % per_epoch, sizes()):
+                size = taken.pop()
                 state, tally = step(state, constants, block, np.int32(size))
+                bar.update(pace.dispatched(size, tally))
                 flush()
                 done += size
-                bar.update(size)
                 within = done % per_epoch
                 save_due, owed = done == total or done % save_every_steps == 0, False
                 if within == 0 or within % settings.log_every == 0:
@@ -112,4 +131,5 @@ def train(
                     raise preemption.Stopped(
                         f"{stage}: stopped after step {done} of {total}, which is saved; the same command goes on"
                     )
+        bar.update(pace.wait())
     return state

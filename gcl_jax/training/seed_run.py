@@ -13,7 +13,7 @@ from etils import epath
 from gcl_jax import json_files, logs, metrics
 from gcl_jax.config import identity
 from gcl_jax.errors import UserError
-from gcl_jax.machine import distributed, memory
+from gcl_jax.machine import distributed, jax_settings, memory
 from gcl_jax.replacing import replacing
 from gcl_jax.saved import damage, handover
 from gcl_jax.saved.checkpoint import Checkpoints, flatten
@@ -121,13 +121,22 @@ class SeedRun:
             self.state, self.constants = from_saved(self.stage, tree, self.constants)
             self._began -= note["seconds"]
             self.owed = note.get("evaluation_owed", False)
-            logs.say(f"{self._name}: resuming after step {step}")
+            logs.say(f"{self._name}: resuming after step {step}{self._other_compiler(note)}")
         step = -1 if step is None else step
         self._checkpoints.forget_after(step)
         distributed.first(lambda: self._log.cut_back(self.stage.name, step, owed=self.owed))
         for record in distributed.first(lambda: self._log.read(self.stage.name)):
             if record["kind"] == "validation":
                 self._best_accuracy = max(self._best_accuracy, record["accuracy"])
+
+    @staticmethod
+    def _other_compiler(note: dict) -> str:
+        """For people: what the compiler is told today that it was not when ``note`` was written."""
+        now = jax_settings.compiler()
+        then = note.get("compiler_environment", now)  # absent where an older version wrote it
+        told = [f"{name} {then.get(name, '')!r} -> {now.get(name, '')!r}" for name in sorted({*then, *now})
+                if then.get(name) != now.get(name)]  # fmt: skip
+        return f", compiled otherwise ({'; '.join(told)}): equal but for rounding" if told else ""
 
     @property
     def _name(self) -> str:
@@ -191,6 +200,7 @@ class SeedRun:
             "stage_key": self._keys[0],
             "seconds": time.monotonic() - self._began,
             "side_by_side": self.stage.seeds,
+            "compiler_environment": jax_settings.compiler(),
             "class_names": self.stage.dataset.class_names,
             "class_counts": self.stage.dataset.counts.tolist(),
             "image_shape": self.stage.image_shape,
@@ -214,6 +224,7 @@ class SeedRun:
             "epochs": self.stage.settings.epochs,
             "seconds": round(time.monotonic() - self._began, 2),
             "skipped_steps": self.skipped,
+            "compiler_environment": jax_settings.compiler(),
             "memory": memory.peaks(),
             "final": {name: metrics.summarize(found, counts) for name, found in self._predictions.items()},
             "best": best_epochs(self._log.read(self.stage.name)),

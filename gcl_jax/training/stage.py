@@ -54,9 +54,11 @@ class Stage:
         self.steps_per_call = backend.steps_per_call(
             config.steps_per_call, most=min(steps_per_epoch, config.log.every_steps), resident=loader.resident
         )
+        # As many for any steps_per_call and log.every_steps: one program, and the same bits.
+        rows = backend.LOOP_ROWS if backend.loops(resident=loader.resident) else 1
         self.feed = Feed(
             name, dataset.splits["train"], loader, mesh, streams=self.method.streams(), sampler=sampler,
-            batch_size=block.batch_size, epochs=block.epochs, seeds=seeds, steps_per_call=self.steps_per_call,
+            batch_size=block.batch_size, epochs=block.epochs, seeds=seeds, rows=rows,
         )  # fmt: skip
         self.network = models.build(
             config.model.name,
@@ -90,7 +92,7 @@ class Stage:
             **{k: block.optimizer[k] for k in ("momentum", "nesterov", "weight_decay", "clip_norm")},
         )
         update = train_step.make_update(self.apply, self.method, self.optimizer, augment, loader.fetch, self.settings)
-        self.step = train_step.make_train_step(update, mesh, steps=self.steps_per_call, seeds=seeds)
+        self.step = train_step.make_train_step(update, mesh, rows=rows, seeds=seeds)
         self._compiled = None
         own = mesh_lib.over_seeds(mesh) if seeds > 1 else mesh_lib.replicated(mesh)
         self._skip = jax.jit(jax.vmap(non_finite.skip) if seeds > 1 else non_finite.skip, out_shardings=own)

@@ -165,12 +165,12 @@ def accumulate(gradient: Callable, moving: Tree, row: Tree, key: jax.Array, part
 
 
 def make_train_step(
-    update: Callable[[TrainState, Constants, dict], TrainState], mesh: Mesh, *, steps: int, seeds: int = 1
+    update: Callable[[TrainState, Constants, dict], TrainState], mesh: Mesh, *, rows: int, seeds: int = 1
 ) -> jax.stages.Wrapped:
-    """Jit ``step(state, constants, block, n) -> (state, told)``: ``n`` <= ``steps`` updates in one dispatch.
+    """Jit ``step(state, constants, block, n) -> (state, told)``: ``n`` <= ``rows`` updates in one dispatch.
 
-    ``block`` holds ``steps`` rows, of which the first ``n`` (int32, traced) are used: one program,
-    and the same bits, wherever a stage is cut. With ``steps`` = 1 there is no loop in it. With
+    ``block`` holds ``rows`` rows of the plan, of which the first ``n`` (int32, traced) are used: one program,
+    and the same bits, wherever a stage is cut. With ``rows`` = 1 there is no loop in it. With
     ``seeds`` > 1 everything but the data set and ``n`` has a leading seed axis: independent replicates
     side by side, over the mesh's 'seed' axis. The state is donated; ``told`` is a copy of its tally, and
     of its trouble under that name.
@@ -178,9 +178,9 @@ def make_train_step(
 
     def train_step(state: TrainState, constants: Constants, block: dict, n: jax.Array) -> tuple[TrainState, dict]:
         def one(i, state):
-            return update(state, constants, jax.tree.map(lambda rows: rows[i], block))
+            return update(state, constants, jax.tree.map(lambda leaf: leaf[i], block))
 
-        state = jax.lax.fori_loop(0, n, one, state) if steps > 1 else one(0, state)
+        state = jax.lax.fori_loop(0, n, one, state) if rows > 1 else one(0, state)
         return state, {**state.tally, "trouble": state.trouble}
 
     everywhere = mesh_lib.replicated(mesh)

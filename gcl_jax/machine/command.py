@@ -1,0 +1,14 @@
+"""The start of every command, before it imports what takes a second."""
+
+from gcl_jax.errors import in_one_line
+from gcl_jax.machine import jax_settings, streams
+
+
+@in_one_line()
+def begin() -> None:
+    """Guard what the command prints, and leave out the settings of JAX that it does not use.
+
+    To be called in a module that is run, before its other imports; a library keeps what its user has chosen.
+    """
+    streams.guard()
+    jax_settings.leave_out()

@@ -1,0 +1,70 @@
+"""Standard output and error that no command fails for: a pipe closed, a disk full, a character that cannot be encoded.
+
+What a command prints is for people, and what counts is in files: `guard` drops what cannot be written, and
+`require_written` is for commands whose only answer is what they print.
+"""
+
+import errno
+import io
+import os
+import select
+import sys
+
+from gcl_jax.errors import UserError
+
+_lost: dict[int, OSError] = {}  # file descriptor -> the first error of a write to it
+
+
+class _Raw(io.FileIO):
+    """A file descriptor that takes everything, and drops what cannot be written."""
+
+    def write(self, data) -> int:
+        view = memoryview(data).cast("B")
+        try:
+            while (written := super().write(view)) is None:  # set to not block by another program, and full
+                select.select([], [self], [])
+            return written
+        except OSError as error:
+            _lost.setdefault(self.fileno(), error)
+            return len(view)
+
+
+def guard() -> None:
+    """Make sys.stdout and sys.stderr, and the file descriptors under them, streams that never raise; call it first.
+
+    A stream that is closed becomes one to nowhere, so that no file that is opened later takes its place. Characters
+    that the stream's encoding lacks are written as ``\\xfc``.
+    """
+    _lost.clear()
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        _lost[opened] = OSError(errno.EBADF, os.strerror(errno.EBADF))
+    os.close(opened)
+    sys.stdout, sys.stderr = _guarded(sys.stdout, 1), _guarded(sys.stderr, 2)
+
+
+def _guarded(stream: io.TextIOWrapper | None, descriptor: int) -> io.TextIOWrapper:
+    if stream is not None:
+        stream.flush()
+    buffered = io.BufferedWriter(_Raw(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(
+        buffered,
+        encoding=getattr(stream, "encoding", None),
+        errors="backslashreplace",
+        line_buffering=getattr(stream, "line_buffering", descriptor == 2),
+        write_through=getattr(stream, "write_through", False),
+    )
+
+
+def require_written() -> None:
+    """Raise UserError if standard output could not be written, unless whoever reads it has had enough."""
+    sys.stdout.flush()
+    if (error := _lost.get(1)) and error.errno != errno.EPIPE:
+        raise UserError(f"standard output cannot be written ({error.strerror}): not all of the answer is there")
+
+
+def write(descriptor: int, text: str) -> None:
+    """Write at once, also from a signal's handler; what cannot be written is dropped."""
+    try:
+        os.write(descriptor, text.encode())
+    except OSError as error:
+        _lost.setdefault(descriptor, error)
