@@ -7,8 +7,10 @@ from gcl_jax.config.blocks import experiment, method, optimizer, sampler, stage
 from gcl_jax.config.keys import DATA, OPTIMIZER, PHOTOS, PRECISIONS, STAGE, TOP, check_block
 from gcl_jax.config.reading import (
     build_method,
+    build_optimizer,
     build_sampler,
     color_jitter,
+    make_schedule,
     naming,
     schedule_fields,
     seeds,
@@ -18,7 +20,7 @@ from gcl_jax.config.reading import (
 )
 
 __all__ = [
-    "DATA", "OPTIMIZER", "PHOTOS", "PRECISIONS", "STAGE", "TOP", "build_method", "build_sampler", "check_block",
-    "color_jitter", "experiment", "method", "naming", "optimizer", "sampler", "schedule_fields", "seeds", "stage",
-    "stages_to_run", "unknown_key", "value_at",
+    "DATA", "OPTIMIZER", "PHOTOS", "PRECISIONS", "STAGE", "TOP", "build_method", "build_optimizer", "build_sampler",
+    "check_block", "color_jitter", "experiment", "make_schedule", "method", "naming", "optimizer", "sampler",
+    "schedule_fields", "seeds", "stage", "stages_to_run", "unknown_key", "value_at",
 ]  # fmt: skip

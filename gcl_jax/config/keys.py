@@ -36,13 +36,19 @@ DATA = {
     "photos": PHOTOS,
 }
 OPTIMIZER = {
+    "name": "sgd",  # sgd | adamw | lamb; keys that are another's are left at their defaults
     "learning_rate": 0.1,
+    "lr_mult": (),  # rules "REGEX=NUMBER" on parameter paths, such as "backbone/=0.1"; the first that matches counts
     "reference_batch_size": 0,  # linear scaling: rate * batch_size / reference_batch_size; 0 = off
-    "momentum": 0.9,
+    "momentum": 0.9,  # sgd
     "nesterov": False,
-    "weight_decay": 2e-4,  # coupled, on every trained parameter
+    "beta1": 0.9,  # adamw, lamb
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 2e-4,  # sgd: coupled, on every trained parameter; adamw, lamb: decoupled, not on vectors
+    "weight_decay_rules": (),  # rules as of lr_mult, for other decays
     "clip_norm": 0.0,  # 0 = off
-    "schedule": "step",  # step | cosine | constant
+    "schedule": "step",  # step | cosine | constant, one rate an epoch; cosine_by_step
     "warmup_percent": 0.0,  # of the stage's epochs
     "warmup_start": 0.0,  # the factor from which it rises
     "boundaries_percent": (),
@@ -51,6 +57,9 @@ OPTIMIZER = {
 STAGE = {
     "method": {},
     "sampler": {},
+    "head": "linear",  # see gcl_jax/models; of those that the method works with
+    "trainable": ".*",  # regex of the parameters that train, from the start of a path such as "head/kernel"
+    "restore": "backbone/|head/(feature_)?(kernel|bias)$",  # regex of what is taken over from where the stage starts
     "epochs": 200,
     "batch_size": 64,
     "micro_batches": 1,  # parts of a batch that pass one after the other, for want of memory; batch norm sees a part
@@ -81,6 +90,7 @@ TOP = {
     "non_finite": {"action": "stop", "most_skips": 10},
     "debug_nans": False,
 }
+TUPLES_OF_TEXT = ("stages", "lr_mult", "weight_decay_rules")  # all others are of numbers
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
@@ -108,6 +118,6 @@ def _check_type(value, default, where):
         raise UserError(f"{where} is {value!r}; it must be a {type(default).__name__}")
     if isinstance(default, float) and not math.isfinite(value):
         raise UserError(f"{where} is {value}; give a finite number")
-    if isinstance(default, tuple) and where != "config.stages":  # the only tuple of names
+    if isinstance(default, tuple):
         for element in value:
-            _check_type(element, 0.0, f"an entry of {where}")
+            _check_type(element, "" if where.split(".")[-1] in TUPLES_OF_TEXT else 0.0, f"an entry of {where}")

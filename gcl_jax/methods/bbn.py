@@ -21,13 +21,12 @@ class BBN(Method):
     ``horizon`` is E, after which l stays 0; 0 is the stage's epochs (published code: 100 for 90 and 200 for 180).
     """
 
-    head: str = "linear_uniform"
     horizon: int = 0
 
+    heads: ClassVar[tuple[str, ...]] = ("linear_uniform", "linear")
     two_branches: ClassVar[bool] = True
 
     def __post_init__(self):
-        super().__post_init__()
         require(self.horizon >= 0, "horizon", self.horizon, "0 (the stage's epochs) or positive")
 
     def streams(self):

@@ -6,7 +6,7 @@ import jax
 
 from gcl_jax import losses
 from gcl_jax.errors import require
-from gcl_jax.methods.base import Group, LossOut
+from gcl_jax.methods.base import LossOut
 from gcl_jax.methods.reweighting import Reweighted
 from gcl_jax.mixup import mix, mixed_loss
 
@@ -17,28 +17,18 @@ class CrossEntropy(Reweighted):
 
     ``mixup_alpha`` = 0 is off; ``focal_gamma`` > 0 is the focal loss (Lin et al. 2017), whose class
     weights stand inside p and whose mean is plain, as in LDAM's published code; otherwise the mean
-    divides by the sum of the weights, for each of mixup's two terms by its own. ``feature_lr_factor`` is that of the
-    backbone and of a head's feature layer, for a start from published weights.
+    divides by the sum of the weights, for each of mixup's two terms by its own.
     """
 
     scale: float = 1.0
     mixup_alpha: float = 0.0
     focal_gamma: float = 0.0
-    feature_lr_factor: float = 1.0
 
     def __post_init__(self):
         super().__post_init__()
         require(self.scale > 0, "scale", self.scale, "positive")
         require(self.mixup_alpha >= 0, "mixup_alpha", self.mixup_alpha, "0 (off) or positive")
         require(self.focal_gamma >= 0, "focal_gamma", self.focal_gamma, "0 (off) or positive")
-        require(self.feature_lr_factor >= 0, "feature_lr_factor", self.feature_lr_factor, "0 or positive")
-
-    def group(self, path):
-        own = super().group(path)
-        return "features" if own == "backbone" or (own and path[1].startswith("feature_")) else own
-
-    def groups(self):
-        return {"features": Group(self.feature_lr_factor), "head": Group()}
 
     def prepare(self, key, streams, t):
         return mix(key, streams["main"], self.mixup_alpha)

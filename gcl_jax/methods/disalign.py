@@ -1,6 +1,7 @@
 """Distribution alignment (DisAlign, Zhang et al. 2021): a frozen classifier's logits, adaptively calibrated."""
 
 import dataclasses
+from typing import ClassVar
 
 from gcl_jax import class_weights, losses
 from gcl_jax.errors import require, require_one_of
@@ -16,23 +17,18 @@ class DisAlign(Method):
     weighted by (1 / pi_j)^rho (eq. 9), a weighted mean; rho = 1.2 on ImageNet-LT.
     """
 
-    head: str = "linear_disalign"
-    trains: str = "classifier"
     scale: float = 1.0
     form: str = "paper"
     rho: float = 1.2
 
+    heads: ClassVar[tuple[str, ...]] = ("linear_disalign", "cosine_disalign")
+    trainable: ClassVar[str] = "head/(confidence|magnitude|margin)"
+    restores_classifier: ClassVar[bool] = True
+
     def __post_init__(self):
-        super().__post_init__()
-        require(self.head.endswith("_disalign"), "head", self.head, "'linear_disalign' or 'cosine_disalign'")
-        require(self.trains == "classifier", "trains", self.trains, "'classifier': the rest is frozen by definition")
-        require(not self.fresh_head, "fresh_head", self.fresh_head, "False: it calibrates a trained classifier")
         require(self.scale > 0, "scale", self.scale, "positive")
         require_one_of("form", self.form, ("paper", "published"))
         require(self.rho >= 0, "rho", self.rho, "0 or positive")
-
-    def group(self, path):
-        return "head" if path[0] == "head" and path[-1] not in ("kernel", "bias") else None
 
     def constants(self, counts):
         return {"class_weight": class_weights.generalized_weights(counts, self.rho)}

@@ -1,6 +1,7 @@
 """Gaussian clouded logit adjustment (Li, Cheung, Lu; CVPR 2022), and its angular form (TAI 2024)."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 
@@ -14,13 +15,12 @@ from gcl_jax.mixup import mix, mixed_loss
 class GCL(Method):
     """GCL: CE on s * (cos - k * cloud * |eps| - m at the target), eq. 9-10 as in the published code.
 
-    Stage 1 trains "all" with s = 30, m = 0; stage 2 trains the "classifier" with s = 20,
+    Stage 1 trains all with s = 30, m = 0; stage 2 trains the classifier with s = 20,
     m = 0.1 and ``focal_gamma`` = 1 (its factor carries no gradient). ``cloud_size`` is Table 3's
     strategy: log, power (with ``cloud_exponent``) or cosine. The noise is drawn per sample and
     class, and afresh for each of mixup's two terms.
     """
 
-    head: str = "cosine"
     scale: float = 30.0
     margin: float = 0.0
     noise_multiplier: float = 0.5
@@ -29,9 +29,9 @@ class GCL(Method):
     focal_gamma: float = 0.0
     mixup_alpha: float = 1.0
 
+    heads: ClassVar[tuple[str, ...]] = ("cosine", "cosine_lws")  # a cloud is measured in cosines
+
     def __post_init__(self):
-        super().__post_init__()
-        require_one_of("head", self.head, ("cosine", "cosine_lws"))  # a cloud is measured in cosines
         require(self.scale > 0, "scale", self.scale, "positive")
         require(self.noise_multiplier >= 0, "noise_multiplier", self.noise_multiplier, "0 or positive")
         require_one_of("cloud_size", self.cloud_size, longtail.CLOUD_SIZES)
@@ -68,9 +68,7 @@ class AngularGCL(GCL):
 
     easy_margin: bool = True
 
-    def __post_init__(self):
-        super().__post_init__()
-        require_one_of("head", self.head, ("cosine",))  # a scaled cosine has no angle
+    heads: ClassVar[tuple[str, ...]] = ("cosine",)  # a scaled cosine has no angle
 
     def _per_example(self, cosine, labels, noise, cloud):
         return losses.angular_gcl(

@@ -19,18 +19,18 @@ class HybridSC(Method):
     that batch norm sees them together (the paper does not say). Prediction is the classifier's.
     """
 
-    head: str = "projection"
     contrast: str = "supervised"
     temperature: float = 0.1
     grayscale: float = 0.2
 
     def __post_init__(self):
-        super().__post_init__()
         require_one_of("contrast", self.contrast, ("supervised", "prototypical"))
-        expected = {"supervised": "projection", "prototypical": "projection_prototypes"}[self.contrast]
-        require(self.head == expected, "head", self.head, f"{expected!r} where contrast = {self.contrast!r}")
         require(self.temperature > 0, "temperature", self.temperature, "positive")
         require(0 <= self.grayscale <= 1, "grayscale", self.grayscale, "in 0..1")
+
+    @property
+    def heads(self):
+        return ("projection",) if self.contrast == "supervised" else ("projection_prototypes",)
 
     def streams(self):
         views = 2 if self.contrast == "supervised" else 1

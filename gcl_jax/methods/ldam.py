@@ -1,6 +1,7 @@
 """Label-distribution-aware margins (Cao et al. 2019), with deferred re-weighting: LDAM-DRW."""
 
 import dataclasses
+from typing import ClassVar
 
 from gcl_jax import class_weights, losses
 from gcl_jax.errors import require
@@ -15,14 +16,14 @@ class LDAM(Reweighted):
     The mean divides by the sum of the weights. The default is LDAM-DRW; ``reweighting`` = "none" is LDAM alone.
     """
 
-    head: str = "cosine"
     reweighting: str = "deferred"
     scale: float = 30.0
     max_margin: float = 0.5
 
+    heads: ClassVar[tuple[str, ...]] = ("cosine",)  # a margin is measured in cosines
+
     def __post_init__(self):
         super().__post_init__()
-        require(self.head == "cosine", "head", self.head, "'cosine': a margin is measured in cosines")
         require(self.scale > 0, "scale", self.scale, "positive")
         require(self.max_margin >= 0, "max_margin", self.max_margin, "0 or positive")
 

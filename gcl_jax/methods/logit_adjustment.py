@@ -18,7 +18,6 @@ class LogitAdjustment(Method):
     tau: float = 1.0
 
     def __post_init__(self):
-        super().__post_init__()
         require(self.scale > 0, "scale", self.scale, "positive")
         require(self.tau >= 0, "tau", self.tau, "0 or positive")
 

@@ -24,7 +24,6 @@ class Reweighted(Method):
     deferred_percent: float = 80.0
 
     def __post_init__(self):
-        super().__post_init__()
         require_one_of("reweighting", self.reweighting, ("none", "effective_number", "deferred"))
         require(0 <= self.beta < 1, "beta", self.beta, "in [0, 1)")
         require(0 <= self.deferred_percent <= 100, "deferred_percent", self.deferred_percent, "in 0..100")

@@ -20,17 +20,15 @@ class TDE(Method):
     0.9 on CIFAR. ``alpha`` can be changed after training by config.posthoc.alpha.
     """
 
-    head: str = "two_part_normalized"
     scale: float = 16.0
     alpha: float = 1.0
     decay: float = 0.9
 
+    heads: ClassVar[tuple[str, ...]] = ("two_part_normalized",)
     posthoc: ClassVar[frozenset[str]] = frozenset({"alpha"})
     needs_training: ClassVar[bool] = True  # the moving feature, without which nothing would be subtracted
 
     def __post_init__(self):
-        super().__post_init__()
-        require(self.head == "two_part_normalized", "head", self.head, "'two_part_normalized'")
         require(self.scale > 0, "scale", self.scale, "positive")
         require(self.alpha >= 0, "alpha", self.alpha, "0 or positive")
         require(0 <= self.decay < 1, "decay", self.decay, "in [0, 1)")

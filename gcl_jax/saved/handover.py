@@ -67,7 +67,7 @@ def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]]
 
     Parameters and batch statistics keep their fresh values where ``inherits`` says no. A head is
     inherited like the rest and never left out by itself: weights of other classes, or of another
-    kind of head, are for a method with ``fresh_head``. Raises UserError naming the first array that
+    kind of head, are for a ``restore`` without it. Raises UserError naming the first array that
     is missing, has another shape or is not finite, and the first of ``found`` that would be left unused.
     """
     result = {}
@@ -102,7 +102,7 @@ def inherited(variables: Mapping, inherits: Callable[[tuple[str, ...]], bool]) -
 
 
 def _cure(path: tuple[str, ...]) -> str:
-    return "; --config.STAGE.method.fresh_head=True takes the backbone alone" if path[0] == "head" else ""
+    return "; --config.STAGE.restore=backbone/ takes the backbone alone" if path[0] == "head" else ""
 
 
 def digest(variables: Mapping) -> str:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import json_files
-from gcl_jax.config import identity
+from gcl_jax.config import identity, older
 from gcl_jax.errors import UserError
 from gcl_jax.machine import distributed
 
@@ -180,6 +180,7 @@ def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
     known = json_files.read(file, "training")["training"]
     if not isinstance(known, dict):
         raise UserError(f"{file} is damaged (its training is no object): choose another --workdir")
+    known = older.training_keys(known)
     known = {k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}
     differing = [d for d in identity.differences(known, keys) if d.split(":")[0] != f"config.{apart_from}"]
     if differing:

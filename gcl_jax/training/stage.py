@@ -1,5 +1,6 @@
 """One stage of training: built once from config, run once per seed, or for several seeds side by side."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,11 +23,11 @@ from gcl_jax.methods import ClassStats
 from gcl_jax.saved import handover
 from gcl_jax.training import evaluate, non_finite, train_step
 from gcl_jax.training.feed import Feed
-from gcl_jax.training.train_state import TrainState, merge, split
+from gcl_jax.training.train_state import TrainState
 
 
 class Stage:
-    """A stage's network, method, optimiser and compiled steps; seeds come in when it runs, ``seeds`` at once.
+    """A stage's network, method, optimizer and compiled steps; seeds come in when it runs, ``seeds`` at once.
 
     Raises UserError for a config that does not fit the data or the network: channels, blocks, too few images.
     """
@@ -44,7 +45,7 @@ class Stage:
             epochs=block.epochs,
             steps_per_epoch=steps_per_epoch,
             log_every=config.log.every_steps,
-            learning_rates=tuple(optim.epoch_learning_rates(**config_lib.schedule_fields(block))),
+            schedule=config_lib.make_schedule(block, steps_per_epoch),
             micro_batches=block.micro_batches,
         )
         self.steps_per_call = backend.steps_per_call(
@@ -56,7 +57,7 @@ class Stage:
         )  # fmt: skip
         self.network = models.build(
             config.model.name,
-            self.method.head,
+            block.head,
             dataset.num_classes,
             backend.DTYPES[config.precision],
             remat=config.model.remat,
@@ -73,19 +74,21 @@ class Stage:
         self.apply = train_step.NetworkApply(self.network, block.bn, block.bn_scope)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
         blocks = {path[0] for path in traverse_util.flatten_dict(shapes["params"]["backbone"]) if len(path) > 2}
-        for key, named in (("method.last_block", self.method.last_block), ("bn_scope", block.bn_scope)):
-            if named:
-                require_one_of(f"config.{name}.{key}", named, sorted(blocks))
-        self._norms = {path[:-1] for path in traverse_util.flatten_dict(shapes["batch_stats"])}
-        _, frozen, groups = split(shapes["params"], self.group)
-        self.freezes = bool(frozen)
-        self.optimizer = optim.sgd(
-            train_step.learning_rate_at(self.settings),
+        if block.bn_scope:
+            require_one_of(f"config.{name}.bn_scope", block.bn_scope, sorted(blocks))
+        self.restore = re.compile(block.restore)
+        self.labels, groups = self._label(shapes)
+        self.freezes = optim.FROZEN in jax.tree.leaves(self.labels)
+        self.optimizer = optim.make_optimizer(
+            config_lib.build_optimizer(block.optimizer.to_dict(), f"config.{name}.optimizer"),
+            self.labels,
             groups,
-            self.method.groups(),
-            **{k: block.optimizer[k] for k in ("momentum", "nesterov", "weight_decay", "clip_norm")},
+            weight_decay=block.optimizer.weight_decay,
+            clip_norm=block.optimizer.clip_norm,
         )
-        update = train_step.make_update(self.apply, self.method, self.optimizer, augment, loader.fetch, self.settings)
+        update = train_step.make_update(
+            self.apply, self.method, self.optimizer, self.labels, augment, loader.fetch, self.settings
+        )
         self.step = train_step.make_train_step(update, mesh, steps=self.steps_per_call, seeds=seeds)
         self._compiled = None
         own = mesh_lib.over_seeds(mesh) if seeds > 1 else mesh_lib.replicated(mesh)
@@ -111,10 +114,30 @@ class Stage:
             size, name = size // self.block.micro_batches, f"{name} / micro_batches"
         mesh_lib.check_batch(size, self.mesh, name, seeds=self.seeds > 1)
 
-    def group(self, path: tuple[str, ...]) -> str | None:
-        """The method's group; ``bn`` = "stats_only" freezes the affine parameters of batch norm on top."""
-        fixed = self.block.bn == "stats_only" and path[:-1] in self._norms
-        return None if fixed else self.method.group(path)
+    def _label(self, shapes: dict) -> tuple[dict, dict[str, optim.ParamGroup]]:
+        """The label of each parameter, and the groups; ``bn`` = "stats_only" freezes what batch norm scales by."""
+        norms = {path[:-1] for path in traverse_util.flatten_dict(shapes["batch_stats"])}
+        affine = {"/".join(p) for p in traverse_util.flatten_dict(shapes["params"]) if p[:-1] in norms}
+        rules = self.block.optimizer
+        with config_lib.naming(f"config.{self.name}: "):
+            labels, groups = optim.param_groups(
+                shapes["params"],
+                trainable=self.block.trainable,
+                lr_mult=optim.parse_rules(rules.lr_mult, "optimizer.lr_mult"),
+                weight_decay=optim.parse_rules(rules.weight_decay_rules, "optimizer.weight_decay_rules"),
+                frozen=affine if self.block.bn == "stats_only" else (),
+            )
+        if not groups:
+            raise UserError(f"config.{self.name} trains no parameter: leave the stage out of config.stages")
+        return labels, groups
+
+    def restores(self, path: tuple[str, ...]) -> bool:
+        """Whether the parameter or statistic at ``path`` comes from what the stage starts from."""
+        return bool(self.restore.match("/".join(path)))
+
+    def trained(self, params: Any) -> dict:
+        """The part of a complete parameter tree that trains."""
+        return optim.trained_leaves(params, self.labels)
 
     def _init_network(self, key: jax.Array) -> dict:
         images = jnp.zeros((1, *self.image_shape), jnp.float32)
@@ -153,8 +176,8 @@ class Stage:
         variables = self._init(rng.fold(rng.fold(jax.random.key(seed), self.name), "network"))
         if found is None:
             return variables, ("random",)
-        variables = handover.inherit(jax.device_get(variables), found, self.method.inherits, origin)
-        taken = handover.inherited(variables, self.method.inherits)
+        variables = handover.inherit(jax.device_get(variables), found, self.restores, origin)
+        taken = handover.inherited(variables, self.restores)
         return variables, (handover.digest(taken), handover.digest(variables))
 
     def start(
@@ -165,28 +188,25 @@ class Stage:
         variables, started_from = self.inherit(seed, found, origin)
         variables = self.replicate(variables)
         stats = self.stats(variables)
-        state, frozen, stats = self._begin(key, variables, stats)
-        constants = train_step.Constants(key, frozen, stats, self.loader.arrays("train"))
-        # A copy, since the step donates its state and frozen leaves may share buffers with it.
+        state, stats = self._begin(key, variables, stats)
+        constants = train_step.Constants(key, stats, self.loader.arrays("train"))
+        # A copy, since the step donates its state, whose leaves may share buffers.
         return self.replicate(jax.tree.map(jnp.copy, state)), self.replicate(constants), started_from
 
-    def _begin(self, key: jax.Array, variables: dict, stats: ClassStats) -> tuple[TrainState, dict, ClassStats]:
-        """A run's state, frozen parameters and class statistics; pure, so that their shapes can be had without data."""
+    def _begin(self, key: jax.Array, variables: dict, stats: ClassStats) -> tuple[TrainState, ClassStats]:
+        """A run's state and class statistics; pure, so that their shapes can be had without data."""
         params = self.method.init_params(rng.fold(key, "parameters"), variables["params"], stats)
         method_state = self.method.init_state(rng.fold(key, "state"), params, stats)
-        trainable, frozen, _ = split(params, self.group)
-        if not trainable:
-            raise UserError(f"config.{self.name}.method trains no parameter: leave the stage out of config.stages")
         state = TrainState(
             step=jnp.int32(0),
-            params=trainable,
+            params=params,
             batch_stats=variables["batch_stats"],
-            opt_state=self.optimizer.init(trainable),
+            opt_state=self.optimizer.init(params),
             method_state=method_state,
             tally=train_step.empty_tally(self.method),
-            trouble=non_finite.none_yet(trainable, variables["batch_stats"], method_state),
+            trouble=non_finite.none_yet(self.trained(params), variables["batch_stats"], method_state),
         )
-        return state, frozen, stats.replace(train_features=None)  # of use to init_params only, and large
+        return state, stats.replace(train_features=None)  # of use to init_params only, and large
 
     def shapes(self) -> tuple[TrainState, train_step.Constants]:
         """What `start` would return for any seed, as shapes; only the data set's arrays are there."""
@@ -197,9 +217,9 @@ class Stage:
         given = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in found.items()}
         given["train_features"] = (given["train_features"], jax.ShapeDtypeStruct(features.shape[:1], np.int32))
         stats = stats.replace(**{name: given[name] for name in self.method.needs})
-        state, frozen, stats = jax.eval_shape(self._begin, key, variables, stats)
+        state, stats = jax.eval_shape(self._begin, key, variables, stats)
         key = jax.eval_shape(jax.random.key, 0)
-        return state, train_step.Constants(key, frozen, stats, self.loader.arrays("train"))
+        return state, train_step.Constants(key, stats, self.loader.arrays("train"))
 
     def _features(self, variables: dict) -> jax.ShapeDtypeStruct:
         images = jax.ShapeDtypeStruct((len(self.dataset.splits["train"]), *self.image_shape), np.float32)
@@ -210,7 +230,7 @@ class Stage:
         """States or constants of `seeds` runs as one, with a leading seed axis on all but the data set's arrays."""
         place = mesh_lib.over_seeds(self.mesh)
         if isinstance(several[0], train_step.Constants):
-            bare = self.stack([(one.key, one.frozen, one.stats) for one in several])
+            bare = self.stack([(one.key, one.stats) for one in several])
             return train_step.Constants(*bare, several[0].arrays)
         return mesh_lib.place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *several), place)
 
@@ -255,9 +275,9 @@ class Stage:
         state = self._skip(before, state, jnp.asarray(left_out) if self.seeds > 1 else left_out[0], restart)
         return state, jax.tree.map(jnp.copy, {**state.tally, "trouble": state.trouble})
 
-    def variables(self, state: TrainState, constants: train_step.Constants) -> tuple:
+    def variables(self, state: TrainState) -> tuple:
         """(params, batch_stats, method_state) as evaluation takes them."""
-        return merge(state.params, constants.frozen), state.batch_stats, state.method_state
+        return state.params, state.batch_stats, state.method_state
 
     def checked(self, found: dict) -> tuple:
         """Loaded variables as evaluation takes them, or UserError where they are another model's."""
