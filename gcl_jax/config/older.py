@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
+from gcl_jax.config import identity
 from gcl_jax.methods import METHODS
 from gcl_jax.sampling import SAMPLERS
 
@@ -28,15 +29,12 @@ def with_defaults(config: ConfigDict) -> ConfigDict:
 
 def training_keys(keys: Mapping) -> dict:
     """The training keys of a run's config.json as today's `identity.training_keys` would have them."""
-    whole = with_defaults(ConfigDict({k: v for k, v in keys.items() if isinstance(v, Mapping)})).to_dict()
-    return {**keys, **{name: _like(whole[name], keys[name], name) for name in keys if isinstance(keys[name], Mapping)}}
-
-
-def _like(filled, own, name):
-    """A block as it is now: a stage's with all keys but where it starts, others with those that they had."""
-    if "method" in own:
-        return {k: v for k, v in filled.items() if k != "init_from"}
-    return own
+    try:
+        filled = with_defaults(ConfigDict(dict(keys))).to_dict()
+        kept = identity.keys_that_train(filled, _stage_names(keys))
+    except (AttributeError, KeyError, TypeError):  # not what any version wrote
+        return dict(keys)
+    return dict(keys) | {name: kept[name] for name in keys if name in kept}
 
 
 def _stage_names(config):
@@ -62,10 +60,9 @@ def _stage(block):
         restore = config_lib.STAGE["restore"]
     if head.startswith("nearest_mean_"):
         method["variant"] = head.removeprefix("nearest_mean_")
+    parts = "head/(attention|feature_)" if method.get("name") == "oltr" else "head/feature_"
     factors = {
-        "feature_lr_factor": "head/(attention|feature_)"
-        if trains == "classifier"
-        else "backbone/|head/(attention|feature_)",
+        "feature_lr_factor": parts if trains == "classifier" else f"backbone/|{parts}",
         "centroid_lr_factor": "head/centroids",
         "classifier_lr_factor": "head/(kernel|bias)$",
     }

@@ -66,7 +66,7 @@ def oltr(p: Protocol) -> ConfigDict:
             bn="train",
             batch=2,
             weight_decay=5e-4,
-            lr_mult=("backbone/|head/(attention|feature_|centroids)=0.1",),
+            lr_mult=("backbone/|head/(attention|feature_)=0.1", "head/centroids=0.1"),
             **schedule,
         ),
     )

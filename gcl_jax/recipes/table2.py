@@ -48,7 +48,7 @@ def oltr(p: LargeScale) -> ConfigDict:
 
     Batch 128, rate 0.1, and 0.01 for backbone, attention and centroids, x 0.1 every 20 epochs.
     """
-    slow = ("backbone/|head/(attention|feature_|centroids)=0.1",)
+    slow = ("backbone/|head/(attention|feature_)=0.1", "head/centroids=0.1")
     return p.experiment(
         representation=p.first("cross_entropy"),
         meta_embedding=_drawn_to_centroids(epochs=60, learning_rate=0.1, bn="train", lr_mult=slow),
