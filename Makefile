@@ -1,15 +1,22 @@
-# make demo, make test: each sets everything up by itself on a fresh machine.
+# make demo, make test: each sets everything up by itself on a fresh machine, in a virtual environment.
+#
+#   PYTHON=python3.12   the interpreter that the environment is made with, into which nothing is installed;
+#                       by default the newest on the PATH that will do (launch/find_python.sh)
+#   VENV=.venv          where the environment is, or is made
 VENV ?= .venv
-PYTHON := $(VENV)/bin/python
-PIP := $(PYTHON) -m pip --disable-pip-version-check install -qq
+PYTHON ?=
+ITS_PYTHON := $(VENV)/bin/python
+PIP := $(ITS_PYTHON) -m pip --disable-pip-version-check install -qq
 DEMO ?= runs/demo
 WORKERS ?= 2
 
-.PHONY: demo test test-all lint clean
+.PHONY: venv demo test test-all lint clean
+
+venv:
+	@launch/make_venv.sh "$(VENV)" "$(PYTHON)"
 
 # Stamps: what is installed is installed again only when pyproject.toml changes.
-$(VENV)/core: pyproject.toml
-	test -x $(PYTHON) || "$$(launch/find_python.sh)" -m venv $(VENV)
+$(VENV)/core: pyproject.toml | venv
 	$(PIP) --editable .
 	touch $@
 
@@ -18,17 +25,17 @@ $(VENV)/dev: $(VENV)/core
 	touch $@
 
 demo: $(VENV)/core  ## both stages of GCL on long-tailed digits, and the table
-	$(PYTHON) -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=$(DEMO)
+	$(ITS_PYTHON) -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=$(DEMO)
 
 test: $(VENV)/dev  ## all tests but those that take minutes on two cores
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile -m 'not slow'
+	$(ITS_PYTHON) -m pytest -n $(WORKERS) --dist loadfile -m 'not slow'
 
 test-all: $(VENV)/dev  ## all of them
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
+	$(ITS_PYTHON) -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/dev
-	$(PYTHON) -m ruff check .
-	$(PYTHON) -m ruff format --check .
+	$(ITS_PYTHON) -m ruff check .
+	$(ITS_PYTHON) -m ruff format --check .
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

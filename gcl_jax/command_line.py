@@ -1,48 +1,103 @@
 """From the command line to a config, or to one clear line about what is wrong with it."""
 
 import argparse
+import contextlib
 import pathlib
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from gcl_jax import config as config_lib
-from gcl_jax.errors import UserError
+from gcl_jax import regular_files
+from gcl_jax.errors import UserError, cut, shown
+
+HELP = re.compile(r"--?(help|helpshort|helpfull|helpxml)(=.*)?")
+LONGEST = 1000  # characters of a message
 
 
+@contextlib.contextmanager
+def _in_printable_line() -> Iterator[None]:
+    """Write control characters of a UserError, which quotes the command line, as Python does, and cut it if long."""
+    try:
+        yield
+    except UserError as error:
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error))
+        raise UserError(text if len(text) <= LONGEST else f"{text[:LONGEST]} ...") from error
+
+
+@_in_printable_line()
+def define_config(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> flags.FlagHolder:
+    """The flag --config and its overrides, defined in ``values``, which ``argv`` is yet to be parsed into.
+
+    Raises UserError for a --flagfile=FILE of absl's that is no text file: that is read here already.
+    """
+    for i, argument in enumerate(argv):
+        flag, equals, path = argument.partition("=")
+        if flag in ("-flagfile", "--flagfile"):
+            path = path if equals else "".join(argv[i + 1 : i + 2])
+            if not _is_file(path):
+                raise UserError(f"--flagfile={path}: there is no such file")
+            try:
+                pathlib.Path(path).read_text(encoding="utf-8")
+            except (OSError, ValueError) as error:
+                raise UserError(f"--flagfile={path} cannot be read ({error})") from error
+    text = "Config file, such as configs/cifar10_lt/gcl.py:100."
+    return config_flags.DEFINE_config_file("config", None, text, flag_values=values, sys_argv=list(argv))
+
+
+@_in_printable_line()
 def parse(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     """Parse ``argv`` into ``values``; every way in which it can be wrong becomes a UserError.
 
     Overrides are looked up in the config file first, so that a typo is answered with the
     nearest key and nothing has been started.
     """
+    _parse(argv, values)
+
+
+def _parse(argv, values):
     config = ConfigDict()
-    if not any(re.match(r"--?help", argument) for argument in argv):
+    if not any(HELP.fullmatch(argument) for argument in argv):
         config = _load(argv)
         for argument in argv[1:]:
-            match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
+            match = re.match(r"--?(?:no)?config\.([^=]*)", argument)
             if match and (complaint := config_lib.unknown_key(config, match[1])):
                 raise UserError(complaint)
     try:
         rest = values(list(argv))
     except flags.IllegalFlagValueError as error:
         raise UserError(_bad_value(str(error), config)) from error
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(_unknown_flag(error, config)) from error
     except flags.Error as error:
+        raise UserError(str(error).replace("\n", "\\n")) from error
+    except (RecursionError, MemoryError) as error:  # of Python's parser, on a tuple
+        raise UserError(f"{shown(max(argv, key=len))} is nested too deeply to be read") from error
+    except ValueError as error:  # absl's, of --noFLAG=VALUE
         raise UserError(str(error).splitlines()[0]) from error
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is no flag; write --config.KEY=VALUE, without spaces around =")
 
 
+def _is_file(path):
+    try:
+        return pathlib.Path(path).is_file()
+    except (OSError, ValueError):  # a name that is too long, or none that a file can have
+        return False
+
+
+@_in_printable_line()
 def config_of(argv: Sequence[str]) -> ConfigDict:
     """The config that ``argv`` names, a command's name and then flags, with its overrides; UserError as from `parse`.
 
-    For what is no run itself: absl's own flags stay as they are.
+    For what is no run itself: absl's own flags stay as they are, and of a key that comes twice the last one counts.
     """
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=list(argv))
-    parse(argv, values)
+    define_config(argv, values)
+    _parse(argv, values)
     return values.config
 
 
@@ -51,25 +106,34 @@ def _load(argv: Sequence[str]) -> ConfigDict:
     named = [
         a for i, a in enumerate(argv) if re.match(r"--?config(=|$)", a) or (i and re.match(r"--?config$", argv[i - 1]))
     ]
-    if not named:
+    if not named or re.fullmatch(r"--?config=?", named[-1]):
         raise UserError("--config is missing; for example --config=configs/digits_lt/gcl.py")
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=[""])  # without the overrides
+    define_config([""], values)  # without the overrides
     path = named[-1].split("=", 1)[-1]
-    if not pathlib.Path(path.split(":")[0]).is_file():
-        raise UserError(f"--config={path}: there is no file {path.split(':')[0]}")
+    regular_files.find(path.split(":")[0], f"--config={cut(path)}")
     try:
         values(["", f"--config={path}"])
         config = values.config
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{cut(path)}: {error}") from error
     except Exception as error:  # a config file is code: whatever it raises is the user's
         cause = error.__cause__ or error.__context__ or error
         reason = str(error).strip().splitlines()[-1].strip() or type(cause).__name__
-        raise UserError(f"--config={path} cannot be loaded: {reason}") from error
+        raise UserError(f"--config={cut(path)} cannot be loaded: {cut(reason)}") from error
     if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={path}: its get_config() must return a ConfigDict, not {type(config).__name__}")
+        raise UserError(f"--config={cut(path)}: its get_config() must return a ConfigDict, not {type(config).__name__}")
     return config
+
+
+def _unknown_flag(error, config):
+    told = str(error).replace("\n", "\\n")
+    if "Did you mean" in told:
+        return told
+    complaint = config_lib.unknown_key(config, error.flagname)
+    if complaint is None:
+        return f"{told}; write --config.{error.flagname}=VALUE"
+    return told + ("; " + complaint.rpartition("; ")[2] if "; the nearest" in complaint else "")
 
 
 def _bad_value(message: str, config: ConfigDict) -> str:
@@ -81,7 +145,7 @@ def _bad_value(message: str, config: ConfigDict) -> str:
     value = config_lib.value_at(config, match[1])
     if isinstance(value, ConfigDict):
         return f"config.{match[1]} is a block of keys; set them one by one: {', '.join(value)}"
-    return f"config.{match[1]} is {match[2]!r}; it must be of type {type(value).__name__}, such as {value!r}"
+    return f"config.{match[1]} is {shown(match[2])}; it must be of type {type(value).__name__}, such as {value!r}"
 
 
 def overrides(values: flags.FlagValues = flags.FLAGS) -> list[str]:
@@ -92,14 +156,26 @@ def overrides(values: flags.FlagValues = flags.FLAGS) -> list[str]:
 class Parser(argparse.ArgumentParser):
     """argparse for the commands that take no config file of their own; what is wrong becomes a UserError."""
 
-    def __init__(self, description: str):
+    def __init__(self, description: str, module: str = ""):
+        """``module`` is what python -m runs; a script leaves it out and is called by its file."""
         super().__init__(
-            description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-        )  # fmt: skip
+            prog=f"python -m {module}" if module else f"python {sys.argv[0]}",
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    @_in_printable_line()
+    def parse_known_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None) -> tuple:
+        """As argparse's, but --FLAG=-- is a UserError."""
+        for argument in args:
+            if re.fullmatch(r"-[^=]*=--", argument):
+                raise UserError(f"{argument!r}: -- is no value")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> None:
         """Raise what argparse would print with its usage."""
-        raise UserError(message)
+        raise UserError(cut(message, 400))
 
 
 def comma_separated(text: str) -> list[str]:

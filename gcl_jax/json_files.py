@@ -1,33 +1,54 @@
 """JSON files of ours: whole or not there, checked when they are read; and short digests of what could be one."""
 
+import errno
 import hashlib
 import json
+import os
+import stat
+from collections.abc import Mapping
 
 from etils import epath
 
-from gcl_jax.errors import UserError, writing
+from gcl_jax import json_shape
+from gcl_jax.errors import UserError, reading
+from gcl_jax.replacing import replacing
 
 
 def write(path: epath.Path, value: object) -> None:
     """Write JSON so that a reader sees the whole file or the old one, never a part; UserError if that fails."""
-    temporary = path.parent / f".{path.name}.tmp"
-    with writing(path):
-        temporary.write_text(json.dumps(value, indent=1, default=list, allow_nan=False) + "\n")
-        temporary.replace(path)
+    text = json.dumps(value, indent=1, default=list, allow_nan=False) + "\n"
+    with replacing(path) as new:
+        new.write_text(text)
 
 
-def read(path: epath.Path, *keys: str) -> dict:
-    """The object in a JSON file of ours, which has ``keys``; UserError when the file is damaged."""
-    cure = "remove it to have it written again"
+def read(path: epath.Path, *keys: str, shape: Mapping | None = None) -> dict:
+    """The object in a JSON file of ours, which has ``keys`` and is of ``shape`` (see `json_shape`).
+
+    Raises UserError that names the file when it cannot be read, is no regular file, or holds something else.
+    """
+    content = regular_bytes(path)
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({error}): {cure}") from error
+        raise damaged(path, str(error)) from error
     if not isinstance(found, dict) or not found:
-        raise UserError(f"{path} is damaged (it holds no object): {cure}")
-    if missing := [key for key in keys if key not in found]:
-        raise UserError(f"{path} is damaged (it has no {missing[0]}): {cure}")
+        raise damaged(path, "it holds no object")
+    if told := json_shape.mismatch(found, {**dict.fromkeys(keys, object), **(shape or {})}):
+        raise damaged(path, told)
     return found
+
+
+def damaged(path: epath.Path, reason: str) -> UserError:
+    """What to raise where a file of ours holds something else than it should."""
+    return UserError(f"{path} is damaged ({reason}): remove it to have it written again")
+
+
+def regular_bytes(path: epath.Path) -> bytes:
+    """The content of a file; UserError where it cannot be read, or is a folder, a device or an endless pipe."""
+    with reading(path):
+        if "://" not in str(path) and not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return path.read_bytes()
 
 
 def digest(value: object, length: int) -> str:

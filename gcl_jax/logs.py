@@ -1,14 +1,22 @@
 """What a run tells, in its first process: JSON lines (the truth), TensorBoard through clu, a bar, plain lines."""
 
+import contextlib
+import contextvars
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from etils import epath
 from tqdm import tqdm
 
+from gcl_jax import json_files, json_shape
 from gcl_jax.errors import UserError, writing
-from gcl_jax.machine import distributed
+from gcl_jax.machine import distributed, quiet_tensorflow
+from gcl_jax.replacing import replacing
+
+# What is read of a line of metrics.jsonl again.
+_RECORD = {"stage": str, "step": int, "kind": str}
+_EVALUATION = {"epoch": int, "accuracy": json_shape.NUMBER}
 
 
 def say(text: str) -> None:
@@ -16,6 +24,32 @@ def say(text: str) -> None:
     if distributed.is_first():
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
+
+
+_subject = contextvars.ContextVar("subject", default="")
+
+
+@contextlib.contextmanager
+def about(subject: str) -> Iterator[None]:
+    """Let lines on training within, see `named`, begin with ``subject``: what is trained, where several things are."""
+    token = _subject.set(subject)
+    try:
+        yield
+    finally:
+        _subject.reset(token)
+
+
+def named(stage: str, seed: int | None = None, *, alone: bool = False) -> str:
+    """How a line on training calls a stage and its seed, which need not be told of a run ``alone``.
+
+    >>> with about("ce on digits_lt_100"): named("representation", 1, alone=True)
+    'ce on digits_lt_100, representation, seed 1'
+    >>> named("representation", 1, alone=True)
+    'representation'
+    """
+    subject = _subject.get()
+    told = seed is not None and (subject or not alone)
+    return ", ".join([*filter(None, [subject]), stage, *([f"seed {seed}"] if told else [])])
 
 
 class MetricsLog:
@@ -41,10 +75,8 @@ class MetricsLog:
             return record["stage"] != stage or (record["step"] <= step and not evaluated)
 
         kept = [line for line, record in records if stands(record)]
-        temporary = self._path.parent / f".{self._path.name}.tmp"
-        with writing(self._path):
-            temporary.write_text("".join(line + "\n" for line in kept))
-            temporary.replace(self._path)
+        with replacing(self._path) as new:
+            new.write_bytes("".join(line + "\n" for line in kept).encode())
 
     def write(self, record: Mapping) -> None:
         """Append one line; it is with the operating system when this returns."""
@@ -60,13 +92,16 @@ class MetricsLog:
 
     def _records(self) -> list[tuple[str, dict]]:
         """(line, its record) of every whole line."""
-        content, found = self._path.read_bytes(), []
+        content, found = json_files.regular_bytes(self._path), []
         for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
             try:
                 record = json.loads(line)
-                if not {"stage", "step", "kind"} <= record.keys():
-                    raise ValueError("stage, step or kind is missing")
-            except (ValueError, AttributeError) as error:
+                told = json_shape.mismatch(record, _RECORD)
+                if not told and record["kind"] in ("test", "validation"):
+                    told = json_shape.mismatch(record, _EVALUATION)
+                if told:
+                    raise ValueError(told)
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"line {number} of {self._path} is not one of ours ({error}): remove it") from error
             found.append((line.decode(), record))
         return found
@@ -80,6 +115,7 @@ class TensorBoard:
         if enabled and distributed.is_first():
             try:
                 # clu's writers import TensorFlow (seconds), so only here.
+                quiet_tensorflow.load()
                 from clu import metric_writers
 
                 self._writer = metric_writers.SummaryWriter(str(folder))

@@ -73,7 +73,8 @@ def _none_empty(counts, imbalance_ratio):
     if min(counts) < 1:
         raise UserError(
             f"imbalance_ratio {imbalance_ratio:g} leaves class {counts.index(min(counts))} without an image, the "
-            f"largest class having {counts[0]}: choose a smaller ratio"
+            f"largest class having {counts[0]}: choose a smaller ratio, or --config.data.profile=none to train on the "
+            "data as they are"
         )
     return np.array(counts, np.int64)
 
@@ -87,7 +88,7 @@ def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
     >>> class_counts(np.array([0, 2, 2]), 3).tolist()
     [1, 0, 2]
     """
-    return np.bincount(labels, minlength=num_classes).astype(np.int64)
+    return np.bincount(np.asarray(labels, np.int64), minlength=num_classes).astype(np.int64)
 
 
 def select_long_tail(labels: np.ndarray, counts: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -132,7 +133,7 @@ def _check_enough(j, have, wanted):
     if have < wanted:
         raise UserError(
             f"class {j} has {have} training images but the imbalance profile asks for {wanted}: choose a larger "
-            f"data.imbalance_ratio or smaller counts, or data.profile='none' to train on the data as they are"
+            f"data.imbalance_ratio or smaller counts, or --config.data.profile=none to train on the data as they are"
         )
 
 

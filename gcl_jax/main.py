@@ -5,19 +5,23 @@ from gcl_jax.machine import preemption
 if __name__ == "__main__":  # what follows takes a second to import
     preemption.answer_from_the_start()
 
+import sys
+
 from absl import app, flags, logging
-from ml_collections import config_flags
 
 from gcl_jax import command_line
 from gcl_jax.config import validation
 from gcl_jax.errors import UserError, in_one_line
-from gcl_jax.machine import backend, distributed
+from gcl_jax.machine import backend, distributed, leaving
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, such as configs/cifar10_lt/gcl.py:100.")
+with in_one_line():
+    _CONFIG = command_line.define_config(sys.argv)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; started again, it goes on where it stands.")
 _EVAL_ONLY = flags.DEFINE_bool("eval_only", False, "Evaluate the run in --workdir and write eval.json.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, for a run of several processes.")
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes the run has, with --coordinator.")
+_NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "How many processes the run has, with --coordinator.", upper_bound=100_000
+)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0 on, with --coordinator.")
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
@@ -55,10 +59,8 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _command(argv: list[str]) -> None:
-    try:
+    with leaving.in_time():
         main(argv)
-    finally:
-        preemption.ignore()  # Python takes a second to leave
 
 
 if __name__ == "__main__":

@@ -50,8 +50,9 @@ def confusion(label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 def summarize(found: Predictions, counts: np.ndarray) -> dict:
     """All metrics as plain numbers: percents for accuracies, nats for NLL, [0, 1] for ECE.
 
-    ``counts`` are training images per class; many/medium/few average the per-class accuracies
-    of their classes, and are None where no class of the test set is in the group; "few_up_to_20" has
+    ``counts`` are training images per class. "accuracy" is over images; "balanced_accuracy" (its older name here is
+    "macro_recall") averages the per-class accuracies of all classes of the test set, and many/medium/few those
+    of their classes, None where no class of the test set is in the group; "few_up_to_20" has
     them by the other rule in use, with classes of exactly 20 images among the few. Top-5 is None for five
     classes or fewer.
     """
@@ -67,13 +68,15 @@ def summarize(found: Predictions, counts: np.ndarray) -> dict:
         return float(chosen.mean()) if len(chosen) else None
 
     mislas = longtail.mislas_groups(counts)
+    balanced = mean_over(np.ones(num_classes, bool))
     return {
         "accuracy": float(100 * correct.mean()),
+        "balanced_accuracy": balanced,
         "top5": float(100 * (found.rank < 5).mean()) if num_classes > 5 else None,
         **{name: mean_over(group) for name, group in longtail.shot_groups(counts).items()},
         "few_up_to_20": {name: mean_over(group) for name, group in longtail.shot_groups(counts, most_few=20).items()},
         "mislas_ranges": mislas and {name: mean_over(group) for name, group in mislas.items()},
-        "macro_recall": mean_over(np.ones(num_classes, bool)),
+        "macro_recall": balanced,
         "nll": float(found.nll.mean(dtype=np.float64)),
         "ece": calibration_error(found.confidence, correct),
         "correct": int(correct.sum()),

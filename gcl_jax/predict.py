@@ -1,22 +1,28 @@
 """Classify images: python -m gcl_jax.predict --workdir=RUN IMAGE... [--top=5] [--csv=FILE].
 
-An IMAGE is a file, or a folder whose images are taken (hidden ones are not). Probabilities are softmax at the method's
-scale, as in result.json. Files that are no image are named at the end, with exit status 1; the others are answered.
+An IMAGE is a file, or a folder whose images are taken (hidden ones, and what other programs leave, are not).
+Probabilities are softmax at the method's scale, as in result.json. Files that are no image are named at the end, with
+exit status 1; the others are answered.
 """
 
 import argparse
 import contextlib
 import csv
+import errno
+import os
 import pathlib
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
 from absl import logging
 
 from gcl_jax import command_line
-from gcl_jax.data.folder import SUFFIXES
+from gcl_jax.data import on_disk
 from gcl_jax.data.problems import first
+from gcl_jax.data.walk import SUFFIXES, shortened, walk
 from gcl_jax.errors import UserError, in_one_line, require
+from gcl_jax.replacing import replacing
 
 BATCH = 64
 
@@ -33,9 +39,14 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"--csv={given.csv}: there is no folder {target.parent}")
         with _writing(target):  # before any work
             there = target.exists()
-            target.open("a").close()
+            if not there or target.is_file():
+                target.open("a").close()
             if not there:
                 target.unlink()
+            elif target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            elif target.is_file() and not os.access(target.resolve().parent, os.W_OK):  # where it is written at first
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     from gcl_jax import trained  # the heavy half, now that the command is good
     from gcl_jax.machine import compilation_cache
@@ -55,16 +66,42 @@ def main(arguments: Sequence[str]) -> None:
     if target:
         # A name that is not UTF-8 is written with what is wrong in it as \\udcXX.
         named = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-        with _writing(target), target.open("w", **named) as file:
+        with replacing(target) as new, new.open("w", **named) as file:
             csv.writer(file).writerows([("image", "rank", "class", "probability"), *rows])
         print(f"written: {target}, {len(paths) - len(bad)} images")
-    for path, rank, name, p in rows if not target else ():
-        print(f"{path if rank == 1 else '':<40} {rank}  {100 * p:6.2f} %  {name}")
+    for line in columns(rows) if not target else ():
+        print(line)
     if bad:
         told = [f"{path} is no image that can be read ({reason})" for path, reason in bad.items()]
         raise UserError(
             f"{len(bad):,} of {len(paths):,} files have no answer:" + "".join(f"\n  {t}" for t in first(told))
         )
+
+
+def columns(rows: Sequence[tuple[str, int, str, float]]) -> list[str]:
+    """Rows (path, rank, class, probability) as aligned lines, whatever the length of a path; it stands at rank 1 only.
+
+    What is not printable in a name is written as Python does: a name may hold a line break.
+
+    >>> columns([("a.png", 1, "cat", 0.9), ("a.png", 2, "dog", 0.1)])
+    ['a.png  1   90.00 %  cat', '       2   10.00 %  dog']
+    """
+    paths = [_printable(path) if rank == 1 else "" for path, rank, *_ in rows]
+    width = max(map(_width, paths), default=0)
+    return [
+        f"{path}{' ' * (width - _width(path))}  {rank}  {100 * p:6.2f} %  {_printable(name)}"
+        for path, (_, rank, name, p) in zip(paths, rows, strict=True)
+    ]
+
+
+def _printable(name):
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+
+
+def _width(text):
+    """How many columns of a terminal ``text`` takes: East Asian letters two, accents that combine none."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
 
 
 @contextlib.contextmanager
@@ -77,37 +114,45 @@ def _writing(target: pathlib.Path) -> Iterator[None]:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command's arguments; UserError for whatever is wrong with them."""
-    parser = command_line.Parser(__doc__)
+    parser = command_line.Parser(__doc__, "gcl_jax.predict")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="an image file, or a folder of them")
     parser.add_argument("--workdir", required=True, help="folder of a run, or of one of its seeds")
     parser.add_argument("--stage", default="", help="whose classifier; by default the last that is finished")
     parser.add_argument("--top", type=int, default=5, help="classes to name for each image")
     parser.add_argument("--csv", default="", help="file to write instead of printing")
     given = parser.parse_args(arguments)
-    require(given.top >= 1, "--top", given.top, "at least 1")
+    require(1 <= given.top <= 10**6, "--top", given.top, "at least 1 and at most 1000000")
     return given
 
 
 def files(named: Sequence[str]) -> Iterator[pathlib.Path]:
     """The images that were named, and those of the folders that were; UserError for what is not there."""
     for name in named:
-        path = pathlib.Path(name).expanduser()
-        if path.is_dir():
-            inside = sorted(
-                p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and _is_seen(p.relative_to(path))
-            )
-            inside = [p for p in inside if p.is_file()]
+        path = pathlib.Path(os.path.expanduser(name))
+        if os.path.isdir(path):
+            inside = sorted(_images_in(path))
             if not inside:
                 raise UserError(f"{path} holds no image ({', '.join(SUFFIXES)})")
             yield from inside
-        elif path.is_file():
+        elif os.path.isfile(path):
             yield path
-        else:
-            raise UserError(f"there is no image {path}")
+        elif os.path.exists(path):
+            raise UserError(f"{path} is no regular file, but a FIFO, a socket or a device: name an image file")
+        else:  # or no right to look for it
+            raise UserError(f"there is no image {shortened(str(path))}")
 
 
-def _is_seen(path: pathlib.Path) -> bool:
-    return not any(part.startswith(".") for part in path.parts)
+def _images_in(top: pathlib.Path) -> Iterator[pathlib.Path]:
+    """At any depth, but for what other programs leave; UserError for a folder that cannot be read."""
+    for where, listing in walk(str(top)):
+        if isinstance(listing, OSError):
+            raise UserError(
+                f"{shortened(where)} cannot be read ({listing.strerror or listing}): make it readable, or name the "
+                "images themselves"
+            )
+        if listing:
+            unreadable = [name for name, _ in listing.problems if name.lower().endswith(SUFFIXES)]
+            yield from (pathlib.Path(where, name) for name in (*listing.images, *unreadable))
 
 
 def predict(network, paths: Sequence[pathlib.Path], on_bad: Callable[[pathlib.Path, str], None] | None = None):
@@ -152,7 +197,7 @@ class _NoImageError(Exception):
 
 def _pixels(decode, path, size, resize, channels):
     try:
-        encoded = path.read_bytes()
+        encoded = on_disk.read(path)
     except OSError as error:
         raise _NoImageError(error.strerror or str(error)) from error
     if reason := decode.problem(encoded):

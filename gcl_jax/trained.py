@@ -10,14 +10,14 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import json_files, models
+from gcl_jax import json_files, models, paths
 from gcl_jax.config import older, validation
 from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.data.augment import Augment
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, require_readable
 from gcl_jax.machine import backend
 from gcl_jax.methods import ClassStats
-from gcl_jax.saved import checkpoint
+from gcl_jax.saved import checkpoint, workdir
 from gcl_jax.saved.workdir import done_file
 from gcl_jax.training import evaluate
 from gcl_jax.training.train_step import NetworkApply
@@ -28,6 +28,7 @@ class Trained:
     """One stage's network: (params, batch_stats, method_state), its run's config, and what it was trained on.
 
     ``image_shape`` is (H, W, c) of the uint8 images that it takes, ``counts`` the training images of each class.
+    ``seeds`` are the folders of a run of several, this network's first.
     """
 
     config: ConfigDict
@@ -37,12 +38,16 @@ class Trained:
     counts: np.ndarray
     image_shape: tuple[int, int, int]
     step: int
+    seeds: tuple[str, ...] = ()
 
     def described(self, workdir: str) -> str:
-        """For people: whose network this is, and the rules after training that it is under."""
+        """For people: whose network this is, which of several seeds', and the rules after training that it is under."""
         rules = {k: v for k, v in self.config.posthoc.to_dict().items() if v != config_lib.TOP["posthoc"][k]}
         under = "".join(f", posthoc.{key} = {value:g}" for key, value in rules.items())
-        return f"{self.stage} of {workdir}, step {self.step}{under}"
+        seed, *others = self.seeds or ("",)
+        which = f"{workdir.rstrip('/')}/{seed}" if seed else workdir
+        more = f" (for another seed name its folder: {', '.join(others)})" if others else ""
+        return f"{self.stage} of {which}, step {self.step}{under}{more}"
 
     @property
     def resize(self) -> int:
@@ -82,22 +87,48 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
 
     A stage that is named may still train. Raises UserError if ``folder`` holds no run, or no checkpoint of ``stage``.
     """
-    root = epath.Path(folder).expanduser().absolute()
+    root = paths.given(folder)
+    require_readable([root])
+    if not root.exists():
+        raise UserError(f"--workdir={folder}: there is no folder {root}")
+    if around := workdir.stage_around(root):
+        run, own = around
+        raise UserError(f"--workdir={folder} is of a stage, {own}: name its run, --workdir={run} --stage={own}")
     file = next((f for f in (root / "config.json", root.parent / "config.json") if f.exists()), None)
     if file is None:
         raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
-    config = older.with_defaults(ConfigDict(json_files.read(file, "config")["config"]))
-    validation.validate(config)
+    config = _config_in(file)
+    workdir.require_readable([root, root / f"seed_{config.seed}"], config.stages)
     own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
-    there = [name for name in config.stages if any((own / name / "checkpoints").glob("[0-9]*"))]
+    there = [name for name in config.stages if paths.matching(own / name / "checkpoints", "[0-9]*")]
     finished = [name for name in there if done_file(own, name).exists()]
     name = stage or (finished[0 if first else -1] if finished else "")
     if name not in there:
+        others = [seed for seed in seeds_in(root) if seed != own.name]
         raise UserError(
             f"{own} holds {'no checkpoint of ' + name if name else 'no finished stage'}: train it first, or name "
-            "another --stage"
+            + ("another --stage" if not others else f"another --stage or seed, such as --workdir={root / others[0]}")
         )
     return config, own, name
+
+
+def seeds_in(root: epath.Path) -> list[str]:
+    """The folders of the seeds of a run of several, in order; none of another."""
+    found = [path.name for path in paths.matching(root, "seed_[0-9]*") if path.name.removeprefix("seed_").isdecimal()]
+    return sorted(found, key=lambda name: int(name.removeprefix("seed_")))
+
+
+def _config_in(file: epath.Path) -> ConfigDict:
+    """The config in a run's config.json; UserError that names the file where it is none."""
+    found = json_files.read(file, shape={"config": dict})["config"]
+    try:
+        config = older.with_defaults(ConfigDict(found))
+        validation.validate(config)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:  # of types that none has
+        raise UserError(f"{file} is damaged (its config is none: {error}): put back the one of the run") from error
+    return config
 
 
 def read(folder: str, stage: str = "") -> Trained:
@@ -110,6 +141,7 @@ def read(folder: str, stage: str = "") -> Trained:
     missing = [key for key in ("class_names", "class_counts", "image_shape") if key not in note]
     if missing:
         raise UserError(f"{own / name} was saved by an older gcl_jax and lacks {', '.join(missing)}: train it again")
+    several = seeds_in(own.parent) if own != paths.given(folder) else []
     return Trained(
         config,
         name,
@@ -118,4 +150,5 @@ def read(folder: str, stage: str = "") -> Trained:
         np.asarray(note["class_counts"]),
         tuple(note["image_shape"]),
         step,
+        tuple(sorted(several, key=lambda seed: seed != own.name)),
     )

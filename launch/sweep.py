@@ -13,6 +13,8 @@ on.
 
 import argparse
 import itertools
+import json
+import math
 import os
 import re
 import shlex
@@ -26,11 +28,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # not installed is as good
 
 from etils import epath  # noqa: E402
+from ml_collections import ConfigDict  # noqa: E402
 
 from gcl_jax import command_line  # noqa: E402
 from gcl_jax.config import validation  # noqa: E402
-from gcl_jax.errors import UserError, in_one_line  # noqa: E402
+from gcl_jax.errors import UserError, cut, in_one_line, shown  # noqa: E402
 
+MOST_POINTS = 10_000
+CLOSES = {"(": ")", "[": "]", "{": "}"}
 LONGEST = 200  # bytes of a folder's name; file systems take 255
 # Of a run that is signalled in Python's first second, or interrupted twice.
 SIGNALLED = [status for number in (signal.SIGTERM, signal.SIGINT) for status in (-number, 128 + number)]
@@ -49,44 +54,97 @@ def main(argv: Sequence[str]) -> None:
 
 
 def values(text: str) -> list[str]:
-    """The values of an axis: parts of ``text`` between commas outside of brackets and quotes.
+    """The values of an axis: parts of ``text`` between commas outside of brackets and quotes; "" where one is empty.
+
+    Raises UserError for a bracket or a quote that is not closed.
 
     >>> values("(0.1, 0.2),(0.3,),'a,b'")
     ['(0.1, 0.2)', '(0.3,)', "'a,b'"]
     """
-    return [part for part in re.findall(r"""(?:\([^()]*\)|\[[^][]*\]|'[^']*'|"[^"]*"|[^,])+""", text) if part]
+    found, open_, quote = [""], [], ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in CLOSES:
+            open_.append(CLOSES[letter])
+        elif open_ and letter == open_[-1]:
+            open_.pop()
+        elif letter == "," and not open_:
+            found.append("")
+            continue
+        found[-1] += letter
+    if open_ or quote:
+        raise UserError(f"--grid: {shown(text)} lacks a {quote or open_[-1]}")
+    return [value.strip() for value in found]
+
+
+def axes(grid: Sequence[str]) -> dict[str, list[str]]:
+    """{key: its values} of every --grid; UserError for one that is empty, has an empty value, or is there twice."""
+    found = {}
+    for axis in grid:
+        key, given, text = axis.partition("=")
+        if not key or not given or not text.strip():
+            raise UserError(f"--grid={cut(axis)}: write --grid=KEY=VALUE,VALUE with KEY as in --config.KEY=VALUE")
+        if key in found:
+            raise UserError(f"--grid={cut(axis)}: {cut(key)} is an axis already; give all its values in one --grid")
+        found[key] = values(text)
+        if "" in found[key]:
+            raise UserError(f"--grid={cut(axis)}: a value is empty; write one on both sides of every comma")
+    if (size := math.prod(map(len, found.values()))) > MOST_POINTS:
+        raise UserError(f"--grid: {size:,} points are more than {MOST_POINTS:,}; take fewer axes or values")
+    return found
 
 
 def points(config: str, workdir: str, grid: Sequence[str], rest: Sequence[str]) -> list[tuple[str, list[str]]]:
     """(workdir, command) of every point, all of them checked as main checks them; the last axis moves fastest.
 
-    Raises UserError for what is wrong with the grid, or with the command of a point.
+    Raises UserError for what is wrong with the grid, or with the command of a point, and where two points are one.
     """
-    axes = []
-    for axis in grid:
-        key, given, text = axis.partition("=")
-        if not key or not given or not values(text):
-            raise UserError(f"--grid={axis}: write --grid=KEY=VALUE,VALUE with KEY as in --config.KEY=VALUE")
-        if any(key == other for (other, _), *_ in axes):
-            raise UserError(f"--grid={axis}: {key} is an axis already; give all its values in one --grid")
-        axes.append([(key, value) for value in values(text)])
-    runs = {}
-    for point in itertools.product(*axes):
+    every = axes(grid)
+    for argument in rest:
+        key = re.sub(r"^--(no)?config\.", "", argument).partition("=")[0]
+        if key in every:
+            raise UserError(f"{cut(argument)}: {key} is an axis of the grid; give its values there")
+    runs, same = {}, {}
+    for point in itertools.product(*([(key, value) for value in found] for key, found in every.items())):
         name = ",".join(f"{key}={re.sub('[^-+.A-Za-z0-9_()]+', '_', value)}" for key, value in point)
         folder = f"{workdir.rstrip('/')}/{name}"
         if folder in runs:
             raise UserError(f"--grid: two points would share the workdir {folder}; give each key and value once")
         if len(name) > LONGEST:
-            raise UserError(f"--grid: the workdir {folder} would have too long a name; take fewer axes")
+            raise UserError(f"--grid: the workdir {cut(folder)} would have too long a name; take fewer axes")
         arguments = [f"--config={config}", *rest, *(f"--config.{key}={value}" for key, value in point)]
-        check(arguments)
+        other = same.setdefault(json.dumps(plain(check(arguments).to_dict()), sort_keys=True), name)
+        if other != name:
+            raise UserError(f"--grid: {other} and {name} are one point, written twice; leave one out")
         runs[folder] = [sys.executable, "-m", "gcl_jax.main", *arguments, f"--workdir={folder}"]
     return list(runs.items())
 
 
-def check(arguments: Sequence[str]) -> None:
-    """Raise the UserError with which main would answer these arguments."""
-    validation.validate(command_line.config_of(["gcl_jax.main", *arguments]))
+def check(arguments: Sequence[str]) -> ConfigDict:
+    """The config of these arguments, or the UserError with which main would answer them."""
+    config = command_line.config_of(["gcl_jax.main", *arguments])
+    validation.validate(config)
+    return config
+
+
+def plain(value: object) -> object:
+    """``value`` of a config so that equal ones are written alike: -0.0 as 0.0, a/ and ./a as a, a list as a tuple.
+
+    >>> plain({"path": "./a/", "grid": (-0.0, 1)}) == plain({"path": "a/.", "grid": [0.0, 1.0]})
+    True
+    """
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, str) and "/" in value:
+        return os.path.normpath(os.path.expanduser(value))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) + 0.0 if abs(value) < 2**53 else value
+    return value
 
 
 def run(runs: Sequence[tuple[str, list[str]]], *, keep_going: bool) -> int:
@@ -140,7 +198,9 @@ def _finished(folder: str, before: float | None) -> bool:
     fewer seeds. That of a single seed may be old: it is there only when all is done, and stays as it is.
     """
     now = _written(folder)
-    return now is not None and (now != before or not any(epath.Path(folder).glob("seed_*")))
+    if now is None or now != before:
+        return now is not None
+    return not any(path.name.startswith("seed_") for path in epath.Path(folder).iterdir())
 
 
 def _shells(status: int) -> int:
@@ -164,7 +224,7 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     given.workdir = os.path.expanduser(given.workdir)
     for argument in rest:
         if not re.match(r"--(no)?config\.[^=]+(=|$)", argument):
-            raise UserError(f"{argument!r} is no argument of this command: see --help")
+            raise UserError(f"{shown(argument)} is no argument of this command: see --help")
     return given, rest
 
 

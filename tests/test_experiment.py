@@ -88,6 +88,7 @@ def test_eval_only_repeats_the_final_numbers_and_touches_no_result(finished):
         ours, theirs = (r["stages"][stage]["final"]["test"] for r in (again, result))
         assert ours["per_class"] == theirs["per_class"]
         assert ours["nll"] == pytest.approx(theirs["nll"], rel=1e-5)
+        assert again["stages"][stage]["best"] == result["stages"][stage]["best"]  # which training saw
     assert (workdir / "result.json").read_bytes() == before
     assert (workdir / "eval.json").exists()
 
@@ -128,7 +129,7 @@ def test_other_data_under_a_workdir_are_refused(finished, tmp_path, monkeypatch)
 
     monkeypatch.setattr(data, "load", inverted)
     for eval_only in (False, True):
-        with pytest.raises(UserError, match=r"holds a run of another config .*data_fingerprint"):
+        with pytest.raises(UserError, match=r"holds a run on other data \(images, labels"):
             experiment.run(digits(), workdir, eval_only=eval_only)
 
 
@@ -149,7 +150,7 @@ def test_a_finished_run_shows_no_result_for_other_data(tmp_path):
     (tmp_path / "a.npz").unlink()
     for name in ("a", "moved"):
         assert run(tmp_path, of(name)) == json.loads(json.dumps(result, default=list))
-    with pytest.raises(UserError, match=r"holds a run of another config .*data_fingerprint"):
+    with pytest.raises(UserError, match=r"holds a run on other data \(images, labels"):
         run(tmp_path, of("b"))
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["data"]["path"].endswith("a.npz")
 

@@ -53,10 +53,10 @@ def test_what_is_no_image_has_a_reason(tmp_path, noise):
     whole = noise.read_bytes()
     png = photographs.write(tmp_path / "a.png", size=(64, 48)).read_bytes()
     damaged = {
-        "half.jpg": (whole[: len(whole) // 2], "jpeg::"),
+        "half.jpg": (whole[: len(whole) // 2], "cut off: copy or download it again (jpeg::"),
         "half.png": (png[:-30], ""),
         "flipped.png": (png[:45] + bytes([png[45] ^ 255]) + png[46:], ""),
-        "text.jpg": (b"<html>not found</html>", "not an image"),
+        "text.jpg": (b"<html>not found</html>", "not an image (it is a web page)"),
         "empty.jpg": (b"", "empty file"),
     }
     for name, (content, reason) in damaged.items():
@@ -95,7 +95,8 @@ def good(tmp_path):
     for label, (animal, number) in enumerate((("ant", 3), ("bee", 2))):
         for i in range(number + 1):
             part = "test" if i == number else "train"
-            photographs.write(tmp_path / animal / f"{i}.jpg", "L" if i else "RGB", size=(20 + i, 10))
+            path = tmp_path / animal / f"{i}.jpg"
+            photographs.write(path, "L" if i else "RGB", size=(20 + i, 10), comment=f"{animal}{i}")
             lines[part].append(f"{animal}/{i}.jpg {label}")
     for part in lines:
         (tmp_path / f"{part}.txt").write_text("\n".join(lines[part]))
@@ -164,7 +165,7 @@ def test_undecodable_files_are_named_when_every_file_is_decoded(good, noise, cap
         position = next(i for i, line in enumerate(told) if "cannot be decoded" in line)
         assert told[position].startswith(f"{number} cannot be decoded")
         if decode:
-            assert told[position + 1].startswith(f"  {good}/ant/half0.jpg: jpeg::")
+            assert told[position + 1].startswith(f"  {good}/ant/half0.jpg: cut off: copy or download it again (jpeg::")
             assert told[position + 11] == "  and 3 more"
         else:
             assert told[position + 1] == f"  {good}/bee/text.jpg: not an image"
@@ -181,8 +182,8 @@ def test_empty_files_that_training_skips_are_still_told(good, capsys):
 
 def test_a_folder_is_described_after_its_cut(good, capsys):
     for i in range(5, 9):
-        photographs.write(good / f"ant/{i}.jpg")
-        photographs.write(good / f"bee/{i}.jpg")
+        for animal in ("ant", "bee"):
+            photographs.write(good / f"{animal}/{i}.jpg", comment=f"{animal}{i}")
     (good / "counts.json").write_text("[5, 1]")
     main(
         arguments(

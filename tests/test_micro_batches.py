@@ -12,7 +12,7 @@ from gcl_jax.config import validation
 from gcl_jax.errors import UserError
 from gcl_jax.machine import mesh
 from gcl_jax.saved.checkpoint import flatten
-from gcl_jax.training import seed_run
+from gcl_jax.training import batches, seed_run
 from gcl_jax.training.stage import Stage
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -37,7 +37,7 @@ def built(micro_batches, *, devices=1, bn="frozen", method="cross_entropy", **ov
     dataset = data.load(**{key: config.data[key] for key in keys})
     grid = mesh.make_mesh(jax.devices()[:devices])
     stage = Stage(config, "representation", dataset, data.make_loader("device", dataset, grid), grid)
-    stage.check_batch()
+    batches.divides(config, "representation", grid, False)
     return stage
 
 

@@ -256,7 +256,7 @@ def test_evaluation_crops_the_centre(photographs):
 
 
 @pytest.mark.parametrize(
-    ("bad", "reason"), [(b"", "0 bytes"), (b"no image", "Unknown image"), (encoded(picture())[:900], "Invalid JPEG")]
+    ("bad", "reason"), [(b"", "empty file"), (b"no image", "Unknown image"), (encoded(picture())[:900], "Invalid JPEG")]
 )
 def test_an_unreadable_image_is_named(photographs, tmp_path, bad, reason):
     root, paths, labels = photographs

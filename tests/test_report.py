@@ -48,7 +48,7 @@ def test_one_image_a_class_has_no_silhouette():
     alone = embedding.Embedding(np.eye(3), np.arange(3), np.array([3, 2, 1]), tuple("abc"))
     found = embedding.describe(alone)
     assert found["silhouette"] is None
-    assert "one                               -" in command.table({"one": found})
+    assert command.table({"one": found}).splitlines()[2].split()[:2] == ["one", "-"]
 
 
 def test_the_sample_has_as_many_of_each_class():

@@ -25,7 +25,7 @@ def params(workdir, stage):
     return checkpoint.read(workdir / stage / "checkpoints")[0]
 
 
-def test_seeds_can_be_added(tmp_path):
+def test_seeds_can_be_added(tmp_path, capsys):
     short = {"representation.epochs": 1, "stages": ("representation",)}
     first = run(tmp_path, override(digits(), short | {"num_seeds": 2}))
     more = run(tmp_path, override(digits(), short | {"num_seeds": 3}))
@@ -33,8 +33,10 @@ def test_seeds_can_be_added(tmp_path):
     assert more["seeds"]["seed_0"] == json.loads(json.dumps(first["seeds"]["seed_0"], default=list))
     file, all_three = tmp_path / "run" / "result.json", json.loads(json.dumps(more, default=list))
     assert json.loads(file.read_text()) == all_three
-    two = run(tmp_path, override(digits(), short | {"num_seeds": 2}))  # fewer keep the result of all
-    assert two["across_seeds"] == more["across_seeds"]
+    two = run(tmp_path, override(digits(), short | {"num_seeds": 2}))  # the mean is over them; all keep their results
+    assert list(two["seeds"]) == ["seed_0", "seed_1"]
+    assert two["across_seeds"] == json.loads(json.dumps(first["across_seeds"]))
+    assert "holds seed_2, too, which the mean here leaves out" in capsys.readouterr().out
     assert json.loads(file.read_text()) == all_three
     file.unlink()  # killed before its last line
     run(tmp_path, override(digits(), short | {"num_seeds": 3}))

@@ -56,7 +56,7 @@ def test_values_with_commas_and_what_no_folder_can_be_called(sweep, capsys):
     [
         (["--grid=sed=0,1"], r"config\.sed does not exist; the nearest is config\.seed$"),
         (["--grid=seed=0,x"], r"config\.seed is 'x'; it must be of type int, such as 0$"),
-        (["--grid=seed=0,-1"], r"config\.seed is -1; it must be at least 0$"),
+        (["--grid=seed=0,-1"], r"config\.seed is -1; it must lie in \[0, 4294967295\]$"),
         (["--grid=seed=0", "--config.sed=1"], r"config\.sed does not exist; the nearest is config\.seed$"),
         (["--grid=seed="], r"--grid=seed=: write --grid=KEY=VALUE,VALUE"),
         (["--grid=seed=1,1"], r"two points would share the workdir runs/my sweep/seed=1"),

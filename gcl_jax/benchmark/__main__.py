@@ -29,7 +29,7 @@ _JSON = flags.DEFINE_string("json", "", "Write the report to this file, too.")
 _PRECISION = flags.DEFINE_string("precision", "float32", "float32, tf32 or bf16, of both sides.")
 _STEPS = flags.DEFINE_integer("steps", 0, "epoch: stop it after so many steps; 0: whole on an accelerator, 20 on CPU.")
 _ROOT = flags.DEFINE_string("root", "", "input: a folder of at least 512 JPEG files, which are re-encoded.")
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "How often the contenders take turns.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "How often the contenders take turns.", lower_bound=1, upper_bound=10_000)
 
 
 @in_one_line()

@@ -2,11 +2,11 @@
 
 import hashlib
 import io
-import os
 import tempfile
 from pathlib import Path
 
 from gcl_jax.errors import UserError
+from gcl_jax.replacing import replacing
 
 WIDTH, HEIGHT, SIZE, BATCH = 500, 375, 224, 64
 LEAST, MOST = 75_000, 110_000  # bytes of a file
@@ -34,8 +34,8 @@ def prepare(root: str) -> list[str]:
             one = next(encoded, None)
             if one is None:
                 raise UserError(f"--root={root} holds too few images of enough detail: {NUMBER} are needed")
-            path.with_suffix(".tmp").write_bytes(one)
-            os.replace(path.with_suffix(".tmp"), path)
+            with replacing(path) as new:
+                new.write_bytes(one)
     return [str(path) for path in paths]
 
 

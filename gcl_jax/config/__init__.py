@@ -4,7 +4,18 @@
 """
 
 from gcl_jax.config.blocks import experiment, method, optimizer, sampler, stage
-from gcl_jax.config.keys import DATA, OPTIMIZER, PHOTOS, PRECISIONS, STAGE, TOP, check_block
+from gcl_jax.config.keys import (
+    DATA,
+    OPTIMIZER,
+    PHOTOS,
+    PRECISIONS,
+    RANGES,
+    STAGE,
+    STAGE_RANGES,
+    TOP,
+    check_block,
+    check_keys,
+)
 from gcl_jax.config.reading import (
     build_method,
     build_optimizer,
@@ -15,12 +26,13 @@ from gcl_jax.config.reading import (
     schedule_fields,
     seeds,
     stages_to_run,
-    unknown_key,
     value_at,
 )
+from gcl_jax.config.unknown import unknown_key
 
 __all__ = [
-    "DATA", "OPTIMIZER", "PHOTOS", "PRECISIONS", "STAGE", "TOP", "build_method", "build_optimizer", "build_sampler",
-    "check_block", "color_jitter", "experiment", "make_schedule", "method", "naming", "optimizer", "sampler",
-    "schedule_fields", "seeds", "stage", "stages_to_run", "unknown_key", "value_at",
+    "DATA", "OPTIMIZER", "PHOTOS", "PRECISIONS", "RANGES", "STAGE", "STAGE_RANGES", "TOP", "build_method",
+    "build_optimizer", "build_sampler", "check_block", "check_keys", "color_jitter", "experiment", "make_schedule",
+    "method", "naming", "optimizer", "sampler", "schedule_fields", "seeds", "stage", "stages_to_run", "unknown_key",
+    "value_at",
 ]  # fmt: skip

@@ -1,11 +1,12 @@
-"""The keys of every block with their defaults, and the check of a block against them."""
+"""The keys of every block with their defaults and ranges, and the check of a block against them."""
 
-import math
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
-from gcl_jax.errors import UserError, did_you_mean
+from gcl_jax import ranges
+from gcl_jax.errors import UserError, did_you_mean, shown
+from gcl_jax.ranges import Range
 
 # The fields of every block with their defaults. Tuples, never lists or None: those can't be overridden.
 # Keys that do not change what is trained are named in identity.py, too.
@@ -93,31 +94,94 @@ TOP = {
 TUPLES_OF_TEXT = ("stages", "lr_mult", "weight_decay_rules")  # all others are of numbers
 PRECISIONS = ("float32", "tf32", "bf16")
 
+# The range of every number above, and of the entries of every tuple of numbers; those of methods and samplers stand
+# beside their fields. No sensible use comes near an end that is not a limit of the thing itself.
+STAGE_RANGES = {
+    "epochs": Range("[0, 1000000]"),
+    "batch_size": Range("[1, 1000000]"),
+    "micro_batches": Range("[1, 1000000]"),
+    "optimizer.learning_rate": Range("[1e-12, 1000]"),
+    "optimizer.reference_batch_size": Range("[0, 1000000]"),
+    "optimizer.momentum": Range("[0, 1)"),
+    "optimizer.beta1": Range("[0, 1)"),
+    "optimizer.beta2": Range("[0, 1)"),
+    "optimizer.eps": Range("[1e-30, 1)"),
+    "optimizer.weight_decay": Range("[0, 100]"),
+    "optimizer.clip_norm": Range("0 or [1e-6, 1e9]"),
+    "optimizer.warmup_percent": Range("[0, 100]"),
+    "optimizer.warmup_start": Range("[0, 1]"),
+    "optimizer.boundaries_percent": Range("[0, 100]"),
+    "optimizer.decay_factors": Range("[0, 1000]"),
+}
+RANGES = {
+    "data.imbalance_ratio": Range("[1, 1e9]"),
+    "data.subset_seed": Range("[0, 4294967295]"),  # numpy's legacy generator takes 32 bits
+    "data.validation_fraction": Range("[0, 1)"),
+    "data.crop_padding": Range("[0, 256]"),
+    "data.mean": Range("[-1000, 1000]"),
+    "data.std": Range("[1e-6, 1000]"),
+    "data.photos.size": Range("[1, 8192]"),
+    "data.photos.resize": Range("[1, 16384]"),
+    "data.photos.color_jitter": Range("[0, 100]"),
+    "seed": Range("[0, 4294967295]"),  # beyond, JAX's keys of 32 bits would begin anew at 0
+    "num_seeds": Range("[1, 10000]"),
+    "seeds_at_once": Range("[0, 10000]"),
+    "steps_per_call": Range("[0, 1000000]"),
+    "eval.every_epochs": Range("[1, 1000000]"),
+    "eval.batch_size": Range("[0, 1000000]"),
+    "tuning.grid": Range("[-1e6, 1e6]"),  # that of the key which is tuned counts besides
+    "tuning.validation_fraction": Range("(0, 1)"),
+    "posthoc.logit_adjustment": Range("[0, 100]"),
+    "posthoc.alpha": Range("-1 or [0, 1000]"),
+    "log.every_steps": Range("[1, 1000000000]"),
+    "checkpoint.every_steps": Range("[1, 1000000000]"),
+    "checkpoint.every_minutes": Range("[0, 1e6]"),
+    "checkpoint.keep": Range("[1, 1000000]"),
+    "non_finite.most_skips": Range("[1, 1000000]"),
+}
 
-def check_block(block: Mapping, defaults: Mapping, where: str) -> None:
-    """Raise UserError naming the first key that is missing, unknown or of another type than its default."""
+
+def check_keys(block: Mapping, defaults: Mapping, where: str) -> None:
+    """Raise UserError naming the first key of a block that is unknown or missing."""
     for key in block:
         if key not in defaults:
-            raise UserError(f"{where} has no key {key!r}{did_you_mean(key, defaults)}")
-    for key, default in defaults.items():
+            raise UserError(f"{where} has no key {shown(key)}{did_you_mean(key, defaults)}")
+    for key in defaults:
         if key not in block:
             raise UserError(f"{where}.{key} is missing; gcl_jax.config's builders fill every key")
+
+
+def check_block(block: Mapping, defaults: Mapping, where: str, allowed: Mapping[str, Range]) -> None:
+    """Raise UserError naming the first key that is missing, unknown, of another type than its default or out of range.
+
+    ``allowed`` {dotted key of ``block``: its range}.
+    """
+    check_keys(block, defaults, where)
+    for key, default in defaults.items():
         value = block[key]
         if isinstance(default, Mapping):
             if not isinstance(value, Mapping | ConfigDict):
-                raise UserError(f"{where}.{key} is {value!r}; it must be a block of keys")
+                raise UserError(f"{where}.{key} is {shown(value)}; it must be a block of keys")
             if default:
-                check_block(value, default, f"{where}.{key}")
+                check_block(value, default, f"{where}.{key}", _inside(allowed, key))
         else:
-            _check_type(value, default, f"{where}.{key}")
+            _check_value(value, default, f"{where}.{key}", allowed.get(key))
 
 
-def _check_type(value, default, where):
-    kinds = {float: (float, int), int: (int,), str: (str,), bool: (bool,), tuple: (tuple, list)}[type(default)]
-    if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
-        raise UserError(f"{where} is {value!r}; it must be a {type(default).__name__}")
-    if isinstance(default, float) and not math.isfinite(value):
-        raise UserError(f"{where} is {value}; give a finite number")
-    if isinstance(default, tuple):
-        for element in value:
-            _check_type(element, "" if where.split(".")[-1] in TUPLES_OF_TEXT else 0.0, f"an entry of {where}")
+def _inside(allowed, key):
+    return {k.removeprefix(f"{key}."): found for k, found in allowed.items() if k.startswith(f"{key}.")}
+
+
+def _check_value(value, default, where, allowed):
+    if isinstance(default, tuple) and where.split(".")[-1] in TUPLES_OF_TEXT:
+        kinds = (tuple, list)
+    elif isinstance(default, str | bool):
+        kinds = type(default)
+    else:
+        return ranges.check(value, default, allowed, where)
+    if not isinstance(value, kinds):
+        raise UserError(f"{where} is {shown(value)}; it must be a {type(default).__name__}")
+    if isinstance(default, tuple) and not all(isinstance(entry, str) for entry in value):
+        raise UserError(f"{where} is {shown(value)}; its entries must be text")
+    if isinstance(value, str) and "\0" in value:
+        raise UserError(f"{where} is {shown(value)}; it must be without the character \\0, which no file's name has")

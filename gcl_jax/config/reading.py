@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import difflib
 import functools
 import operator
 from collections.abc import Iterator, Mapping
@@ -11,31 +10,17 @@ import optax
 from ml_collections import ConfigDict
 
 from gcl_jax import optim
-from gcl_jax.config.keys import OPTIMIZER, check_block
+from gcl_jax.config.keys import OPTIMIZER, check_block, check_keys
 from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS
+from gcl_jax.ranges import ranges_of
 from gcl_jax.sampling import SAMPLERS
 
 
 def color_jitter(data: Mapping) -> tuple[float, ...]:
     """The colour jitter of a data block: none but for photographs, whose keys alone are part of a stage's identity."""
     return tuple(data["photos"]["color_jitter"]) if data["source"] in PHOTOGRAPH_SOURCES else (0.0, 0.0, 0.0)
-
-
-def unknown_key(config: ConfigDict, path: str) -> str | None:
-    """A one-line complaint if ``path`` (dotted) is no key of ``config``, naming the nearest valid one."""
-    block, seen = config, []
-    for part in path.split("."):
-        if not isinstance(block, ConfigDict):
-            return f"config.{path}: config.{'.'.join(seen)} is a value, not a block"
-        if part not in block:
-            near = difflib.get_close_matches(part, list(block), n=1, cutoff=0.0)
-            nearest = f"; the nearest is config.{'.'.join([*seen, near[0]])}" if near else ""
-            return f"config.{path} does not exist{nearest}"
-        block = block[part]
-        seen.append(part)
-    return None
 
 
 def value_at(config: Mapping, path: str) -> object:
@@ -88,13 +73,14 @@ def build_sampler(block: Mapping, where: str = "sampler"):
 def _build(registry, block, where):
     name = block.get("name")
     require_one_of(f"{where}.name", name, registry)
-    fields = {f.name: f.default for f in dataclasses.fields(registry[name])}
+    fields = {"name": ""} | {f.name: f.default for f in dataclasses.fields(registry[name])}
     try:
-        check_block(block, {"name": "", **fields}, where)
+        check_keys(block, fields, where)
     except UserError as error:
         raise UserError(
             f"{error} (the keys of {name!r} are laid down where the config file names it: edit it there)"
         ) from None
+    check_block(block, fields, where, ranges_of(registry[name]))
     with naming(f"{where}."):
         return registry[name](**{k: v for k, v in block.items() if k != "name"})
 

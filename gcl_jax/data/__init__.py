@@ -6,16 +6,21 @@ deliver the same uint8 images for the same plan. A loader of photographs crops w
 that ``draws`` gives it.
 """
 
+import functools
 import importlib
+import posixpath
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from jax.sharding import Mesh
 
+from gcl_jax import logs
 from gcl_jax.data import class_counts, undecodable
-from gcl_jax.data.dataset import Dataset, Source, Split, cut
+from gcl_jax.data.dataset import Dataset, Source, Split, cut, left_out
 from gcl_jax.data.photographs import Photographs
+from gcl_jax.data.remarks import remarks
 from gcl_jax.errors import UserError, require_one_of
+from gcl_jax.machine import distributed
 
 # Modules by name, imported when used: TensorFlow stays out of runs that do not need it.
 SOURCES = {
@@ -29,6 +34,7 @@ SOURCES = {
 }
 NAMED_SOURCES = ("tfds", "tfds_list")  # the sources of which config.data.name chooses what is read
 LISTED_SOURCES = ("list", "tfds_list")  # and of which the lists of config.data.photos do
+OWN_SOURCES = ("arrays", "list", "folder", "packed")  # the sources of whatever data a user has
 PHOTOGRAPH_SOURCES = ("list", "folder", "packed", "tfds_list")  # the sources whose images stay on disk
 LOADERS = {"device": ("gcl_jax.data.device", "DeviceLoader"), "host": ("gcl_jax.data.host", "HostLoader")}
 
@@ -49,23 +55,57 @@ def load(
     subset_seed: int,
     validation_fraction: float,
     photos: Mapping | None = None,
+    before_decoding: Callable[[Dataset], None] | None = None,
 ) -> Dataset:
     """Read a source and cut its long-tailed training subset; ``photos`` are the keys of config.data.photos.
 
+    ``before_decoding`` is called with photographs that are not decoded yet, which takes long: images that turn out to
+    be bad are among them.
+
+    What to know of the data, such as test images that are training images too, is said (see `remarks`).
+
     Raises UserError for an unknown source, data that are missing, damaged or do not fit together, and too few images.
     """
-    found = reader(source).read(name, path, photos)
-    # A pack has only images that were decoded when it was written; what has become damaged since is to be packed again.
-    if source in PHOTOGRAPH_SOURCES and source != "packed":
-        found = undecodable.settle(found, photos["on_bad_image"])
-    return cut(
-        found,
+    found = reader(source).read(title(source, name, path), path, photos)
+    as_asked = functools.partial(
+        cut,
         profile=profile,
         imbalance_ratio=imbalance_ratio,
         subset_seed=subset_seed,
         validation_fraction=validation_fraction,
         counts=class_counts.read(photos["counts"]) if profile == "counts" else None,
     )
+    # A pack has only images that were decoded when it was written; what has become damaged since is to be packed again.
+    if source in PHOTOGRAPH_SOURCES and source != "packed":
+        if before_decoding:
+            try:
+                undecoded = as_asked(found)
+            except UserError:
+                if photos["on_bad_image"] != "skip":  # without those that are skipped, the cut may succeed
+                    raise
+            else:
+                before_decoding(undecoded)
+        found = undecodable.settle(found, photos["on_bad_image"])
+    dataset = as_asked(found)
+    # A published set is cut by its protocol; of somebody's own data that may not be meant.
+    if source in OWN_SOURCES and (told := left_out(found, dataset, profile)):
+        logs.say(f"{path}: training takes {told}")
+    if distributed.is_first():  # it alone prints, and the others need not read files for it
+        for line in remarks(dataset.splits, dataset.class_names):
+            logs.say(f"{dataset.name}: {line}")
+    return dataset
+
+
+def title(source: str, name: str, path: str) -> str:
+    """What data are called: by ``name``, or, where that is still the digits' and they are others, by their place.
+
+    >>> title("digits", "digits", ""), title("folder", "digits", "photos/groceries/"), title("folder", "mine", "photos")
+    ('digits', 'groceries', 'mine')
+    """
+    if source in ("digits", *NAMED_SOURCES) or name != "digits":
+        return name
+    own = posixpath.basename(posixpath.normpath(path)) if path else ""
+    return own.removesuffix(".npz") or source
 
 
 def make_loader(name: str, dataset: Dataset, mesh: Mesh, *, resize: int = 256):
@@ -88,13 +128,16 @@ __all__ = [
     "LISTED_SOURCES",
     "LOADERS",
     "NAMED_SOURCES",
+    "OWN_SOURCES",
     "PHOTOGRAPH_SOURCES",
     "SOURCES",
     "Dataset",
     "Source",
     "Split",
     "cut",
+    "left_out",
     "load",
     "make_loader",
     "reader",
+    "title",
 ]

@@ -1,13 +1,15 @@
 """Look at data, or pack them: python -m gcl_jax.data COMMAND --config=FILE[:ARG] [--config.KEY=VALUE ...].
 
 inspect     prints splits, class counts, shots, formats and sizes of images, and all that is wrong with lists and files;
-            its exit status is 1 if anything is. --decode decodes every image instead of reading some headers.
+            its exit status is 1 if a run would refuse them. Images that are in two splits, or under two labels, are a
+            warning. --decode decodes every image instead of reading some headers.
 pack        writes the photographs of all splits, without a long-tailed cut, into a few large files in the new folder
             --out=DIR, for --config.data.source=packed --config.data.path=DIR. --shorter=N makes larger images so small
             that their shorter side is N pixels (JPEG of quality 95).
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 
@@ -17,9 +19,11 @@ from ml_collections import ConfigDict
 from gcl_jax import command_line, data
 from gcl_jax.config import validation
 from gcl_jax.data import inspect, pack
+from gcl_jax.data.remarks import remarks
 from gcl_jax.errors import UserError, in_one_line, require_one_of
 
 COMMANDS = ("inspect", "pack")
+MOST_PIXELS = 65_500  # a side of a JPEG
 
 
 @in_one_line()
@@ -36,7 +40,9 @@ def main(arguments: Sequence[str]) -> None:
 def write(given: argparse.Namespace, config: ConfigDict) -> None:
     """Pack the data of ``config`` and say what was written."""
     keys, photos = config.data, config.data.photos.to_dict()
-    source = data.reader(keys.source).read(keys.name, keys.path, photos)
+    source = data.reader(keys.source).read(data.title(keys.source, keys.name, keys.path), keys.path, photos)
+    for line in remarks(source.splits, source.class_names):  # a pack's images are not compared again
+        print(line)
     index = pack.pack(source, given.out, shorter=given.shorter, skip=photos["on_bad_image"] == "skip")
     for part, split in index["splits"].items():
         size = sum(shard["bytes"] for shard in split["shards"]) / 2**20
@@ -47,18 +53,34 @@ def write(given: argparse.Namespace, config: ConfigDict) -> None:
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, ConfigDict]:
     """The command's arguments and its config, overridden and validated; UserError for whatever is wrong with them."""
-    parser = command_line.Parser(__doc__)
+    parser = command_line.Parser(__doc__, "gcl_jax.data")
     parser.add_argument("command", metavar="COMMAND", help=" or ".join(COMMANDS))
     parser.add_argument("--decode", action="store_true", help="inspect: decode every image")
     parser.add_argument("--out", default="", help="pack: the folder to write")
-    parser.add_argument("--shorter", type=int, default=0, help="pack: the shorter side of images that are larger")
+    parser.add_argument("--shorter", type=_pixels, default=0, help="pack: the shorter side of images that are larger")
     given, rest = parser.parse_known_args(arguments)
     require_one_of("the command", given.command, COMMANDS)
     config = command_line.config_of([parser.prog, *rest])
     validation.validate(config)
     if given.command == "pack":
         _require_packable(given, config.data)
+    for flag, value, command in (
+        ("--out", given.out, "pack"),
+        ("--shorter", given.shorter, "pack"),
+        ("--decode", given.decode, "inspect"),
+    ):
+        if value and given.command != command:
+            raise UserError(f"{flag} is for {command}: leave it out")
     return given, config
+
+
+def _pixels(text: str) -> int:
+    """The type of --shorter."""
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= MOST_PIXELS:
+        raise argparse.ArgumentTypeError(
+            f"{text[:20]!r} is no number from 1 to {MOST_PIXELS}; without it images stay as large as they are"
+        )
+    return int(text)
 
 
 def _require_packable(given, block):

@@ -1,22 +1,22 @@
 """iNaturalist 2018's annotations: JSON with images, their categories and the categories' names."""
 
-import json
-from collections.abc import Mapping
+import array
+import itertools
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from gcl_jax.data.entries import MOST, Entries
+from gcl_jax.data import json_stream
+from gcl_jax.data.entries import MOST, Entries, reader
 from gcl_jax.data.problems import Problem
 from gcl_jax.errors import UserError
 
+KEYS = ("images", "annotations", "categories")
+OWN = 2**62  # ids from 0 on and below stand for themselves
+
 
 def parse(text: str, name: str) -> Entries:
-    """Read ``images`` [{id, file_name}], ``annotations`` [{image_id, category_id}], ``categories`` [{id, name}].
-
-    Labels are the category ids, which must be 0..C-1. An image without exactly one annotation, and what cannot be
-    read, becomes a problem of the result.
-
-    Raises UserError where the file as a whole is something else.
+    """`read` of a text.
 
     >>> text = ('{"images": [{"id": 7, "file_name": "a.jpg"}], "annotations": [{"image_id": 7, "category_id": 0}], '
     ...     '"categories": [{"id": 0, "name": "wren"}]}')
@@ -24,47 +24,144 @@ def parse(text: str, name: str) -> Entries:
     >>> found.paths, found.labels.tolist(), found.class_names
     (('a.jpg',), [0], ('wren',))
     """
-    blocks = _blocks(text, name)
-    paths, labels, numbers, problems = [], [], [], []
-    label_of, twice = {}, set()
-    for number, one in enumerate(blocks["annotations"], 1):
-        image, label = _fields(one, image_id=(int, str), category_id=int)
-        if image is None or label is None:
-            problems.append(Problem("malformed", f"{name}, annotation {number}", repr(one)[:100]))
-        elif label_of.setdefault(image, label) != label:
-            twice.add(image)
-    for number, one in enumerate(blocks["images"], 1):
-        where = f"{name}, image {number}"
-        image, path = _fields(one, id=(int, str), file_name=str)
-        label = label_of.get(image)
-        if image is None or path is None:
-            problems.append(Problem("malformed", where, repr(one)[:100]))
-        elif label is None:
-            problems.append(Problem("malformed", where, f"{path} has no annotation"))
-        elif image in twice or not 0 <= label < MOST:
-            told = "has several categories" if image in twice else f"has category {label}"
-            problems.append(Problem("bad label", where, f"{path} {told}"))
-        else:
-            paths.append(path)
-            labels.append(label)
-            numbers.append(number)
-    names = _class_names(blocks["categories"], name)
-    return Entries(name, tuple(paths), np.array(labels, np.int64), tuple(numbers), tuple(problems), names, "image")
+    return read(reader(text), name)
 
 
-def _blocks(text, name):
+def read(characters: Callable[[int], str], name: str) -> Entries:
+    """Read ``images`` [{id, file_name}], ``annotations`` [{image_id, category_id}], ``categories`` [{id, name}].
+
+    ``characters(n)`` gives the next n of the text. Labels are the category ids, which must be 0..C-1. An image without
+    exactly one annotation, and what cannot be read, becomes a problem of the result.
+
+    Raises UserError where the file as a whole is something else.
+    """
+    ids, categories = _Codes(OWN), []
+    images, annotations = _Images(name, ids), _Annotations(name, ids)
+    blocks = {"images": images.add, "annotations": annotations.add, "categories": categories.extend}
+    seen = set()
     try:
-        found = json.loads(text)
+        for key, part in json_stream.lists(characters, KEYS):
+            seen.add(key)
+            blocks[key](part)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{name} is no JSON ({error}); a text list must not end in .json") from error
-    blocks = {key: found.get(key) if isinstance(found, Mapping) else None for key in KEYS}
-    for key, block in blocks.items():
-        if not isinstance(block, list):
+    for key in KEYS:
+        if key not in seen:
             raise UserError(f"{name} has no list {key!r}; iNaturalist's annotations have {', '.join(KEYS)}")
-    return blocks
+    return _joined(name, images, annotations, _class_names(categories, name))
 
 
-KEYS = ("images", "annotations", "categories")
+class _Codes:
+    """Integers for what else has to be told apart, so that a column takes 8 bytes a row: of ``values`` below 0."""
+
+    def __init__(self, own: int):
+        self._own, self._codes, self.values = own, {}, []
+
+    def of(self, value: int | str) -> int:
+        """0 <= ``value`` < own stands for itself, others get -1, -2, ..."""
+        if type(value) is int and 0 <= value < self._own:
+            return value
+        if value not in self._codes:
+            self.values.append(value)
+            self._codes[value] = -len(self.values)
+        return self._codes[value]
+
+    def stand_for_themselves(self, values: list) -> bool:
+        """Whether all of ``values`` do."""
+        return {*map(type, values)} == {int} and min(values) >= 0 and max(values) < self._own
+
+
+class _Annotations:
+    """The columns image and category, in codes."""
+
+    def __init__(self, name: str, ids: _Codes):
+        self._name, self._ids, self._number = name, ids, 0
+        self.categories = _Codes(MOST)
+        self.images, self.labels, self.problems = array.array("q"), array.array("q"), []
+
+    def add(self, part: list) -> None:
+        """Some annotations."""
+        images, labels = _column(part, "image_id"), _column(part, "category_id")
+        if self._ids.stand_for_themselves(images) and self.categories.stand_for_themselves(labels):
+            self.images.extend(images)
+            self.labels.extend(labels)
+        else:
+            for number, one in enumerate(part, self._number + 1):
+                image, label = _fields(one, image_id=(int, str), category_id=int)
+                if image is None or label is None:
+                    self.problems.append(Problem("malformed", f"{self._name}, annotation {number}", repr(one)[:100]))
+                else:
+                    self.images.append(self._ids.of(image))
+                    self.labels.append(self.categories.of(label))
+        self._number += len(part)
+
+
+class _Images:
+    """The columns id, in codes, number and path."""
+
+    def __init__(self, name: str, ids: _Codes):
+        self._name, self._ids, self._number = name, ids, 0
+        self.ids, self.numbers, self.paths, self.problems = array.array("q"), array.array("q"), [], []
+
+    def add(self, part: list) -> None:
+        """Some images."""
+        ids, paths = _column(part, "id"), _column(part, "file_name")
+        if self._ids.stand_for_themselves(ids) and {*map(type, paths)} == {str} and _is_utf8("".join(paths)):
+            self.ids.extend(ids)
+            self.paths += paths
+            self.numbers.extend(range(self._number + 1, self._number + 1 + len(part)))
+        else:
+            for number, one in enumerate(part, self._number + 1):
+                self._add(number, one)
+        self._number += len(part)
+
+    def _add(self, number: int, one: object) -> None:
+        image, path = _fields(one, id=(int, str), file_name=str)
+        if image is None or path is None:
+            self.refuse(number, "malformed", repr(one)[:100])
+        elif not _is_utf8(path):
+            self.refuse(number, "name that is not UTF-8", path)
+        else:
+            self.ids.append(self._ids.of(image))
+            self.paths.append(path)
+            self.numbers.append(number)
+
+    def refuse(self, number: int, kind: str, what: str) -> None:
+        """Note a problem of the image ``number``."""
+        self.problems.append((number, Problem(kind, f"{self._name}, image {number}", what)))
+
+
+def _joined(name: str, images: _Images, annotations: _Annotations, class_names: tuple[str, ...]) -> Entries:
+    """The images that have exactly one category, and the problems of the others."""
+    labels, ids = np.asarray(annotations.labels), np.asarray(images.ids)
+    annotated, first, which = np.unique(np.asarray(annotations.images), return_index=True, return_inverse=True)
+    several = np.zeros(len(annotated), bool)
+    several[which[labels != labels[first][which]]] = True
+    known = np.isin(ids, annotated)
+    place = np.where(known, np.searchsorted(annotated, ids), 0)
+    label = labels[first][place] if len(labels) else np.zeros(len(ids), np.int64)
+    good = known & (label >= 0) & ~several[place] if len(labels) else known
+    for i in np.flatnonzero(~good).tolist():
+        number, path = images.numbers[i], images.paths[i]
+        if not known[i]:
+            images.refuse(number, "malformed", f"{path} has no annotation")
+        elif several[place[i]]:
+            images.refuse(number, "bad label", f"{path} has several categories")
+        else:
+            category = annotations.categories.values[-1 - label[i]]
+            images.refuse(number, "bad label", f"{path} has category {_shortened(category)}")
+    problems = [*annotations.problems, *(problem for _, problem in sorted(images.problems, key=lambda one: one[0]))]
+    numbers = np.asarray(images.numbers)[good]
+    paths = tuple(itertools.compress(images.paths, good.tolist()))
+    return Entries(name, paths, label[good], tuple(numbers.tolist()), tuple(problems), class_names, "image")
+
+
+def _column(part: list, key: str) -> list:
+    """The values of ``key``; none at all where one element has it not."""
+    try:
+        return [one[key] for one in part]
+    except (KeyError, TypeError):
+        return []
 
 
 def _fields(one, **kinds):
@@ -76,15 +173,33 @@ def _fields(one, **kinds):
     ]
 
 
+def _is_utf8(text: str) -> bool:
+    """Whether a text from JSON has none of the escapes that stand for no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shortened(number: int) -> str:
+    """A number for a message.
+
+    >>> _shortened(12), _shortened(10**400)
+    ('12', '10000000000000000000... (of 401 digits)')
+    """
+    text = str(number)
+    return text if len(text) <= 20 else f"{text[:20]}... (of {len(text)} digits)"
+
+
 def _class_names(categories, name):
     found = {}
     for one in categories:
         label, text = _fields(one, id=int, name=str)
-        if label is None or text is None or label in found:
+        if label is None or text is None or label in found or not _is_utf8(text):
             raise UserError(f"{name}: the category {repr(one)[:100]} has no id and name of its own")
         found[label] = text
-    if sorted(found) != list(range(len(found))):
-        raise UserError(
-            f"{name}: category ids run from {min(found)} to {max(found)}; number {len(found)} of them 0..C-1"
-        )
+    if found and not (min(found) == 0 and max(found) == len(found) - 1):
+        ends = f"{_shortened(min(found))} to {_shortened(max(found))}"
+        raise UserError(f"{name}: category ids run from {ends}; number {len(found)} of them 0..C-1")
     return tuple(found[label] for label in range(len(found)))

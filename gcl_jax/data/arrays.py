@@ -1,13 +1,12 @@
 """A user's own arrays: an .npz with x_train, y_train, x_test, y_test."""
 
-import zipfile
-import zlib
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from etils import epath
 
-from gcl_jax.data.dataset import Source, Split
+from gcl_jax import npz_files
+from gcl_jax.data.dataset import Source, Split, check
 from gcl_jax.errors import UserError
 
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
@@ -25,42 +24,42 @@ def read(name: str, path: str, photos: Mapping | None = None) -> Source:
     del photos
     if not path:
         raise UserError("config.data.path is empty: data.source='arrays' needs --config.data.path=FILE.npz")
-    arrays = read_npz(path, "config.data.path")
+    arrays = npz_files.read(path, "config.data.path")
     missing = [key for key in REQUIRED if key not in arrays]
     if missing:
         raise UserError(f"config.data.path: {path} lacks {', '.join(missing)}; it must hold {', '.join(REQUIRED)}")
     y_train = arrays["y_train"]
     if "class_names" in arrays:
-        names = np.ravel(arrays["class_names"])
-        class_names = tuple(
-            map(str, np.char.decode(names, "utf-8", "backslashreplace") if names.dtype.kind == "S" else names)
-        )
+        class_names = _class_names(arrays["class_names"], path)
     else:
-        integers = np.issubdtype(y_train.dtype, np.integer) and y_train.size
-        largest = int(y_train.max()) if integers else 0
+        integers = y_train.dtype.kind in "iu" and y_train.size
+        largest = max(int(y_train.max()), 0) if integers else 0
         if largest >= max(y_train.size, 1):
             raise UserError(
-                f"{name}: y_train holds the label {largest}, with only {y_train.size} images: number 0..C-1"
+                f"{path}: y_train holds the label {largest}, with only {y_train.size} images: number 0..C-1"
             )
         class_names = tuple(map(str, range(largest + 1)))
     index = arrays.get("index_train")
-    if index is not None and (index.ndim != 1 or not np.issubdtype(index.dtype, np.integer)):
-        raise UserError(f"{name}: index_train is {index.dtype}{list(index.shape)}; it must be a list of integers")
+    if index is not None and (index.ndim != 1 or index.dtype.kind not in "iu"):
+        raise UserError(f"{path}: index_train is {index.dtype}{list(index.shape)}; it must be a list of integers")
+    if index is not None and not all(0 <= position < 2**63 for position in index.tolist()):
+        raise UserError(f"{path}: index_train holds what is no position: they count from 0")
     train, test = (Split(arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in ("train", "test"))
-    return Source(name, train, test, class_names, index)
+    source = Source(name, train, test, class_names, index)
+    check(source, path)  # before labels become int32
+    train, test = (Split(split.images, split.labels.astype(np.int32)) for split in (train, test))
+    return dataclasses.replace(source, train=train, test=test)
 
 
-def read_npz(path: str, key: str) -> dict[str, np.ndarray]:
-    """All arrays of an .npz, without pickle; UserError names ``key`` for a file that is missing or damaged."""
-    file = epath.Path(path).expanduser()
-    if not file.is_file():
-        raise UserError(f"{key}: there is no file {file}")
+def _class_names(given: np.ndarray, path: str) -> tuple[str, ...]:
+    names = np.ravel(given)
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as npz:
-            found = {name: npz[name] for name in npz.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
-        raise UserError(f"{key}: {file} is not a readable .npz of plain arrays ({error}); write it again") from error
-    for name, value in found.items():
-        if not isinstance(value, np.ndarray):  # numpy gives the bytes of what is in the zip file but no .npy
-            raise UserError(f"{key}: {file} is not a readable .npz of plain arrays ({name} is none); write it again")
+        found = tuple(
+            map(str, np.char.decode(names, "utf-8", "backslashreplace") if names.dtype.kind == "S" else names)
+        )
+        "".join(found).encode()
+    except (ValueError, SystemError) as error:  # code points that no character has
+        raise UserError(f"{path}: class_names are no text ({error}): write them again") from error
+    if names.dtype.kind not in "SUiu":
+        raise UserError(f"{path}: class_names are {names.dtype}; they must be text")
     return found

@@ -1,10 +1,10 @@
 """A given number of training images a class, from a file."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 
+from gcl_jax import regular_files
 from gcl_jax.errors import UserError
 
 
@@ -13,18 +13,19 @@ def read(path: str) -> np.ndarray:
 
     Raises UserError for a file that is missing or holds anything else.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise UserError(f"config.data.photos.counts: there is no file {file}")
+    key = "config.data.photos.counts"
+    with regular_files.opened(path, key) as stream:
+        content = stream.read()
+    file = regular_files.shown(path)
     try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"config.data.photos.counts: {file} is no JSON ({error})") from error
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{key}: {file} is no JSON ({error})") from error
     if not isinstance(found, list) or not found:
-        raise UserError(f"config.data.photos.counts: {file} must hold a JSON list of numbers, one a class")
+        raise UserError(f"{key}: {file} must hold a JSON list of numbers, one a class")
     for j, count in enumerate(found):
         if type(count) is not int or not 1 <= count < 2**31:
             raise UserError(
-                f"config.data.photos.counts: class {j} has {count!r} in {file}; it must be a number from 1 on"
+                f"{key}: class {j} has {repr(count)[:50]} in {file}; it must be a number from 1 to 2^31 - 1"
             )
     return np.array(found, np.int64)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -79,13 +79,25 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over every split's pixels (photographs: their names) and labels: equal ones mean the same data."""
+        """SHA-256 over every split's pixels and labels: equal ones mean the same data.
+
+        Of photographs it is over their names, their bytes and how these are decoded, which are read for it where they
+        have not been. Raises UserError where they cannot be read.
+        """
+        return self._digest(lambda photographs: photographs.identity())
+
+    @functools.cached_property
+    def older_fingerprint(self) -> str:
+        """What `fingerprint` was up to commit 8f92ab7: photographs were known by their names."""
+        return self._digest(lambda photographs: photographs.older_identity())
+
+    def _digest(self, of_photographs: Callable[[Photographs], bytes]) -> str:
         digest = hashlib.sha256()
         for name, split in sorted(self.splits.items()):
             digest.update(name.encode())
             digest.update(str(split.images.shape).encode())
             named = isinstance(split.images, Photographs)
-            digest.update(split.images.identity() if named else np.ascontiguousarray(split.images))
+            digest.update(of_photographs(split.images) if named else np.ascontiguousarray(split.images))
             digest.update(np.ascontiguousarray(split.labels, "<i4"))
         return digest.hexdigest()
 
@@ -153,11 +165,23 @@ def cut(
     return Dataset(source.name, splits, source.class_names, np.asarray(positions, np.int64), source.skipped)
 
 
-def check(source: Source) -> None:
-    """Raise UserError, naming the array, unless images, labels and classes fit together."""
+def left_out(source: Source, dataset: Dataset, profile: str) -> str:
+    """How many training images the cut took, and how to have all; "" where it took all."""
+    used, there = len(dataset.positions), len(source.train)
+    if used == there:
+        return ""
+    return f"{used:,} of {there:,} training images (data.profile is {profile!r}; --config.data.profile=none uses all)"
+
+
+def check(source: Source, called: str = "") -> None:
+    """Raise UserError, naming the array, unless images, labels and classes fit together.
+
+    ``called`` is what the message calls the data; "" for the source's name.
+    """
+    called = called or source.name
     num_classes = len(source.class_names)
     for part, split in source.splits.items():
-        x, y = f"{source.name}: x_{part}", f"{source.name}: y_{part}"
+        x, y = f"{called}: x_{part}", f"{called}: y_{part}"
         if split.images.dtype != np.uint8:
             raise UserError(
                 f"{x} has dtype {split.images.dtype}; images must be uint8, 0..255 (convert them: NaN and scale "
@@ -165,10 +189,13 @@ def check(source: Source) -> None:
             )
         if split.images.ndim != 4 or split.images.shape[-1] not in (1, 3):
             raise UserError(f"{x} has shape {split.images.shape}; it must be [N, height, width, 1 or 3]")
+        if not all(split.images.shape[1:]):
+            raise UserError(f"{x} has shape {split.images.shape}: its images have no pixels")
         if split.labels.shape != (len(split.images),):
             raise UserError(f"{y} has shape {split.labels.shape} but {x} holds {len(split.images)} images")
-        if not np.issubdtype(split.labels.dtype, np.integer):
-            raise UserError(f"{y} has dtype {split.labels.dtype}; labels must be integers 0..{num_classes - 1}")
+        if split.labels.dtype.kind not in "iu":
+            cure = ", and class_names the texts in that order" if split.labels.dtype.kind in "SU" else ""
+            raise UserError(f"{y} has dtype {split.labels.dtype}; labels must be integers 0..C-1{cure}")
         if len(split) == 0:
             raise UserError(f"{x} is empty")
         bad = np.flatnonzero((split.labels < 0) | (split.labels >= num_classes))
@@ -179,16 +206,16 @@ def check(source: Source) -> None:
             )
     if source.train.images.shape[1:] != source.test.images.shape[1:]:
         raise UserError(
-            f"{source.name}: training images are {source.train.images.shape[1:]} but test images "
+            f"{called}: training images are {source.train.images.shape[1:]} but test images "
             f"{source.test.images.shape[1:]}: bring them to one size"
         )
     empty = np.flatnonzero(longtail.class_counts(source.train.labels, num_classes) == 0)
     if len(empty):
         raise UserError(
-            f"{source.name}: class {empty[0]} ({source.class_names[empty[0]]}) has no training image: "
+            f"{called}: class {empty[0]} ({source.class_names[empty[0]]}) has no training image: "
             "number the classes 0..C-1 without gaps, each with at least one image"
         )
     if source.positions is not None and len(source.positions) != len(source.train):
         raise UserError(
-            f"{source.name}: index_train has {len(source.positions)} entries for {len(source.train)} training images"
+            f"{called}: index_train has {len(source.positions)} entries for {len(source.train)} training images"
         )

@@ -1,13 +1,20 @@
 """The entries of a text list: images with labels, as the lists of long-tailed data sets have them."""
 
+import array
 import dataclasses
+import io
+import itertools
 import re
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from gcl_jax.data import csv_columns
 from gcl_jax.data.problems import Problem
 
 MOST = 2**31  # labels are int32
+KNOWN = 100_000  # labels that are looked up instead of read again
+PART = 2**20  # characters that are taken apart together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,26 +38,70 @@ class Entries:
 
 
 def parse(text: str, name: str) -> Entries:
-    """Read lines ``relative/path label``; the label is the last field, blank lines are skipped.
-
-    What cannot be read becomes a problem of the result, not an error.
+    """`read` of a text.
 
     >>> found = parse("a b/1.jpg 0\\n\\nc/2.jpg x\\n", "train.txt")
     >>> found.paths, found.labels.tolist(), str(found.problems[0])
     (('a b/1.jpg',), [0], "train.txt, line 3: bad label: 'x' of c/2.jpg is no whole number from 0 on")
     """
-    paths, labels, numbers, problems = [], [], [], []
-    for number, line in enumerate(text.split("\n"), 1):
+    return read(_lines(reader(text)), name)
+
+
+def read(lines: Iterable[str], name: str) -> Entries:
+    """Read lines ``relative/path label``; the label is the last field, blank lines are skipped.
+
+    What cannot be read becomes a problem of the result, not an error. Raises UserError for a table of columns.
+    """
+    lines = iter(lines)
+    start = list(itertools.islice(lines, 20))
+    csv_columns.refuse(start, name)
+    paths, labels, numbers, problems = [], array.array("q"), array.array("q"), []
+    known = {}  # a few labels stand in many lines
+    for number, line in enumerate(itertools.chain(start, lines), 1):
         fields = line.strip().rsplit(maxsplit=1)
         if not fields:
             continue
         if len(fields) == 1:
             problems.append(Problem("malformed", f"{name}, line {number}", repr(fields[0][:100])))
-        elif not re.fullmatch("[0-9]{1,10}", fields[1]) or int(fields[1]) >= MOST:
-            told = f"{fields[1][:20]!r} of {fields[0]} is no whole number from 0 on"
-            problems.append(Problem("bad label", f"{name}, line {number}", told))
-        else:
-            paths.append(fields[0])
-            labels.append(int(fields[1]))
-            numbers.append(number)
+            continue
+        path, text = fields
+        label = known.get(text)
+        if label is None:
+            if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= MOST:
+                told = f"{text[:20]!r} of {path} is no whole number from 0 on"
+                problems.append(Problem("bad label", f"{name}, line {number}", told))
+                continue
+            label = int(text)
+            if len(known) < KNOWN:
+                known[text] = label
+        paths.append(path)
+        labels.append(label)
+        numbers.append(number)
     return Entries(name, tuple(paths), np.array(labels, np.int64), tuple(numbers), tuple(problems))
+
+
+def reader(text: str) -> Callable[[int], str]:
+    """The method ``read`` of a text stream, over a text that is in memory already.
+
+    >>> read = reader("abc")
+    >>> read(2), read(2), read(2)
+    ('ab', 'c', '')
+    """
+    at = 0
+
+    def read(characters: int) -> str:
+        nonlocal at
+        part = text[at : at + characters]
+        at += len(part)
+        return part
+
+    return read
+
+
+def _lines(read: Callable[[int], str]) -> Iterator[str]:
+    """Lines that end with a line feed, a carriage return or both, as Python's text files have them."""
+    decoder, rest = io.IncrementalNewlineDecoder(None, translate=True), ""
+    while part := read(PART):
+        *whole, rest = (rest + decoder.decode(part)).split("\n")
+        yield from whole
+    yield rest + decoder.decode("", final=True)

@@ -5,7 +5,9 @@ import os
 
 import numpy as np
 
+from gcl_jax.data import on_disk
 from gcl_jax.data.photographs import Photographs
+from gcl_jax.machine import quiet_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Files(Photographs):
     root: str
     paths: np.ndarray
     size: int
+    digests: np.ndarray | None = None
 
     cure = (
         "mend or remove it, or set --config.data.photos.on_bad_image=skip in a new --workdir; python -m gcl_jax.data "
@@ -27,7 +30,8 @@ class Files(Photographs):
     )
 
     def __getitem__(self, positions: np.ndarray) -> "Files":
-        return dataclasses.replace(self, paths=self.paths[positions])
+        digests = None if self.digests is None else self.digests[positions]
+        return dataclasses.replace(self, paths=self.paths[positions], digests=digests)
 
     def where(self, position: int) -> str:
         """The path of an image."""
@@ -35,11 +39,7 @@ class Files(Photographs):
 
     def encoded(self, position: int) -> bytes:
         """The content of a file; OSError where it cannot be read."""
-        try:
-            with open(self.where(position), "rb") as file:
-                return file.read()
-        except FileNotFoundError:
-            raise OSError("no such file") from None
+        return on_disk.read(self.where(position))
 
     def handles(self, positions: np.ndarray) -> np.ndarray:
         """Paths as bytes, as a file system takes them: the pipeline reads on threads of its own."""
@@ -47,6 +47,4 @@ class Files(Photographs):
 
     def opened(self, handle):
         """Reads the file of a path."""
-        import tensorflow as tf
-
-        return tf.io.read_file(handle)
+        return quiet_tensorflow.load().io.read_file(handle)

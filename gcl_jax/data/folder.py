@@ -2,29 +2,28 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
-from gcl_jax import longtail
+from gcl_jax import logs, longtail
+from gcl_jax.data import layout
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.data.files import Files
 from gcl_jax.data.lists import root_folder
 from gcl_jax.data.on_disk import bad_files
 from gcl_jax.data.problems import Problem, require_none
+from gcl_jax.data.survey import Survey
 from gcl_jax.errors import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
-PARTS = {"train": ("train",), "test": ("test",), "validation": ("val", "validation")}
 TEST_FRACTION = 0.2  # of each class, where there is no test folder
 
 
 def read(name: str, path: str, photos: Mapping) -> Source:
-    """Images below ``path``/CLASS, or below ``path``/train/CLASS, test/CLASS and, if it is there, val/CLASS.
+    """Images in ``path``/CLASS, or in ``path``/train/CLASS, test/CLASS and, if it is there, val/CLASS.
 
     Without a test folder a fifth of each class, at least one image, is held out as the test set, always the same and
-    before any long-tailed cut. Images are known by their names (`SUFFIXES`); other files are ignored. What is ignored
-    and held out is printed.
+    before any long-tailed cut. Images are known by their names (`walk.SUFFIXES`); other files, and what other programs
+    leave (`clutter`), are no data. What is left out and held out is said.
 
     Raises one UserError for all problems (see `problems.KINDS`), before any image is opened.
     """
@@ -39,27 +38,19 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
     Raises UserError only where ``path`` is not laid out as `read` says.
     """
     root = root_folder(path)
-    layout = _layout(root)
-    class_names = _folders(os.path.join(root, layout["train"]))
-    if not class_names:
-        raise UserError(
-            f"config.data.path: {os.path.join(root, layout['train'])} has no folders; make one for each class"
-        )
-    if len(class_names) == 1:
-        raise UserError(
-            f"config.data.path: {os.path.join(root, layout['train'])} has one folder, {class_names[0]}, so one class: "
-            "name the folder that holds the classes, or make a folder for each"
-        )
-    splits, problems, ignored = {}, [], 0
-    for part, folder in layout.items():
-        for other in sorted({*_folders(os.path.join(root, folder))} - {*class_names}):
-            problems.append(Problem("class unknown to training", folder, other))
+    survey = Survey(root, allow_outside=photos["allow_outside"])
+    parts = layout.find(root, survey)
+    class_names = _class_names(root, parts["train"], survey)
+    splits, problems = {}, []
+    for part, folder in parts.items():
+        there = survey.class_folders(folder)
+        problems += [Problem("class unknown to training", folder, other) for other in sorted({*there} - {*class_names})]
         paths, labels = [], []
         for label, class_name in enumerate(class_names):
-            found, others = _images(root, os.path.join(folder, class_name))
-            paths += found
-            labels += [label] * len(found)
-            ignored += others
+            if class_name in there:
+                found = survey.images(folder, class_name)
+                paths += found
+                labels += [label] * len(found)
         allowed = {"allow_outside": photos["allow_outside"], "empty": photos["on_bad_image"] == "skip"}
         bad = dict(bad_files(root, paths, **allowed))
         bad |= {i: "name that is not UTF-8" for i, path in enumerate(paths) if not _is_utf8(path)}
@@ -71,65 +62,30 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
             present = set(splits[part].labels.tolist())
             empty = [class_name for label, class_name in enumerate(class_names) if label not in present]
             problems += [Problem("class without training image", folder or ".", name) for name in empty]
-    if ignored:
-        print(f"{root}: {ignored:,} files ignored, whose names do not end in {', '.join(SUFFIXES)}")
+    layout.require_flat(root, survey)
+    for line in survey.left_out():
+        logs.say(f"{root}: {line}")
     if "test" not in splits:
         train = splits["train"]
         kept, held = longtail.hold_out(train.labels, TEST_FRACTION, 0, at_least=1)
         splits |= {"train": train.take(kept), "test": train.take(held)}
-        print(
+        logs.say(
             f"{root}: no test folder; {len(held):,} of {len(train):,} images, a fifth of each class, held out as test"
         )
-    return Source(name, splits["train"], splits["test"], class_names, None, splits.get("validation")), problems
+    source = Source(name, splits["train"], splits["test"], class_names, None, splits.get("validation"))
+    return source, survey.problems + problems
 
 
-def _layout(root):
-    there = _folders(root)
-    found = {}
-    for part, names in PARTS.items():
-        # A folder of images alone is a class, whatever its name: a train is a vehicle too.
-        named = [name for name in there if name.lower() in names and _folders(os.path.join(root, name))]
-        if len(named) > 1:
-            raise UserError(f"config.data.path: {root} has both {' and '.join(named)}; keep one")
-        if named:
-            found[part] = named[0]
-    if "train" in found:
-        others = [name for name in there if name not in found.values()]
-        if others:
-            raise UserError(
-                f"config.data.path: {root} has {others[0]} beside train: either all folders are classes, or the "
-                "classes are folders in train, test and val"
-            )
-        return found
-    if found:
+def _class_names(root, train, survey):
+    names, where = tuple(survey.class_folders(train)), os.path.join(root, train)
+    if not names:
+        raise UserError(f"config.data.path: {where} has no folders; make one for each class")
+    if len(names) == 1:
         raise UserError(
-            f"config.data.path: {root} has {next(iter(found.values()))} but no train, with the classes inside"
+            f"config.data.path: {where} has one folder, {names[0]}, so one class: name the folder that holds the "
+            "classes, or make a folder for each"
         )
-    return {"train": ""}
-
-
-def _folders(path):
-    return tuple(sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith(".")))
-
-
-def _images(root, folder):
-    """Images below a folder, at any depth, relative to ``root``, and the number of other files."""
-    found, others = [], 0
-    if os.path.isdir(os.path.join(root, folder)):
-        for where, inside, names in os.walk(os.path.join(root, folder), followlinks=True):
-            inside[:] = [name for name in inside if not name.startswith(".")]  # thumbnails and copies that tools keep
-            endless = [name for name in inside if _leads_back(os.path.join(where, name))]
-            inside[:] = [name for name in inside if name not in endless]
-            others += len(endless)
-            images = [n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith(".")]
-            others += len(names) - len(images)
-            found += [Path(where, name).relative_to(root).as_posix() for name in images]
-    return sorted(found), others
-
-
-def _leads_back(folder):
-    """Whether a folder is a link to one on the way to it."""
-    return os.path.islink(folder) and os.path.realpath(folder) in map(os.path.realpath, Path(folder).parents)
+    return names
 
 
 def _is_utf8(path):

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from gcl_jax.data.dataset import Dataset
 from gcl_jax.errors import UserError
-from gcl_jax.machine import backend
+from gcl_jax.machine import backend, quiet_tensorflow
 
 PREFETCH = 4  # batches; the pipeline only has to hide one gather
 
@@ -24,12 +24,11 @@ class HostLoader:
 
     def __init__(self, dataset: Dataset, mesh: Mesh):
         try:
-            import tensorflow as tf
+            tf = quiet_tensorflow.load()
         except ImportError as error:
             raise UserError(
                 "data.loader='host' needs TensorFlow: pip install 'gcl_jax[tf]', or use --config.data.loader=device"
             ) from error
-        tf.config.set_visible_devices([], "GPU")  # the accelerator is JAX's
         self._tf = tf
         del mesh  # nothing is resident
         with tf.device("CPU"):

@@ -1,13 +1,17 @@
 """What kind of image some bytes are, and whether they can be decoded."""
 
 import dataclasses
+import functools
+import hashlib
 import io
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
+from gcl_jax.data import image_size, signatures
 from gcl_jax.data.photographs import Photographs
 from gcl_jax.errors import UserError
 
@@ -24,13 +28,17 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class ImageKind:
-    """Container ("JPEG"), kind of pixels (a value of `KINDS`) and size; or ``reason``, why it is no image."""
+    """Container ("JPEG"), kind of pixels (a value of `KINDS`) and size; or ``reason``, why it is no image.
+
+    ``sha256`` is that of its bytes, where `look_at_all` has read them.
+    """
 
     format: str = ""
     kind: str = ""
     width: int = 0
     height: int = 0
     reason: str = ""
+    sha256: bytes = dataclasses.field(default=b"", compare=False, repr=False)
 
 
 def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
@@ -38,12 +46,12 @@ def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
 
     Raises UserError where Pillow, or to decode TensorFlow, is not installed.
 
-    >>> look(b"<html>").reason
+    >>> look(b"some text").reason
     'not an image'
     """
     image_module = pillow()
-    if not encoded:
-        return ImageKind(reason="empty file")
+    if reason := signatures.refusal(encoded) or image_size.too_large(encoded):
+        return ImageKind(reason=reason)
     try:
         with image_module.open(io.BytesIO(encoded)) as image:
             if image.format not in FORMATS:
@@ -54,9 +62,9 @@ def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
             if image.format == "WEBP" and getattr(image, "is_animated", False):
                 return ImageKind(reason="an animated WebP is not read: convert it to GIF, or one frame of it to PNG")
     except image_module.UnidentifiedImageError:
-        return ImageKind(reason="not an image")
+        return ImageKind(reason=signatures.explained(encoded, "not an image"))
     except Exception as error:  # decoders raise SyntaxError, struct.error and whatever else damaged bytes lead them to
-        return ImageKind(reason=str(error) or type(error).__name__)
+        return ImageKind(reason=signatures.explained(encoded, str(error) or type(error).__name__))
     reason = decoder().problem(encoded) if decode else ""  # by the decoder that training has
     return ImageKind(reason=reason) if reason else found
 
@@ -73,9 +81,10 @@ def look_at_all(images: Sequence[tuple[Photographs, int]], *, decode: bool = Tru
     def look_at(image):
         photographs, position = image
         try:
-            return look(photographs.encoded(position), decode=decode)
+            encoded = photographs.encoded(position)
         except OSError as error:
             return ImageKind(reason=str(error))
+        return dataclasses.replace(look(encoded, decode=decode), sha256=hashlib.sha256(encoded).digest())
 
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,  # Pillow lets other threads run while it decodes
@@ -93,7 +102,13 @@ def pillow():
         from PIL import Image
     except ImportError as error:
         raise UserError("photographs need Pillow: pip install 'gcl_jax[photos]'") from error
+    _quiet(Image)
     return Image
+
+
+@functools.cache
+def _quiet(image_module):
+    warnings.simplefilter("ignore", image_module.DecompressionBombWarning)  # `image_size` has refused what is one
 
 
 def decoder():

@@ -10,43 +10,49 @@ from gcl_jax import data, longtail
 from gcl_jax.data import class_counts, image_kind, problems
 from gcl_jax.data.dataset import Split
 from gcl_jax.data.photographs import Photographs
+from gcl_jax.data.remarks import remarks
 
 SAMPLE = 1000  # files whose headers are read without --decode
 
 
 def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
-    """Print what the data of ``config`` are; True if nothing is wrong with them.
+    """Print what the data of ``config`` are; True unless something is wrong with them that a run would refuse.
 
     With ``decode`` every image of every split is decoded, else the headers of at most `SAMPLE` are read.
 
     Raises UserError where there is nothing to describe, such as a list that is missing.
     """
     keys, photos = config.data, config.data.photos.to_dict()
-    reader = data.reader(keys.source)
+    reader, name = data.reader(keys.source), data.title(keys.source, keys.name, keys.path)
     if hasattr(reader, "find"):
-        source, found = reader.find(keys.name, keys.path, photos)
+        source, found = reader.find(name, keys.path, photos)
     else:
-        source, found = reader.read(keys.name, keys.path, photos), []
-    print(f"{'source':<12}{keys.source}, {keys.name!r}")
+        source, found = reader.read(name, keys.path, photos), []
+    print(f"{'source':<12}{keys.source}, {name!r}")
     if keys.path:
         print(f"{'root':<12}{keys.path}")
     if found:
         print("without the entries that are wrong, before any long-tailed cut:")
         splits = source.splits
     else:
-        splits = data.cut(
+        dataset = data.cut(
             source,
             **{key: keys[key] for key in ("profile", "imbalance_ratio", "subset_seed", "validation_fraction")},
             counts=class_counts.read(photos["counts"]) if keys.profile == "counts" else None,
-        ).splits
+        )
+        splits = dataset.splits
+        if told := data.left_out(source, dataset, keys.profile):
+            print(f"{'cut':<12}{told}")
     for line in describe(splits, source.class_names):
         print(line)
     on_disk = [split.images for split in splits.values() if isinstance(split.images, Photographs)]
     bad = _print_kinds([(images, i) for images in on_disk for i in range(len(images))], decode)
-    for line in [problems.title(found), *problems.report(found)] if found else []:
+    told = list(remarks(splits, source.class_names))
+    for line in told + ([problems.title(found), *problems.report(found)] if found else []):
         print(line)
     if not found and not bad:
-        print("nothing wrong found")
+        warned = any(line.startswith("warning") for line in told)
+        print("nothing found that stops a run; but see the warnings" if warned else "nothing wrong found")
     if bad and photos["on_bad_image"] == "skip":
         print("training leaves them out (data.photos.on_bad_image=skip); the counts above have them")
         bad = 0
@@ -90,7 +96,8 @@ def _print_kinds(files: list[tuple[Photographs, int]], decode: bool) -> int:
     kinds = list(image_kind.look_at_all(chosen, decode=decode))
     good = [kind for kind in kinds if not kind.reason]
     how = "decoded" if decode else "looked at by their headers (--decode reads all of each)"
-    print(f"{'files':<12}{len(chosen):,} of {len(files):,} {how}")
+    read = len(good) if decode else len(chosen)
+    print(f"{'files':<12}{read:,} of {len(files):,} {how}")
     for title, field in (("formats", "format"), ("pixels", "kind")):
         numbers = collections.Counter(getattr(kind, field) for kind in good).most_common()
         print(f"{title:<12}{', '.join(f'{name} {number:,}' for name, number in numbers)}")

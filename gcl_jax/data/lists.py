@@ -1,11 +1,15 @@
 """Photographs by list: an image root and text files of `relative/path label`, or iNaturalist's annotations."""
 
+import io
+import json
+import os
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from gcl_jax import regular_files
 from gcl_jax.data import annotations, entries
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.data.entries import Entries
@@ -77,28 +81,38 @@ def find_listed(
 
 
 def root_folder(path: str) -> str:
-    """``path`` with ~ replaced; UserError unless it is a folder."""
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise UserError(f"config.data.path: there is no folder {root}")
-    return str(root)
+    """``path`` with ~ replaced; UserError unless it is a folder that can be reached."""
+    try:
+        root = Path(path).expanduser()
+        if root.is_dir():
+            return str(root)
+    except (OSError, RuntimeError) as error:  # no right to look, too long a name; ~ of nobody
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"config.data.path: {path[:200]} cannot be read ({reason}): name another folder") from error
+    raise UserError(f"config.data.path: there is no folder {root}")
 
 
 def read_list(path: str, key: str) -> Entries:
-    """The entries of a list, or of annotations where ``path`` ends in .json.
+    """The entries of a list, or of annotations where ``path`` ends in .json; in UTF-8, or in UTF-16 or 32 as marked.
 
-    Raises UserError, which names ``key`` of config.data.photos, for a file that is missing, no UTF-8 or without entry.
+    Raises UserError, which names ``key`` of config.data.photos, for a file that is missing, no text or without entry.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise UserError(f"config.data.photos.{key}: there is no file {file}")
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"config.data.photos.{key}: {file} is no text in UTF-8 ({error})") from error
-    found = (annotations if file.suffix.lower() == ".json" else entries).parse(text, file.name)
+    key = f"config.data.photos.{key}"
+    with regular_files.opened(path, key) as stream:
+        name = os.path.basename(path)
+        start = stream.read(4096)
+        stream.seek(0)
+        text = io.TextIOWrapper(stream, json.detect_encoding(start))  # which ends lines with \r, \n and both
+        try:
+            if start.count(0) > 3 * len(start) // 4:
+                raise UserError(f"{regular_files.shown(path)} is no text")
+            found = annotations.read(text.read, name) if name.lower().endswith(".json") else entries.read(text, name)
+        except UnicodeDecodeError as error:
+            raise UserError(f"{key}: {regular_files.shown(path)} is no text in UTF-8 ({error})") from error
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from error.__cause__
     if not found.paths and not found.problems:
-        raise UserError(f"config.data.photos.{key}: {file} is empty")
+        raise UserError(f"{key}: {regular_files.shown(path)} is empty")
     return found
 
 
@@ -116,9 +130,15 @@ def _outside(found, num_classes):
 
 
 def _duplicates(found, before):
-    first = {}
-    for one in (*before, found):
-        for i, path in enumerate(one.paths):
+    """Entries whose path, however written, stands in ``before`` or earlier in ``found``."""
+    listed = (*before, found)
+    # Digests take a tenth of the memory of the paths themselves; few are alike.
+    digests = [np.fromiter((hash(posixpath.normpath(path)) for path in one.paths), np.int64) for one in listed]
+    values, numbers = np.unique(np.concatenate(digests), return_counts=True)
+    several, first = values[numbers > 1], {}
+    for one, digest in zip(listed, digests, strict=True):
+        for i in np.flatnonzero(np.isin(digest, several)).tolist():
+            path = one.paths[i]
             other, position = first.setdefault(posixpath.normpath(path), (one, i))
             if one is found and (other is not one or position != i):
                 yield i, "duplicate", f"{path} stands in {other.where(position)} already"
@@ -126,9 +146,13 @@ def _duplicates(found, before):
 
 def _folders(train, num_classes):
     """Names of the folders that classes have to themselves, or () where one has not, or shares its name."""
-    folders = [set() for _ in range(num_classes)]
+    folders = [None] * num_classes
     for path, label in zip(train.paths, train.labels.tolist(), strict=True):
         if label < num_classes:
-            folders[label].add(posixpath.dirname(path))
-    names = [posixpath.basename(next(iter(own))) for own in folders if len(own) == 1]
+            folder = posixpath.dirname(path)
+            if folders[label] is None:
+                folders[label] = folder
+            elif folders[label] != folder:
+                return ()
+    names = [posixpath.basename(own) for own in folders if own is not None]
     return tuple(names) if len(set(names)) == num_classes and all(names) else ()

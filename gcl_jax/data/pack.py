@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gcl_jax import json_files, logs
-from gcl_jax.data import image_kind, packed, records
+from gcl_jax.data import image_kind, pack_index, packed, records
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.data.problems import first
 from gcl_jax.errors import UserError
@@ -73,6 +73,7 @@ def pack(source: Source, out: str, *, shorter: int = 0, skip: bool = False) -> d
         "quality": QUALITY,
         "splits": splits,
     }
+    index = pack_index.signed(index)
     json_files.write(folder / packed.INDEX, index)
     return index
 

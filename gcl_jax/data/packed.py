@@ -1,13 +1,15 @@
 """Photographs in a pack, as `python -m gcl_jax.data pack` writes it: ArrayRecord files and an index."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gcl_jax.data import records
+from gcl_jax import logs, regular_files
+from gcl_jax.data import pack_index, records
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.data.on_disk import bad_files
 from gcl_jax.data.problems import Problem, first, require_none
@@ -38,29 +40,36 @@ def read(name: str, path: str, photos: Mapping) -> Source:
 def read_index(root: Path) -> dict[str, Any]:
     """The index of the pack in ``root``; UserError where there is none that this version reads."""
     file = root / INDEX
-    if not file.is_file():
+    if not os.path.lexists(file):
         raise UserError(
             f"config.data.path: {root} holds no pack ({INDEX} is missing; a pack that was stopped has none, and is "
             "started again with python -m gcl_jax.data pack)"
         )
+    with regular_files.opened(file, "config.data.path") as stream:
+        content = stream.read()
     try:
-        index = json.loads(file.read_bytes())
+        index = json.loads(content)
         version = index["version"] if index["format"] == FORMAT else None
-        if version == VERSION:
-            _shards(index)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{file} is damaged ({error}): {CURE}") from error
+        if type(version) is not int:
+            version = None
+        if version == VERSION and not pack_index.require_sound(index):
+            logs.say(
+                f"note: {file} has no checksum, for an older gcl_jax wrote it: what has changed in it since cannot be "
+                "told; packed again it has one"
+            )
+    except KeyError as error:
+        raise UserError(f"{file} is damaged (it has no {error}): {CURE}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        reason = str(error)[:200]
+        raise UserError(f"{file} is damaged ({reason}): {CURE}") from error
     if version != VERSION:
-        raise UserError(f"{file} is of version {version}, and this gcl_jax reads version {VERSION}: {CURE}")
+        raise UserError(f"{file} is of version {str(version)[:20]}, and this gcl_jax reads version {VERSION}: {CURE}")
     return index
 
 
 def _shards(index: Mapping[str, Any]) -> list[tuple[str, int]]:
     """(file's name, bytes) of every shard."""
-    shards = [(shard["file"], shard["bytes"]) for split in index["splits"].values() for shard in split["shards"]]
-    if not all(isinstance(file, str) and isinstance(size, int) for file, size in shards):
-        raise TypeError("a shard without a name or a size")
-    return shards
+    return [(shard["file"], shard["bytes"]) for split in index["splits"].values() for shard in split["shards"]]
 
 
 def _require_inside(name: str, root: Path, index: Mapping[str, Any]) -> None:
@@ -74,10 +83,12 @@ def _require_whole(root: Path, index: Mapping[str, Any]) -> None:
     wrong = []
     for name, size in _shards(index):
         file = root / name
-        if not file.is_file():
-            wrong.append(f"{file} is missing")
+        if not os.path.isfile(file):
+            wrong.append(f"{file} is no regular file" if os.path.exists(file) else f"{file} is missing")
         elif (found := file.stat().st_size) != size:
             wrong.append(f"{file} has {found:,} bytes instead of {size:,}")
+        elif not os.access(file, os.R_OK):
+            wrong.append(f"{file} cannot be read: see to its permissions")
     if wrong:
         lines = "".join(f"\n  {line}" for line in first(wrong))
         raise UserError(f"the pack in {root} is damaged: {CURE}, or copy it again{lines}")

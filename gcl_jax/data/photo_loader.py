@@ -34,9 +34,7 @@ class PhotoLoader:
             raise UserError(
                 "photographs are read through tf.data, which needs TensorFlow: pip install 'gcl_jax[tf]'"
             ) from error
-        import tensorflow as tf
-
-        self._tf, self._decode, self._resize = tf, decode, resize
+        self._tf, self._decode, self._resize = decode.tf, decode, resize
         self._splits = dataset.splits
         self.uniforms = decode.UNIFORMS
 

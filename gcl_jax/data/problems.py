@@ -15,15 +15,17 @@ KINDS = {
     "duplicate": "an image stands once in a list, and not both in training and in test or validation",
     "outside the root": "paths stay below data.path, without `..` and without links out of it: move data.path up, or, "
     "where you trust the lists and the folder, --config.data.photos.allow_outside=True",
-    "missing": "the paths start from data.path: name the folder that holds them",
+    "missing": "the paths start from data.path: name the folder that holds them; a link that leads nowhere: mend it",
     "not in TFDS": "the list is of another data set, or a split was not prepared",
+    "unreadable": "make it readable to this user (chmod, another disk), or take it out",
+    "no regular file": "FIFOs, sockets and devices are not read: take it out",
     "empty file": "copy it again, or take it out",
     "name that is not UTF-8": "rename it",
 }
 NAMED = 10
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
     """One of `KINDS`, where it is (a list, line or entry) and what exactly.
 
@@ -52,9 +54,9 @@ def title(problems: Sequence[Problem]) -> str:
 def report(problems: Sequence[Problem]) -> Iterator[str]:
     """Lines: each kind with its number and cure, then the first ten problems.
 
-    >>> print("\\n".join(report([Problem("missing", "train.txt, line 3", "a/1.jpg")])))
-    1 missing (the paths start from data.path: name the folder that holds them)
-      train.txt, line 3: missing: a/1.jpg
+    >>> print("\\n".join(report([Problem("empty file", "train.txt, line 3", "a/1.jpg")])))
+    1 empty file (copy it again, or take it out)
+      train.txt, line 3: empty file: a/1.jpg
     """
     numbers = collections.Counter(problem.kind for problem in problems)
     for kind, cure in KINDS.items():

@@ -9,6 +9,7 @@ import numpy as np
 
 from gcl_jax.data.photographs import Photographs
 from gcl_jax.errors import UserError
+from gcl_jax.machine import quiet_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,8 +17,8 @@ class Records(Photographs):
     """Photographs by their places int64[N] in ``store``, which is read by index and for many indices at once.
 
     A record is the bytes of an image, or, where ``feature`` is not "", a tf.train.Example that has them there. ``root``
-    names the store for people. ``change`` says in what the images are others than the files of the same names; where it
-    is "" they are equal byte for byte, and so is `identity`.
+    names the store for people. ``change`` says in what the images are others than the files of the same names, by which
+    runs up to commit 8f92ab7 know them: they did not know their bytes.
 
     >>> names = np.array(["a/1.jpg", "b/2.jpg"])
     >>> records = Records([b"one", b"two"], names, np.array([0, 1]), 64, "pack", "pack again")
@@ -33,9 +34,11 @@ class Records(Photographs):
     cure: str
     change: str = ""
     feature: str = ""
+    digests: np.ndarray | None = None
 
     def __getitem__(self, positions: np.ndarray) -> "Records":
-        return dataclasses.replace(self, paths=self.paths[positions], places=self.places[positions])
+        digests = None if self.digests is None else self.digests[positions]
+        return dataclasses.replace(self, paths=self.paths[positions], places=self.places[positions], digests=digests)
 
     def where(self, position: int) -> str:
         """The name of an image and of its store."""
@@ -59,20 +62,18 @@ class Records(Photographs):
         """The record is there already; of an Example, its image."""
         if not self.feature:
             return handle
-        import tensorflow as tf
-
+        tf = quiet_tensorflow.load()
         return tf.io.parse_single_example(handle, {self.feature: tf.io.FixedLenFeature([], tf.string)})[self.feature]
 
-    def identity(self) -> bytes:
+    def older_identity(self) -> bytes:
         """Digest of names, size and ``change``: that of the files of the same names where these were copied."""
-        names = super().identity()
+        names = super().older_identity()
         return hashlib.sha256(names + self.change.encode()).digest() if self.change else names
 
 
 def value(record: bytes, feature: str) -> bytes:
     """The first bytes that a serialised tf.train.Example has in ``feature``."""
-    import tensorflow as tf
-
+    tf = quiet_tensorflow.load()
     return tf.train.Example.FromString(record).features.feature[feature].bytes_list.value[0]
 
 
@@ -81,8 +82,19 @@ def open_shards(files: Sequence[tuple[str, int]]) -> Any:
 
     Raises UserError where array_record is not installed.
     """
-    # That the numbers are known spares a look into each file at the start.
-    return array_record().array_record_data_source.ArrayRecordDataSource([f"{path}[0:{n}]" for path, n in files])
+    # That the numbers are known spares a look into each file at the start. In a path as text, [0:n] would be a part.
+    shards = [_Shard(path, 0, n, n) for path, n in files]
+    return array_record().array_record_data_source.ArrayRecordDataSource(shards)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shard:
+    """What ArrayRecord takes for a file and the records of it that are meant: its protocol FileInstruction."""
+
+    filename: str
+    skip: int
+    take: int
+    examples_in_shard: int
 
 
 def array_record():

@@ -1,13 +1,16 @@
 """Prepared TensorFlow Datasets of small images (cifar10, cifar100), in their published order."""
 
+import os
 import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from gcl_jax.data import tfds_folder
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.errors import UserError
+from gcl_jax.machine import quiet_tensorflow
 
 URLS = {
     "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -30,17 +33,18 @@ def read(name: str, path: str, photos: Mapping | None = None) -> Source:
             "data.source='tfds_list')"
         )
     try:
-        import tensorflow as tf
+        quiet_tensorflow.load()
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise UserError(
             f"data.source='tfds' needs TensorFlow Datasets ({error.name} is missing): pip install 'gcl_jax[tf]', or "
             "use --config.data.source=arrays --config.data.path=FILE.npz"
         ) from error
-    tf.config.set_visible_devices([], "GPU")  # the accelerator is JAX's
-    builder = tfds.builder(name, **({"data_dir": path} if path else {}))
+    builder = tfds_folder.builder(name, path)
     if not builder.is_prepared():
-        _require_reachable(name, builder)
+        _require_reachable(name, path or builder.data_dir)
+        if path:
+            os.makedirs(os.path.expanduser(path), exist_ok=True)  # which `builder` may reach by a link
         builder.download_and_prepare()
     label = builder.info.features["label"]
     splits = {
@@ -54,14 +58,14 @@ def _in_order(batch: dict) -> Split:
     return Split(batch["image"][order], batch["label"][order].astype(np.int32))
 
 
-def _require_reachable(name: str, builder) -> None:
+def _require_reachable(name: str, folder: str) -> None:
     # TFDS itself retries for minutes without a word.
     host = urlsplit(URLS[name]).hostname
     try:
         socket.create_connection((host, 443), timeout=5).close()
     except OSError as error:
         raise UserError(
-            f"{name} is not prepared in {builder.data_dir} and {host} cannot be reached to download it ({error}). "
+            f"{name} is not prepared in {folder} and {host} cannot be reached to download it ({error}). "
             f"Put a prepared copy there (run tfds.builder('{name}').download_and_prepare() on a connected machine and "
             f"copy its folder), name another folder with --config.data.path=DIR, or use --config.data.source=arrays "
             f"--config.data.path=FILE.npz"

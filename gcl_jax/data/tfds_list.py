@@ -10,12 +10,12 @@ import numpy as np
 from etils import epath
 from tqdm import tqdm
 
-from gcl_jax import json_files, logs
-from gcl_jax.data import lists, records
+from gcl_jax import json_files, logs, regular_files
+from gcl_jax.data import lists, records, tfds_folder
 from gcl_jax.data.dataset import Source
 from gcl_jax.data.problems import Problem, require_none
 from gcl_jax.errors import UserError, require_one_of
-from gcl_jax.machine import distributed
+from gcl_jax.machine import distributed, quiet_tensorflow
 
 AT_ONCE = 256  # records in memory
 NAMES = "gcl_jax_names.json"  # in the data set's folder: TFDS itself has no index by name
@@ -112,29 +112,28 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
 def _open(name: str, path: str) -> tuple[Any, Any]:
     """The builder of a data set, and its records, those of the training split first."""
     try:
-        import tensorflow as tf
+        quiet_tensorflow.load()
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise UserError(
             f"data.source='tfds_list' needs TensorFlow Datasets ({error.name} is missing): pip install 'gcl_jax[tf]'"
         ) from error
-    tf.config.set_visible_devices([], "GPU")  # the accelerator is JAX's
-    builder = tfds.builder(name, **({"data_dir": path} if path else {}))
+    builder = tfds_folder.builder(name, path)
+    folder = regular_files.shown(path or builder.data_dir)
     prepare = f"tfds.builder('{name}', file_format='array_record').download_and_prepare()"
     if not builder.is_prepared():
         raise UserError(
-            f"{name} is not prepared in {builder.data_dir}: run {prepare}, or name its folder with "
-            "--config.data.path=DIR"
+            f"{name} is not prepared in {folder}: run {prepare}, or name its folder with --config.data.path=DIR"
         )
     array_record = tfds.core.FileFormat.ARRAY_RECORD
     if array_record not in builder.info.available_file_formats():
         raise UserError(
-            f"{name} in {builder.data_dir} is stored as {builder.info.file_format.value}, which cannot be read at "
+            f"{name} in {folder} is stored as {builder.info.file_format.value}, which cannot be read at "
             f"random: prepare it with {prepare} in another folder, and name that with --config.data.path=DIR"
         )
     splits = "+".join(split for split in SPLITS if split in builder.info.splits)
     if not splits:
-        raise UserError(f"{name} in {builder.data_dir} has neither of the splits {' and '.join(SPLITS)}: {prepare}")
+        raise UserError(f"{name} in {folder} has neither of the splits {' and '.join(SPLITS)}: {prepare}")
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
     return builder, builder.as_data_source(splits, deserialize_method=raw, file_format=array_record)
 
@@ -142,17 +141,24 @@ def _open(name: str, path: str) -> tuple[Any, Any]:
 def _names(builder, store, feature: str) -> list[str]:
     """The name of every record, from a file of ours beside the data set where there is one."""
     file = epath.Path(builder.data_dir) / NAMES
-    if file.is_file():
+    if file.exists():
         try:
-            found = json.loads(file.read_bytes())
-        except ValueError:
+            with regular_files.opened(file, NAMES) as stream:
+                found = json.loads(stream.read())
+        except (UserError, ValueError, RecursionError):
             found = []
-        if len(found) == len(store):
+        if isinstance(found, list) and {*map(type, found)} == {str} and len(found) == len(store):
             return found
     found = []
     for start in tqdm(range(0, len(store), AT_ONCE), desc="names", disable=None, leave=False):
-        some = store.__getitems__(list(range(start, min(start + AT_ONCE, len(store)))))
-        found += [records.value(record, feature).decode() for record in some]
+        try:
+            some = store.__getitems__(list(range(start, min(start + AT_ONCE, len(store)))))
+            found += [records.value(record, feature).decode() for record in some]
+        except Exception as error:  # whatever ArrayRecord, protocol buffers and TFDS raise for what is damaged
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UserError(
+                f"{builder.info.full_name}: records from {start:,} on cannot be read ({reason}): prepare it again"
+            ) from error
     try:
         if distributed.is_first():
             json_files.write(file, found)

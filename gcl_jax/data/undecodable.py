@@ -13,18 +13,22 @@ from gcl_jax.errors import UserError
 
 
 def settle(source: Source, on_bad_image: str) -> Source:
-    """``source``, every photograph of which can be decoded.
+    """``source``, every photograph of which can be decoded, and has the digest of its bytes.
 
-    Each is decoded once, at the start of every run. With ``on_bad_image`` = "skip" the bad ones are left out, and said:
-    class counts, and with them losses and sampling, are those of the images that are there. With "error" they are
-    named in one UserError.
+    Each is read and decoded once, at the start of every run. With ``on_bad_image`` = "skip" the bad ones are left out,
+    and said: class counts, and with them losses and sampling, are those of the images that are there. With "error" they
+    are named in one UserError.
     """
     splits, skipped, refused = {}, {}, []
     for part, split in source.splits.items():
         if not isinstance(split.images, Photographs):
             continue
         images = [(split.images, i) for i in range(len(split))]
-        reasons = np.array([kind.reason for kind in image_kind.look_at_all(images, decode=True)], object)
+        kinds = list(image_kind.look_at_all(images, decode=True))
+        reasons = np.array([kind.reason for kind in kinds], object)
+        digests = np.frombuffer(b"".join(kind.sha256.ljust(32, b"\0") for kind in kinds), np.uint8).reshape(-1, 32)
+        read = dataclasses.replace(split.images, digests=digests)
+        splits[part] = Split(read, split.labels)
         bad = np.flatnonzero(reasons)
         told = [f"{split.images.where(i)}: {reasons[i]}" for i in bad]
         if on_bad_image == "error":
@@ -34,7 +38,7 @@ def settle(source: Source, on_bad_image: str) -> Source:
             lines = "".join(f"\n  {line}" for line in first(told))
             logs.say(f"{source.name}: {len(bad)} {part} images cannot be decoded and are skipped:{lines}")
             good = np.setdiff1d(np.arange(len(split)), bad)
-            splits[part] = Split(split.images[good], split.labels[good])
+            splits[part] = Split(read[good], split.labels[good])
     if refused:
         lines = "".join(f"\n  {line}" for line in first(refused))
         raise UserError(

@@ -13,9 +13,15 @@ import jax
 import numpy as np
 from flax import struct
 
+from gcl_jax.ranges import check_fields
 from gcl_jax.sampling import Sampler
 
 Tree = Any
+
+# Ranges of what several methods have.
+SCALE = "[1e-6, 1e4]"  # multiplies scores
+MIXUP_ALPHA = "0 or [1e-3, 1000]"
+FOCAL_GAMMA = "[0, 100]"
 
 
 class Apply(Protocol):
@@ -89,9 +95,11 @@ class LossOut(NamedTuple):
 class Method:
     """Base of all methods; see README, "Adding a method".
 
-    Hyper-parameters are fields of type float, int, bool, str or tuple of numbers, each with a default. Which head it
-    stands on, what trains and what is restored from the stage before are the stage's keys ``head``, ``trainable`` and
-    ``restore``; a method names the heads that it works with, and defaults of the other two.
+    Hyper-parameters are fields of type float, int, bool, str or tuple of numbers, each with a default; a number's is
+    `ranges.ranged`(default, range), or else it may be all that float32 or int32 hold.
+
+    Which head it stands on, what trains and what is restored from the stage before are the stage's keys ``head``,
+    ``trainable`` and ``restore``; a method names the heads that it works with, and defaults of the other two.
     """
 
     heads: ClassVar[tuple[str, ...]] = ()  # the heads that it works with, the default first; () = any
@@ -106,6 +114,9 @@ class Method:
     two_branches: ClassVar[bool] = False  # whether `forward` names the branch of a backbone that has two
     posthoc: ClassVar[frozenset[str]] = frozenset()  # hyper-parameters that config.posthoc can change after training
     logged: ClassVar[tuple[str, ...]] = ()  # names of the scalars that `loss` returns in LossOut.metrics
+
+    def __post_init__(self):
+        check_fields(self)
 
     def after_training(self, posthoc: Mapping[str, float]) -> "Method":
         """The method as evaluation uses it: its `posthoc` hyper-parameters are config.posthoc's where those are set."""

@@ -6,8 +6,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from gcl_jax import losses
-from gcl_jax.errors import require
 from gcl_jax.methods.base import LossOut, Method, Stream
+from gcl_jax.ranges import ranged
 from gcl_jax.sampling import Reversed
 
 
@@ -21,13 +21,10 @@ class BBN(Method):
     ``horizon`` is E, after which l stays 0; 0 is the stage's epochs (published code: 100 for 90 and 200 for 180).
     """
 
-    horizon: int = 0
+    horizon: int = ranged(0, "[0, 1000000]")
 
     heads: ClassVar[tuple[str, ...]] = ("linear_uniform", "linear")
     two_branches: ClassVar[bool] = True
-
-    def __post_init__(self):
-        require(self.horizon >= 0, "horizon", self.horizon, "0 (the stage's epochs) or positive")
 
     def streams(self):
         return {"main": Stream(), "reversed": Stream(sampler=Reversed())}

@@ -5,10 +5,10 @@ import dataclasses
 import jax
 
 from gcl_jax import losses
-from gcl_jax.errors import require
-from gcl_jax.methods.base import LossOut
+from gcl_jax.methods.base import FOCAL_GAMMA, MIXUP_ALPHA, SCALE, LossOut
 from gcl_jax.methods.reweighting import Reweighted
 from gcl_jax.mixup import mix, mixed_loss
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,15 +20,9 @@ class CrossEntropy(Reweighted):
     divides by the sum of the weights, for each of mixup's two terms by its own.
     """
 
-    scale: float = 1.0
-    mixup_alpha: float = 0.0
-    focal_gamma: float = 0.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(self.scale > 0, "scale", self.scale, "positive")
-        require(self.mixup_alpha >= 0, "mixup_alpha", self.mixup_alpha, "0 (off) or positive")
-        require(self.focal_gamma >= 0, "focal_gamma", self.focal_gamma, "0 (off) or positive")
+    scale: float = ranged(1.0, SCALE)
+    mixup_alpha: float = ranged(0.0, MIXUP_ALPHA)
+    focal_gamma: float = ranged(0.0, FOCAL_GAMMA)
 
     def prepare(self, key, streams, t):
         return mix(key, streams["main"], self.mixup_alpha)

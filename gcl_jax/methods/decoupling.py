@@ -10,18 +10,16 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from gcl_jax import losses, posthoc
-from gcl_jax.errors import require, require_one_of
-from gcl_jax.methods.base import LossOut, Method
+from gcl_jax.errors import require_one_of
+from gcl_jax.methods.base import SCALE, LossOut, Method
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
 class _Made(Method):
-    scale: float = 1.0
+    scale: float = ranged(1.0, SCALE)
 
     trainable: ClassVar[str] = "head/"
-
-    def __post_init__(self):
-        require(self.scale > 0, "scale", self.scale, "positive")
 
     def loss(self, key, out, batch, t, stats):
         # Zero epochs are the method; more of them go on from there with cross-entropy.
@@ -39,14 +37,10 @@ class TauNorm(_Made):
     for it: z_j = s (w_j / ||w_j||^tau) . f / ||f|| on the stored kernel.
     """
 
-    tau: float = 1.0
+    tau: float = ranged(1.0, "[0, 10]")
 
     heads: ClassVar[tuple[str, ...]] = ("linear", "half_cosine")
     restores_classifier: ClassVar[bool] = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(self.tau >= 0, "tau", self.tau, "0 or positive")
 
     def init_params(self, key, params, stats):
         head = {"kernel": posthoc.tau_normalize(params["head"]["kernel"], self.tau)}

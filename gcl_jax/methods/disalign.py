@@ -4,8 +4,9 @@ import dataclasses
 from typing import ClassVar
 
 from gcl_jax import class_weights, losses
-from gcl_jax.errors import require, require_one_of
-from gcl_jax.methods.base import LossOut, Method
+from gcl_jax.errors import require_one_of
+from gcl_jax.methods.base import SCALE, LossOut, Method
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,18 +18,17 @@ class DisAlign(Method):
     weighted by (1 / pi_j)^rho (eq. 9), a weighted mean; rho = 1.2 on ImageNet-LT.
     """
 
-    scale: float = 1.0
+    scale: float = ranged(1.0, SCALE)
     form: str = "paper"
-    rho: float = 1.2
+    rho: float = ranged(1.2, "[0, 10]")
 
     heads: ClassVar[tuple[str, ...]] = ("linear_disalign", "cosine_disalign")
     trainable: ClassVar[str] = "head/(confidence|magnitude|margin)"
     restores_classifier: ClassVar[bool] = True
 
     def __post_init__(self):
-        require(self.scale > 0, "scale", self.scale, "positive")
+        super().__post_init__()
         require_one_of("form", self.form, ("paper", "published"))
-        require(self.rho >= 0, "rho", self.rho, "0 or positive")
 
     def constants(self, counts):
         return {"class_weight": class_weights.generalized_weights(counts, self.rho)}

@@ -6,9 +6,10 @@ from typing import ClassVar
 import jax
 
 from gcl_jax import longtail, losses
-from gcl_jax.errors import require, require_one_of
-from gcl_jax.methods.base import LossOut, Method
+from gcl_jax.errors import require_one_of
+from gcl_jax.methods.base import FOCAL_GAMMA, MIXUP_ALPHA, SCALE, LossOut, Method
 from gcl_jax.mixup import mix, mixed_loss
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,23 +22,19 @@ class GCL(Method):
     class, and afresh for each of mixup's two terms.
     """
 
-    scale: float = 30.0
-    margin: float = 0.0
-    noise_multiplier: float = 0.5
+    scale: float = ranged(30.0, SCALE)
+    margin: float = ranged(0.0, "[-10, 10]")
+    noise_multiplier: float = ranged(0.5, "[0, 100]")
     cloud_size: str = "log"
-    cloud_exponent: float = 1 / 3
-    focal_gamma: float = 0.0
-    mixup_alpha: float = 1.0
+    cloud_exponent: float = ranged(1 / 3, "[1e-3, 10]")
+    focal_gamma: float = ranged(0.0, FOCAL_GAMMA)
+    mixup_alpha: float = ranged(1.0, MIXUP_ALPHA)
 
     heads: ClassVar[tuple[str, ...]] = ("cosine", "cosine_lws")  # a cloud is measured in cosines
 
     def __post_init__(self):
-        require(self.scale > 0, "scale", self.scale, "positive")
-        require(self.noise_multiplier >= 0, "noise_multiplier", self.noise_multiplier, "0 or positive")
+        super().__post_init__()
         require_one_of("cloud_size", self.cloud_size, longtail.CLOUD_SIZES)
-        require(self.cloud_exponent > 0, "cloud_exponent", self.cloud_exponent, "positive")
-        require(self.focal_gamma >= 0, "focal_gamma", self.focal_gamma, "0 (off) or positive")
-        require(self.mixup_alpha >= 0, "mixup_alpha", self.mixup_alpha, "0 (off) or positive")
 
     def constants(self, counts):
         return {"cloud": longtail.cloud_sizes(counts, self.cloud_size, self.cloud_exponent)}

@@ -5,8 +5,9 @@ import dataclasses
 import jax.numpy as jnp
 
 from gcl_jax import contrastive, losses
-from gcl_jax.errors import require, require_one_of
+from gcl_jax.errors import require_one_of
 from gcl_jax.methods.base import LossOut, Method, Stream
+from gcl_jax.ranges import ranged
 from gcl_jax.sampling import ClassBalanced
 
 
@@ -20,13 +21,12 @@ class HybridSC(Method):
     """
 
     contrast: str = "supervised"
-    temperature: float = 0.1
-    grayscale: float = 0.2
+    temperature: float = ranged(0.1, "[1e-3, 1000]")
+    grayscale: float = ranged(0.2, "[0, 1]")
 
     def __post_init__(self):
+        super().__post_init__()
         require_one_of("contrast", self.contrast, ("supervised", "prototypical"))
-        require(self.temperature > 0, "temperature", self.temperature, "positive")
-        require(0 <= self.grayscale <= 1, "grayscale", self.grayscale, "in 0..1")
 
     @property
     def heads(self):

@@ -4,9 +4,9 @@ import dataclasses
 from typing import ClassVar
 
 from gcl_jax import class_weights, losses
-from gcl_jax.errors import require
-from gcl_jax.methods.base import LossOut
+from gcl_jax.methods.base import SCALE, LossOut
 from gcl_jax.methods.reweighting import Reweighted
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,15 +17,10 @@ class LDAM(Reweighted):
     """
 
     reweighting: str = "deferred"
-    scale: float = 30.0
-    max_margin: float = 0.5
+    scale: float = ranged(30.0, SCALE)
+    max_margin: float = ranged(0.5, "[0, 10]")
 
     heads: ClassVar[tuple[str, ...]] = ("cosine",)  # a margin is measured in cosines
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(self.scale > 0, "scale", self.scale, "positive")
-        require(self.max_margin >= 0, "max_margin", self.max_margin, "0 or positive")
 
     def constants(self, counts):
         return super().constants(counts) | {"margin": class_weights.ldam_margins(counts, self.max_margin)}

@@ -3,8 +3,8 @@
 import dataclasses
 
 from gcl_jax import class_weights, losses
-from gcl_jax.errors import require
-from gcl_jax.methods.base import LossOut, Method
+from gcl_jax.methods.base import SCALE, LossOut, Method
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,12 +14,8 @@ class LogitAdjustment(Method):
     The same rule after training is ``config.posthoc.logit_adjustment``.
     """
 
-    scale: float = 1.0
-    tau: float = 1.0
-
-    def __post_init__(self):
-        require(self.scale > 0, "scale", self.scale, "positive")
-        require(self.tau >= 0, "tau", self.tau, "0 or positive")
+    scale: float = ranged(1.0, SCALE)
+    tau: float = ranged(1.0, "[0, 100]")
 
     def constants(self, counts):
         return {"log_prior": class_weights.log_priors(counts)}

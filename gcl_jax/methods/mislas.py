@@ -4,8 +4,9 @@ import dataclasses
 from typing import ClassVar
 
 from gcl_jax import class_weights, losses
-from gcl_jax.errors import require, require_one_of
-from gcl_jax.methods.base import LossOut, Method
+from gcl_jax.errors import require_one_of
+from gcl_jax.methods.base import SCALE, LossOut, Method
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,18 +18,16 @@ class MiSLAS(Method):
     `class_weights.SMOOTHING_SHAPES`; "power" is the square.
     """
 
-    scale: float = 1.0
-    smoothing_head: float = 0.3
-    smoothing_tail: float = 0.0
+    scale: float = ranged(1.0, SCALE)
+    smoothing_head: float = ranged(0.3, "[0, 1]")
+    smoothing_tail: float = ranged(0.0, "[0, 1]")
     smoothing_shape: str = "concave"
 
     heads: ClassVar[tuple[str, ...]] = ("linear_lws", "cosine_lws")
     trainable: ClassVar[str] = "head/"
 
     def __post_init__(self):
-        require(self.scale > 0, "scale", self.scale, "positive")
-        require(0 <= self.smoothing_head <= 1, "smoothing_head", self.smoothing_head, "in [0, 1]")
-        require(0 <= self.smoothing_tail <= 1, "smoothing_tail", self.smoothing_tail, "in [0, 1]")
+        super().__post_init__()
         require_one_of("smoothing_shape", self.smoothing_shape, class_weights.SMOOTHING_SHAPES)
 
     def constants(self, counts):

@@ -4,8 +4,8 @@ import dataclasses
 from typing import ClassVar
 
 from gcl_jax import centroids, losses
-from gcl_jax.errors import require
-from gcl_jax.methods.base import LossOut, Method
+from gcl_jax.methods.base import SCALE, LossOut, Method
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,20 +19,15 @@ class OLTR(Method):
     rates are the stage's optimizer.lr_mult.
     """
 
-    scale: float = 16.0
-    centroid_weight: float = 0.01
-    repulsion_weight: float = 0.01
-    repulsion_margin: float = 10.0
+    scale: float = ranged(16.0, SCALE)
+    centroid_weight: float = ranged(0.01, "[0, 1e4]")
+    repulsion_weight: float = ranged(0.01, "[0, 1e4]")
+    repulsion_margin: float = ranged(10.0, "[0, 1e6]")
 
     heads: ClassVar[tuple[str, ...]] = ("meta_embedding", "meta_embedding_512")
     restore: ClassVar[str] = "backbone/|head/(kernel|bias)$"  # the feature layer is another
     restores_classifier: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"class_means"})
-
-    def __post_init__(self):
-        require(self.scale > 0, "scale", self.scale, "positive")
-        for name in ("centroid_weight", "repulsion_weight", "repulsion_margin"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or positive")
 
     def init_params(self, key, params, stats):
         return {**params, "head": {**params["head"], "centroids": stats.class_means}}

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gcl_jax import class_weights
-from gcl_jax.errors import require, require_one_of
+from gcl_jax.errors import require_one_of
 from gcl_jax.methods.base import ClassStats, Method, Time
+from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,13 +21,11 @@ class Reweighted(Method):
     """
 
     reweighting: str = "none"
-    beta: float = 0.9999
-    deferred_percent: float = 80.0
+    beta: float = ranged(0.9999, "[0, 1)")
+    deferred_percent: float = ranged(80.0, "[0, 100]")
 
     def __post_init__(self):
         require_one_of("reweighting", self.reweighting, ("none", "effective_number", "deferred"))
-        require(0 <= self.beta < 1, "beta", self.beta, "in [0, 1)")
-        require(0 <= self.deferred_percent <= 100, "deferred_percent", self.deferred_percent, "in 0..100")
 
     def constants(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         """The weights, where there are any."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import logging
 
-from gcl_jax import command_line, json_files
+from gcl_jax import aligned, command_line, json_files
 from gcl_jax.errors import in_one_line, require, require_one_of, writing
 
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command's arguments, with a label for each run; UserError for whatever is wrong with them."""
-    parser = command_line.Parser(__doc__)
+    parser = command_line.Parser(__doc__, "gcl_jax.report")
     parser.add_argument("report", metavar="REPORT", help="embedding")
     parser.add_argument("--workdir", action="append", required=True, help="folder of a run; repeat it to compare runs")
     parser.add_argument("--label", action="append", default=[], help="title of each panel; else its folder's name")
@@ -49,7 +49,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=2000, help="test images in the picture, as many of each class")
     given = parser.parse_args(arguments)
     require_one_of("the report", given.report, ("embedding",))
-    require(given.images >= 10, "--images", given.images, "at least 10")
+    require(10 <= given.images <= 10**6, "--images", given.images, "at least 10 and at most 1000000")
     given.label = given.label or [Path(folder).absolute().name for folder in given.workdir]
     require(len(given.label) == len(given.workdir), "--label", given.label, "given once for each --workdir, or not")
     require(len(set(given.label)) == len(given.label), "--label", given.label, "different for each run")
@@ -58,19 +58,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def table(numbers: dict) -> str:
     """The numbers for people: one row a run."""
-    head = f"{'run':<24}{'silhouette':>11}" + "".join(
-        f"{half + ' ' + what:>14}" for what in ("between", "nearest", "spread") for half in ("head", "tail")
-    )
-    rows = [head, "-" * len(head)]
+    measures = [(half, what) for what in ("between", "nearest", "spread") for half in ("head", "tail")]
+    rows = [("run", "silhouette", *(f"{half} {what}" for half, what in measures))]
     for label, one in numbers.items():
-        row = f"{label[:23]:<24}{'-' if one['silhouette'] is None else format(one['silhouette'], '.3f'):>11}"
-        for what in ("between", "nearest", "spread"):
-            for half in ("head", "tail"):
-                value = one[half][what]
-                row += f"{'-' if value is None else format(value, '.3f'):>14}"
-        rows.append(row)
-    rows.append("distances of unit features: between class means, to the nearest other mean, of images to their mean")
-    return "\n".join(rows)
+        values = [one["silhouette"], *(one[half][what] for half, what in measures)]
+        rows.append((label, *(aligned.number(value, 3) for value in values)))
+    told = "distances of unit features: between class means, to the nearest other mean, of images to their mean"
+    return "\n".join([*aligned.table(rows), told])
 
 
 if __name__ == "__main__":

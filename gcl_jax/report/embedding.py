@@ -8,7 +8,7 @@ import numpy as np
 from gcl_jax import trained
 from gcl_jax.errors import UserError
 from gcl_jax.machine import backend
-from gcl_jax.saved import checkpoint, workdir
+from gcl_jax.saved import handover, workdir
 from gcl_jax.training.parts import Parts
 
 
@@ -34,8 +34,9 @@ def read(folder: str, stage: str = "") -> Embedding:
     """
     config, own, name = trained.locate(folder, stage, first=True)
     parts = Parts(config)
-    workdir.require_own_data(own if (own / "config.json").exists() else own.parent, parts.dataset.fingerprint)
-    variables, _, step = checkpoint.read_variables(own / name / "checkpoints")
+    workdir.require_own_data(own if (own / "config.json").exists() else own.parent, parts.dataset)
+    variables, step = handover.read(own / name / "checkpoints")
+    parts.stage(name, 1).require_classes(variables.get("class_names"), str(own / name))
     with backend.matmul_precision(config.precision):
         features, labels = parts.stage(name, 1).features(variables, "test")
     source = {"folder": str(own), "stage": name, "step": step}
@@ -47,7 +48,7 @@ def require_one_data_set(found: Sequence[tuple[str, Embedding]]) -> None:
     """Raise UserError unless all (label, embedding) are of one data set: one legend is theirs."""
     (first, one), *others = found
     for label, other in others:
-        if other.fingerprint != one.fingerprint:
+        if (other.fingerprint, other.class_names) != (one.fingerprint, one.class_names):
             raise UserError(
                 f"{first} and {label} are of other data ({_told(one)}, {_told(other)}): only runs on the same training "
                 "and test images stand side by side"

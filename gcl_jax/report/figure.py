@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from gcl_jax.errors import UserError
+from gcl_jax.replacing import replacing
 from gcl_jax.report.embedding import Embedding, sample
 
 # Okabe and Ito's colours and two more that keep apart under every kind of colour blindness; shapes repeat the message.
@@ -43,7 +44,8 @@ def draw(embeddings: Sequence[tuple[str, Embedding]], file: Path, images: int = 
     elif np.ptp(embeddings[0][1].counts):  # of balanced classes all have one colour
         place = {"ax": panels[0].tolist(), "location": "bottom", "shrink": 0.4, "pad": 0.03}
         figure.colorbar(panels[0][0].collections[0], label="training images of the class", **place)
-    figure.savefig(file, dpi=150)
+    with replacing(file) as new:
+        figure.savefig(new, dpi=150, format=file.suffix.lstrip(".") or "png")
     plt.close(figure)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gcl_jax.errors import UserError
+from gcl_jax.ranges import check_fields
 
 # make(*names) -> the generator of a named draw of one stream, the same at every call: `rng.numpy_generator` with
 # seed, stage and stream filled in. Names are words and numbers, such as ("cycles",) or (epoch,).
@@ -19,6 +20,9 @@ class Sampler:
     An epoch's indices may depend on the epoch's number and on nothing drawn before it, so that a resumed run
     draws what the undisturbed one would have drawn.
     """
+
+    def __post_init__(self):
+        check_fields(self)
 
     def class_probabilities(self, counts: np.ndarray, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
         """Probability of drawing each class, float64[C], summing to 1; ``epoch`` counts from 0."""

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from gcl_jax.errors import UserError
+from gcl_jax.ranges import ranged
 from gcl_jax.sampling.base import Sampler
 from gcl_jax.sampling.cycles import draw_from_cycles
 
@@ -22,11 +22,7 @@ class ClassAware(Sampler):
     [0.5, 0.5]
     """
 
-    per_class: int = 4
-
-    def __post_init__(self):
-        if not self.per_class >= 1:
-            raise UserError(f"per_class is {self.per_class}; it must be at least 1")
+    per_class: int = ranged(4, "[1, 1000000]")
 
     def class_probabilities(self, counts, *, epoch=0, epochs=1):
         return np.full(len(counts), 1 / len(counts))

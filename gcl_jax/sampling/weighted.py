@@ -6,6 +6,7 @@ import numpy as np
 
 from gcl_jax import longtail
 from gcl_jax.errors import UserError
+from gcl_jax.ranges import ranged
 from gcl_jax.sampling.base import Sampler
 
 
@@ -82,11 +83,7 @@ class EffectiveNumber(WithReplacement):
     [0.75, 0.25]
     """
 
-    beta: float = 0.9999
-
-    def __post_init__(self):
-        if not 0 <= self.beta < 1:
-            raise UserError(f"beta is {self.beta}; it must lie in [0, 1)")
+    beta: float = ranged(0.9999, "[0, 1)")
 
     def sample_weights(self, counts):
         n = np.asarray(counts, np.float64)
@@ -105,11 +102,12 @@ class CBEN(WithReplacement):
     [0.286, 0.057]
     """
 
-    a: float = 0.999
-    b: float = 0.0009
+    a: float = ranged(0.999, "[0, 1)")
+    b: float = ranged(0.0009, "(-1, 1)")
 
     def __post_init__(self):
-        if not (0 <= self.a < 1 and 0 <= self.a + self.b < 1):
+        super().__post_init__()
+        if not 0 <= self.a + self.b < 1:
             raise UserError(f"a is {self.a} and b is {self.b}; beta_j runs from a to a + b and must lie in [0, 1)")
 
     def sample_weights(self, counts):

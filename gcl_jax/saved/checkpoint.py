@@ -4,11 +4,14 @@ A checkpoint is a flat dict {"params/backbone/conv1/kernel": array, ...} and a J
 names make a mismatch one clear line, and let another run take the parameters alone. Orbax
 writes to a temporary folder and renames it, so that a kill in mid-write leaves the one before.
 It notices files that are cut short, but not every changed byte: the note therefore holds a checksum
-of each array and of itself, which are compared whenever a checkpoint is read.
+of each array and of itself, which are compared whenever a checkpoint is read, and a list of its files
+(`file_list`) tells damage from other trouble.
 """
 
 import contextlib
 import errno
+import functools
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,11 +19,13 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging as absl_logging
 from etils import epath
 from flax import traverse_util
 
-from gcl_jax.errors import UserError
-from gcl_jax.saved import damage
+from gcl_jax import paths
+from gcl_jax.errors import UserError, reading, require_readable, require_utf8
+from gcl_jax.saved import damage, file_list
 
 Tree = Any
 
@@ -33,6 +38,33 @@ def flatten(tree: Tree) -> dict[str, Any]:
     """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def storable(folder: epath.Path) -> epath.Path:
+    """``folder``, absolute; UserError where TensorStore would put the arrays elsewhere."""
+    folder = paths.given(folder)
+    if "\\" in str(folder):
+        raise UserError(
+            f"{folder} has a backslash in its path, which TensorStore takes for a slash: the arrays of a checkpoint "
+            "would lie elsewhere. Name a folder without one"
+        )
+    require_utf8(folder)
+    return folder
+
+
+# Orbax measures how long a save takes by the wall clock, which may jump by days: in effect it waits for ever. A process
+# that has died is noticed by JAX's own heartbeat.
+_NEVER = 100 * 365 * 24 * 3600  # seconds
+
+
+@functools.cache
+def _once_is_enough() -> None:
+    """Drop the tracebacks that Orbax's threads print of errors which it raises, too, where a save is waited for."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and f"{os.sep}orbax{os.sep}checkpoint{os.sep}" in record.pathname)
+
+    absl_logging.get_absl_logger().addFilter(is_news)
 
 
 class _Manager(ocp.CheckpointManager):
@@ -53,7 +85,7 @@ def _manager(folder: epath.Path, *, alone: bool = False, **options) -> ocp.Check
         "note": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
     }
     options = ocp.CheckpointManagerOptions(multiprocessing_options=processes, **options)
-    return _Manager(folder, item_handlers=handlers, options=options)
+    return _Manager(paths.LiteralPath(folder), item_handlers=handlers, options=options)
 
 
 def _read_note(manager: ocp.CheckpointManager, step: int, folder: epath.Path) -> dict:
@@ -62,13 +94,13 @@ def _read_note(manager: ocp.CheckpointManager, step: int, folder: epath.Path) ->
     return note
 
 
-def _shapes(manager: ocp.CheckpointManager, step: int, note: Mapping, folder: epath.Path) -> dict[str, Any]:
+def _shapes(manager: ocp.CheckpointManager, step: int, note: Mapping) -> dict[str, Any]:
     """The arrays as Orbax lists them, if they are those that were saved."""
     found = flatten(manager.item_metadata(step)["state"])
     if "arrays" in note and {k: list(x.shape) for k, x in found.items()} != {
         k: shape for k, (_, *shape) in note["arrays"].items()
     }:
-        raise damage.Damaged(folder, "its list of arrays is not what was saved")
+        raise damage.Different("its list of arrays is not what was saved")
     return found
 
 
@@ -76,13 +108,19 @@ class Checkpoints:
     """The checkpoints of one stage, in ``folder``; saves in the background, keeps the last ``keep``."""
 
     def __init__(self, folder: epath.Path, keep: int):
-        self._folder = epath.Path(folder).expanduser().absolute()  # Orbax fails on relative paths, in a thread
+        self._folder = storable(folder)  # absolute: Orbax fails on relative paths, in a thread
+        _once_is_enough()
+        # Folders are made before a save returns: threads that wait for one which cannot be made do so for minutes.
+        asynchronous = ocp.options.AsyncOptions(
+            timeout_secs=_NEVER, create_directories_asynchronously=False, post_finalization_callback=self._list_files
+        )
         with self._trouble_named():
             self._manager = _manager(
                 self._folder,
                 max_to_keep=keep,
                 create=True,
                 enable_async_checkpointing=True,
+                async_options=asynchronous,
                 cleanup_tmp_directories=True,  # of killed saves
             )
 
@@ -112,6 +150,12 @@ class Checkpoints:
         """Steps of the checkpoints that are complete or being completed, ascending."""
         return sorted(self._manager.all_steps())
 
+    def _list_files(self) -> None:
+        """List the files of the save that is about to become a checkpoint; in Orbax's thread, of the first process."""
+        for path in self._folder.iterdir():
+            if path.name.startswith(f"{self._saving}.") or path.name == str(self._saving):
+                file_list.write(path)
+
     def save(self, step: int, tree: Tree, note: Mapping) -> None:
         """Start saving ``tree`` and ``note`` as ``step``; returns before the write ends.
 
@@ -123,6 +167,8 @@ class Checkpoints:
             note=ocp.args.JsonSave(damage.signed(note, jax.device_get(flat), step)),
         )
         with self._trouble_named():
+            self._manager.wait_until_finished()  # of the save before, which it would do itself
+            self._saving = step
             saved = self._manager.save(step, args=args)
         if not saved:
             raise UserError(f"checkpoint {step} was not written to {self._folder}: one with that number exists already")
@@ -134,8 +180,10 @@ class Checkpoints:
         except (OSError, RuntimeError, ValueError) as error:  # the latter are TensorStore's
             if isinstance(error, UserError):
                 raise
-            whole = [int(path.name) for path in self._folder.glob("[0-9]*") if path.name.isdigit()]
-            there = f"the checkpoint of step {max(whole)} is safe there" if whole else "there is none there yet"
+            there = "what was saved before is untouched"
+            with contextlib.suppress(OSError):
+                whole = [int(path.name) for path in self._folder.iterdir() if path.name.isdigit()]
+                there = f"the checkpoint of step {max(whole)} is safe there" if whole else "there is none there yet"
             raise UserError(
                 f"a checkpoint could not be written to {self._folder} ({_reason(error)}); {there}. Make room, or see "
                 "that the folder can be written, and give the same command again"
@@ -146,7 +194,7 @@ class Checkpoints:
         where = self._folder / str(step)
         with damage.named(where):
             note = _read_note(self._manager, step, where)
-            _shapes(self._manager, step, note, where)
+            _shapes(self._manager, step, note)
             return note
 
     def restore(self, step: int, like: Tree) -> tuple[Tree, dict]:
@@ -158,7 +206,7 @@ class Checkpoints:
         wanted, where = flatten(like), self._folder / str(step)
         with damage.named(where):
             note = _read_note(self._manager, step, where)
-            found = _shapes(self._manager, step, note, where)
+            found = _shapes(self._manager, step, note)
         for name in [*wanted, *found]:
             if name not in found:
                 raise UserError(f"checkpoint {where} has no array {name}: it belongs to another model or method")
@@ -176,6 +224,8 @@ class Checkpoints:
 
 def _reason(error: Exception) -> str:
     """What the operating system said, out of an error of TensorStore's, or its first line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = str(error).strip() or type(error).__name__
     named = {os.strerror(code) for code in (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES)}
     return next((said for said in named if said in text), text.splitlines()[0][:200])
@@ -187,10 +237,12 @@ def read(folder: epath.Path, step: int | None = None) -> tuple[dict[str, np.ndar
     The folder is not touched. Raises UserError when there is none, and `Damaged` when it is not what was saved: no
     other step is taken for it.
     """
-    folder = epath.Path(folder).expanduser().absolute()
-    if not folder.exists():
-        raise UserError(f"there is no checkpoint folder {folder}")
-    with _manager(folder, alone=True, read_only=True, save_interval_steps=0, create=False) as manager:
+    folder = storable(folder)
+    with reading(folder):
+        if not folder.exists():
+            raise UserError(f"there is no checkpoint folder {folder}")
+        require_readable([folder])
+    with reading(folder), _manager(folder, alone=True, read_only=True, save_interval_steps=0, create=False) as manager:
         steps = manager.all_steps()
         if not steps or step not in (None, *steps):
             raise UserError(f"{folder} holds no complete checkpoint" + (f" of step {step}" if step is not None else ""))
@@ -198,7 +250,7 @@ def read(folder: epath.Path, step: int | None = None) -> tuple[dict[str, np.ndar
         where = folder / str(step)
         with damage.named(where):
             note = _read_note(manager, step, where)
-            on_host = {k: np.empty(x.shape, x.dtype) for k, x in _shapes(manager, step, note, where).items()}
+            on_host = {k: np.empty(x.shape, x.dtype) for k, x in _shapes(manager, step, note).items()}
             args = ocp.args.Composite(state=ocp.args.StandardRestore(on_host))
             found = manager.restore(step, args=args)["state"]
     damage.verify(found, note, where)

@@ -1,4 +1,4 @@
-"""Damaged checkpoints: how they are known (checksums), named, and put aside."""
+"""Damaged checkpoints: how they are known (by checksums alone), named, and put aside."""
 
 import contextlib
 import errno
@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from gcl_jax import logs
+from gcl_jax import logs, paths
 from gcl_jax.errors import UserError, writing
 from gcl_jax.machine import distributed
+from gcl_jax.saved import file_list
 
 BEST = "best_on_validation"  # the folder of the best checkpoint, in its stage's
 
 
 class Damaged(UserError):
-    """A checkpoint that cannot be read or is not what was saved; ``folder`` is its own."""
+    """A checkpoint that is not what was saved; ``folder`` is its own."""
 
     def __init__(self, folder: epath.Path, reason: str):
         self.folder, self.reason = folder, (reason.strip().splitlines() or ["no reason given"])[0][:200]
@@ -33,32 +34,73 @@ class Damaged(UserError):
         super().__init__(f"checkpoint {folder} is damaged ({self.reason}): {cure}")
 
 
+class Different(Exception):
+    """What was read is not what was saved; whether the files are to blame is for `named` to find out."""
+
+
 @contextlib.contextmanager
 def named(folder: epath.Path) -> Iterator[None]:
-    """Make what Orbax raises about the checkpoint in ``folder`` a `Damaged`, or UserError if it may yet be read."""
+    """Tell why the checkpoint in ``folder`` cannot be read: `Damaged` where that has been seen, else UserError.
+
+    Whatever Orbax raises, its own files decide: one that is gone or has another checksum is damage. Where all are as
+    they were saved, or cannot be looked at either, something else is wrong, and the checkpoint may be good.
+    """
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # Orbax and TensorStore raise whatever the damage leads them to
-        if reason := _passing(error):
-            raise UserError(
-                f"checkpoint {folder} could not be read ({reason}); nothing was changed. Put that right, and give the "
-                "same command again"
-            ) from error
-        raise Damaged(folder, str(error) or type(error).__name__) from error
+    except Exception as error:  # a checkpoint, its disk, memory, locale or libraries may lead Orbax to anything
+        raise _judged(folder, error) from error
 
 
-# Not the checkpoint's fault: rights, open files, a network disk that went away, memory of host or device.
-_CODES = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM)
+def _judged(folder: epath.Path, error: Exception) -> UserError:
+    try:
+        changed = file_list.changed(folder)
+    except OSError as unreadable:
+        where = f": {unreadable.filename}" if unreadable.filename else ""
+        return _unreadable(folder, f"{unreadable.strerror or unreadable}{where}")
+    if changed or (changed is None and _tells_of_damage(error)):
+        return Damaged(folder, changed or str(error))
+    reason = _passing(error) or " ".join(str(error).split())[:200]
+    if isinstance(error, Different):
+        reason += ", though all its files are"
+    return _unreadable(folder, reason or type(error).__name__)
+
+
+def _unreadable(folder: epath.Path, reason: str) -> UserError:
+    return UserError(
+        f"checkpoint {folder} could not be read ({reason}); nothing was changed. Put that right, and give the same "
+        "command again"
+    )
+
+
+# What is no fault of the checkpoint's: rights, open files, a network disk that went away, memory of host or device.
+_CODES = (
+    errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM,
+    errno.ENOTCONN,
+)  # fmt: skip
 _PASSING = (*map(os.strerror, _CODES), "PERMISSION_DENIED", "RESOURCE_EXHAUSTED")
+# What TensorStore says of files that it has read and that are wrong.
+_DAMAGE = ("DATA_LOSS", "OUT_OF_RANGE", "FAILED_PRECONDITION", "NOT_FOUND", "CRC-32C", "Truncated", "Invalid JSON")
 
 
 def _passing(error: BaseException) -> str:
-    """Why a checkpoint cannot be read now and yet may be later; "" where it is damaged."""
+    """Why a checkpoint cannot be read now and yet may be later; "" where ``error`` does not say so."""
     if isinstance(error, MemoryError):
         return "out of memory"
     return next((said for said in _PASSING if said in str(error)), "")
+
+
+def _tells_of_damage(error: BaseException) -> bool:
+    """Whether ``error``, of reading a checkpoint without a list of its files, can only come of files that are wrong."""
+    if isinstance(error, Different | json.JSONDecodeError | FileNotFoundError):
+        return True
+    if isinstance(error, OSError) or _passing(error):
+        return False
+    said = str(error)
+    if "OS error" not in said and any(code in said for code in _DAMAGE):
+        return True
+    return error.__cause__ is not None and _tells_of_damage(error.__cause__)
 
 
 def checksums(flat: Mapping[str, Any]) -> dict[str, list[int]]:
@@ -84,19 +126,22 @@ def _of_note(note: Mapping) -> int:
 
 
 def verify_note(note: Mapping, step: int, folder: epath.Path) -> None:
-    """Raise `Damaged` unless the note is what was signed as ``step``; those of older versions, unsigned, are taken."""
+    """Raise `Different` unless the note is what was signed, and `Damaged` unless it was as that of ``step``.
+
+    Notes of older versions, unsigned, are taken.
+    """
     if not {"arrays", "note_crc32"}.isdisjoint(note) and note.get("note_crc32") != _of_note(note):
-        raise Damaged(folder, "its note is not what was saved")
+        raise Different("its note is not what was saved")
     if note.get("step", step) != step:
         raise Damaged(folder, f"it was saved as that of step {note['step']}")
 
 
 def verify(flat: Mapping[str, Any], note: Mapping, folder: epath.Path) -> None:
-    """Raise `Damaged` unless the arrays of ``flat`` are those whose checksums are in ``note``."""
-    if "arrays" in note:
-        for name, found in checksums(flat).items():
+    """Raise `Damaged`, or UserError (see `named`), unless the arrays of ``flat`` have the checksums in ``note``."""
+    with named(folder):
+        for name, found in checksums(flat).items() if "arrays" in note else ():
             if found != note["arrays"][name]:
-                raise Damaged(folder, f"{name} is not what was saved")
+                raise Different(f"{name} is not what was saved")
 
 
 def set_aside(damaged: Damaged) -> None:
@@ -122,7 +167,7 @@ def aside(stage: epath.Path) -> epath.Path:
 
 def refuse_to_start_over(stage: epath.Path) -> None:
     """Raise UserError if the stage in the folder ``stage`` had checkpoints, of which none is good."""
-    if aside(stage).exists() and not any((stage / "checkpoints").glob("[0-9]*")):
+    if aside(stage).exists() and not paths.matching(stage / "checkpoints", "[0-9]*"):
         raise UserError(
             f"no checkpoint of {stage} is left: all are damaged, and lie in {aside(stage)}. Put a good copy into "
             f"{stage / 'checkpoints'}, or remove {aside(stage)} to train the stage from its start"

@@ -1,12 +1,14 @@
 """Where a stage's parameters come from: the stage before, another run, or a published checkpoint."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
 from etils import epath
 from flax import traverse_util
 
+from gcl_jax import paths
 from gcl_jax.errors import UserError
 from gcl_jax.models import torch_names
 from gcl_jax.saved import checkpoint, damage, pretrained
@@ -18,8 +20,8 @@ def seed_folder(init_from: str | epath.Path, seed: int) -> str:
 
     Raises UserError if that run has other seeds only.
     """
-    path = epath.Path(init_from).expanduser()
-    if path.is_file() or not any(path.glob("seed_*")):
+    path = paths.given(init_from)
+    if path.is_file() or not paths.matching(path, "seed_*"):
         return str(init_from)
     if not (path / f"seed_{seed}").exists():
         raise UserError(f"init_from: {path} is a run of several seeds, but not of seed {seed}")
@@ -27,7 +29,7 @@ def seed_folder(init_from: str | epath.Path, seed: int) -> str:
 
 
 def load(init_from: str, stage_before: str | None) -> dict:
-    """Variables {"params", "batch_stats", ...} of numpy arrays from ``init_from``.
+    """Variables {"params", "batch_stats", ...} of numpy arrays from ``init_from``, and "class_names" if they are known.
 
     A file holds a torch state dict (see `pretrained` and `models.torch_names`). A folder is a stage's
     own, or a run's workdir, of which the stage called ``stage_before`` is taken, or its only one; or one
@@ -35,15 +37,15 @@ def load(init_from: str, stage_before: str | None) -> dict:
 
     Raises UserError when there is nothing to load there, and for a stage that is not finished.
     """
-    path = epath.Path(init_from).expanduser()
+    path = paths.given(init_from)
     if not path.exists():
         raise UserError(f"init_from: there is no {path}")
     if path.is_file():
-        return torch_names.from_torch(pretrained.read(init_from))
+        return torch_names.from_torch(pretrained.read(str(path)))
     if path.parent.name == "checkpoints" and path.name.isdecimal():
-        return checkpoint.read_variables(path.parent, int(path.name))[0]
+        return read(path.parent, int(path.name))[0]
     if not (path / "checkpoints").exists():
-        stages = sorted(p.parent.name for p in path.glob("*/checkpoints"))
+        stages = [p.parent.name for p in paths.matching(path, "*/checkpoints")]
         if stage_before in stages:
             path = path / stage_before
         elif len(stages) == 1:
@@ -59,7 +61,19 @@ def load(init_from: str, stage_before: str | None) -> dict:
             f"init_from: {stage} is not finished, and its newest checkpoint will be another one: train it to its end "
             f"first, or copy {path / 'checkpoints' / 'STEP'} to DIR/checkpoints/STEP, and name that"
         )
-    return checkpoint.read_variables(path / "checkpoints")[0]
+    return read(path / "checkpoints")[0]
+
+
+def read(checkpoints: epath.Path, step: int | None = None) -> tuple[dict, int]:
+    """What `load` returns of the checkpoint of ``step``, by default the newest one, and its step."""
+    variables, note, step = checkpoint.read_variables(checkpoints, step)
+    named = {"class_names": tuple(note["class_names"])} if "class_names" in note else {}
+    return variables | named, step
+
+
+def arrays(found: Mapping) -> dict:
+    """The variables in what `load` or `read` found."""
+    return {name: found[name] for name in ("params", "batch_stats", "method_state") if name in found}
 
 
 def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]], bool], origin: str) -> dict:
@@ -93,6 +107,16 @@ def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]]
             raise UserError(f"{origin} holds {name}, for which the model has no place{_cure(unused[0])}")
         result[collection] = traverse_util.unflatten_dict(new)
     return result
+
+
+def restored_by(regex: str) -> Callable[[tuple[str, ...]], bool]:
+    """Whether a path, such as ("head", "kernel"), is matched by ``regex`` from its start: the stage's ``restore``.
+
+    >>> restored_by("backbone/|head/kernel")(("head", "kernel_scale"))
+    True
+    """
+    pattern = re.compile(regex)
+    return lambda path: pattern.match("/".join(path)) is not None
 
 
 def inherited(variables: Mapping, inherits: Callable[[tuple[str, ...]], bool]) -> dict:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from etils import epath
 
 from gcl_jax import logs
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, require_utf8
 
 NAME = ".lock"
 
@@ -24,6 +24,7 @@ def held(root: epath.Path) -> Iterator[None]:
     Raises UserError that tells who holds it, or that the folder cannot be written. Object stores (gs://) and file
     systems that know no locks are not locked: a line says so.
     """
+    require_utf8(root)  # TensorStore's paths are
     if "://" in str(root):
         logs.say(f"note: {root} cannot be locked; see to it that no second run writes there")
         yield

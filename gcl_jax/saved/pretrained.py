@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from gcl_jax.data.arrays import read_npz
+from gcl_jax import npz_files, regular_files
 from gcl_jax.errors import UserError
 
 TORCH = (".pth", ".pt", ".pth.tar")
@@ -32,7 +32,7 @@ def read(path: str) -> dict[str, np.ndarray]:
     """
     file = epath.Path(path).expanduser()
     if file.name.endswith(".npz"):
-        arrays = read_npz(path, "init_from")
+        arrays = npz_files.read(path, "init_from")
         for name, value in arrays.items():
             if value.dtype.kind not in "fiu":
                 raise UserError(f"init_from: {file}: {name} holds {value.dtype}, not real numbers")
@@ -46,19 +46,27 @@ def read(path: str) -> dict[str, np.ndarray]:
 
 def _read_safetensors(file: epath.Path) -> dict[str, np.ndarray]:
     safetensors = _need("safetensors.numpy", file, "pip install 'gcl_jax[pretrained]'")
+    with regular_files.opened(file, "init_from") as stream:
+        content = stream.read()
     try:
-        return safetensors.numpy.load(file.read_bytes())
+        found = safetensors.numpy.load(content)
     except KeyError as error:
         raise UserError(f"init_from: {file} holds {error.args[0]}, which numpy lacks: save it as float32") from error
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, ValueError, TypeError, OverflowError, AttributeError) as error:
         raise UserError(f"init_from: {file} is damaged ({error}); fetch or write it again") from error
+    for name, value in found.items():
+        if value.dtype.kind not in "fiu":
+            raise UserError(f"init_from: {file}: {name} holds {value.dtype}, not real numbers: save it as float32")
+    return found
 
 
 def _read_torch(file: epath.Path) -> dict[str, np.ndarray]:
     torch = _need("torch", file, "pip install torch, or convert it to .safetensors or .npz where torch is")
     try:
-        with file.open("rb") as stream:
+        with regular_files.opened(file, "init_from") as stream:
             found = torch.load(stream, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         raise UserError(
             f"init_from: {file} is damaged or holds more than weights, which torch refuses to load (it could run "
@@ -71,6 +79,11 @@ def _read_torch(file: epath.Path) -> dict[str, np.ndarray]:
     for name, value in tensors.items():
         if torch.is_tensor(value) and (value.layout != torch.strided or value.is_meta or value.is_complex()):
             raise UserError(f"init_from: {file}: {name} is no dense array of real numbers")
+        # One number with strides of 0 can stand for an array of any size.
+        if torch.is_tensor(value) and value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise UserError(
+                f"init_from: {file}: {name} is said to be {list(value.shape)}, which the file does not hold"
+            )
         if not torch.is_tensor(value):
             raise UserError(f"init_from: {file} has no state dict of its own or under {', '.join(WHOLE + PARTS)}; "
                             f"{name!r} is no tensor")  # fmt: skip

@@ -12,8 +12,29 @@ import jax
 import numpy as np
 
 import gcl_jax
+from gcl_jax import aligned
+from gcl_jax.json_shape import MAYBE_NUMBER, NUMBER
 
-COLUMNS = ("accuracy", "many", "medium", "few", "macro_recall", "nll", "ece")
+COLUMNS = ("accuracy", "balanced_accuracy", "many", "medium", "few", "macro_recall", "nll", "ece")
+GROUPS = ("many", "medium", "few")
+OVER = """\
+in %, accuracy over the test images; balanced (accuracy, or macro recall), many, medium and few over classes: means of
+theirs; NLL in nats, ECE in %"""
+
+# What is read of a result.json again; further numbers lie beside these.
+_SCORES = {
+    "accuracy": NUMBER, "many": MAYBE_NUMBER, "medium": MAYBE_NUMBER, "few": MAYBE_NUMBER, "nll": NUMBER, "ece": NUMBER,
+    "macro_recall?": NUMBER,
+}  # fmt: skip
+DONE = {"final": {"test": _SCORES}, "epochs": int, "best": {"on_test?": {"test_accuracy?": MAYBE_NUMBER}}}
+RESULT = {
+    "stages": {str: DONE},
+    "final": {"test": _SCORES},
+    "data": {"class_counts": [int], "num_train": int, "num_test": int, "num_validation?": int},
+    "config": {"data": {"validation_fraction": NUMBER}},
+}
+_SPREAD = {"mean": NUMBER, "std": MAYBE_NUMBER}
+SEEDS = {"seeds": {str: RESULT}, "across_seeds": {str: {str: _SPREAD}}}
 
 
 def environment() -> dict:
@@ -61,53 +82,78 @@ def across_seeds(results: Mapping[str, Mapping]) -> dict:
     for stage in stages:
         table[stage] = {}
         for column in COLUMNS:
-            values = [r["stages"][stage]["final"]["test"].get(column) for r in results.values()]
+            tests = [r["stages"][stage]["final"]["test"] for r in results.values()]
+            values = [balanced_accuracy(t) if column == "balanced_accuracy" else t.get(column) for t in tests]
             if all(v is not None for v in values):
-                spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-                table[stage][column] = {"mean": float(np.mean(values)), "std": spread}
+                with np.errstate(over="ignore", invalid="ignore"):  # of an NLL that is beyond all bounds
+                    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+                    table[stage][column] = {"mean": float(np.mean(values)), "std": spread}
     return table
 
 
 def format_table(result: Mapping) -> str:
-    """The final table: one row a stage, percents on the test set, best-on-test in brackets."""
-    head = (
-        f"{'stage':<16}{'epochs':>7}{'accuracy':>10}{'(best)':>9}{'many':>8}{'medium':>8}{'few':>8}{'NLL':>8}{'ECE':>8}"
-    )
-    rows = [head, "-" * len(head)]
+    """The final table: one row a stage, on the test set, with what each column is over below it."""
+    heads = ("stage", "epochs", "accuracy", "(best)", "balanced", "many", "medium", "few", "NLL", "ECE %")
+    rows, some_best = [heads], any(stage["best"].get("on_test") for stage in result["stages"].values())
     for name, stage in result["stages"].items():
         test = stage["final"]["test"]
         best = stage["best"].get("on_test", {}).get("test_accuracy")
-        cells = [
-            _percent(test["accuracy"]),
-            f"({_percent(best)})",
-            *(_percent(test[g]) for g in ("many", "medium", "few")),
-        ]
-        rows.append(
-            f"{name:<16}{stage['epochs']:>7}{cells[0]:>10}{cells[1]:>9}{cells[2]:>8}{cells[3]:>8}{cells[4]:>8}"
-            f"{test['nll']:>8.3f}{100 * test['ece']:>8.2f}"
-        )
+        values = [test["accuracy"], balanced_accuracy(test), *(test[group] for group in GROUPS)]
+        accuracy, *classes = map(aligned.number, values)
+        bracket = "-" if best is None else f"({aligned.number(best)})"
+        calibration = (aligned.number(test["nll"], 3), aligned.number(percent(test["ece"])))
+        rows.append((name, str(stage["epochs"]), accuracy, bracket, *classes, *calibration))
+    if not some_best:  # --eval_only of what no training looked at by epoch
+        rows = [row[:3] + row[4:] for row in rows]
     data = result["data"]
-    counts = data["class_counts"]
-    rows.append(
-        f"test accuracy in %, last epoch, best-on-test in brackets; {data['num_train']} training images, "
-        f"{max(counts)} to {min(counts)} a class; {data['num_test']} test images"
-    )
-    return "\n".join(rows)
+    # A published validation split takes nothing from training.
+    cut = result["config"]["data"]["validation_fraction"] > 0
+    counts, held_out = data["class_counts"], data.get("num_validation", 0) if cut else 0
+    return "\n".join([
+        *aligned.table(rows),
+        f"{OVER}; last epoch" + (", best-on-test in brackets" if some_best else ""),
+        f"{data['num_train']} training images, {max(counts)} to {min(counts)} a class"
+        + (f" ({held_out} held out for validation; the groups are by what is left)" if held_out else "")
+        + f"; {data['num_test']} test images",
+    ])  # fmt: skip
 
 
 def format_seeds(result: Mapping) -> str:
     """The table over seeds: mean +- standard deviation a stage."""
-    seeds = len(result["seeds"])
-    rows = [f"{seeds} seeds, test set, last epoch, mean +- standard deviation"]
+    names = {"accuracy": "accuracy", "balanced_accuracy": "balanced", **dict.fromkeys(GROUPS), "nll": "NLL"}
+    rows = [("stage", *(head or name for name, head in names.items()), "ECE %")]
     for stage, columns in result["across_seeds"].items():
-        cells = [
-            f"{name} {value['mean']:.2f} +- {value['std']:.2f}"
-            for name, value in columns.items()
-            if name in ("accuracy", "many", "medium", "few")
-        ]
-        rows.append(f"{stage:<16}" + "   ".join(cells))
-    return "\n".join(rows)
+        columns = {"balanced_accuracy": columns.get("macro_recall")} | columns  # of an older version
+        cells = [_mean_std(columns.get(name), 3 if name == "nll" else 2) for name in names]
+        rows.append((stage, *cells, _mean_std(columns.get("ece"), 2, 100)))
+    seeds = [name.removeprefix("seed_") for name in result["seeds"]]
+    return "\n".join([
+        f"{len(seeds)} seeds ({', '.join(seeds)}), test set, last epoch, mean +- standard deviation",
+        *aligned.table(rows),
+        OVER,
+    ])  # fmt: skip
 
 
-def _percent(value):
-    return "-" if value is None else f"{value:.2f}"
+def balanced_accuracy(test: Mapping) -> float | None:
+    """The balanced accuracy, in %, of a test result; from its classes where an older version wrote it.
+
+    >>> balanced_accuracy({"accuracy": 90.0, "per_class": [100.0, None, 50.0]})
+    75.0
+    """
+    for name in ("balanced_accuracy", "macro_recall"):
+        if test.get(name) is not None:
+            return test[name]
+    present = [value for value in test.get("per_class", ()) if value is not None]
+    return float(np.mean(present)) if present else None
+
+
+def percent(fraction: float | None) -> float | None:
+    """``fraction`` in %."""
+    return None if fraction is None else 100 * fraction
+
+
+def _mean_std(found: Mapping | None, digits: int, factor: float = 1.0) -> str:
+    if found is None:
+        return "-"
+    spread = "" if found["std"] is None else f" +- {aligned.number(factor * found['std'], digits)}"
+    return aligned.number(factor * found["mean"], digits) + spread

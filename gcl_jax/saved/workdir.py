@@ -2,16 +2,19 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import json_files
+from gcl_jax import errors, json_files, json_shape, logs, paths
 from gcl_jax.config import identity, older
+from gcl_jax.data import Dataset, summary
 from gcl_jax.errors import UserError
+from gcl_jax.json_shape import NUMBER
 from gcl_jax.machine import distributed
+from gcl_jax.saved import damage
 
 
 def done_file(folder: epath.Path, stage: str) -> epath.Path:
@@ -19,19 +22,54 @@ def done_file(folder: epath.Path, stage: str) -> epath.Path:
     return folder / stage / "DONE.json"
 
 
+def stage_around(folder: epath.Path) -> tuple[epath.Path, str] | None:
+    """(run or one of its seeds, stage) of which ``folder`` is the stage's own, or lies in it; None where it is none."""
+    for path in (folder, *folder.parents[:3]):  # STAGE, and in it best_on_validation/checkpoints/STEP
+        if (path / "DONE.json").exists() or (path / "checkpoints").exists():
+            files = [run / "config.json" for run in path.parents[:2]]  # a run's, or that of the run of several seeds
+            config = next((_config_in(file) for file in files if file.exists()), {})
+            if path.name in (config.get("stages") or ()):
+                return path.parent, path.name
+    return None
+
+
+def require_no_stage(folder: epath.Path) -> None:
+    """Raise UserError if ``folder`` is that of a stage, or lies in it, and so is none of a run."""
+    if around := stage_around(folder):
+        run, stage = around
+        raise UserError(f"--workdir={folder} is of a stage, {stage}: name the folder of its run, {run}")
+
+
+def _config_in(file: epath.Path) -> dict:
+    """The config of the run whose config.json this is, as far as it is read here; UserError where it is none."""
+    return json_files.read(file, shape={"config": {"posthoc?": dict, "tuning?": dict, "data?": dict}})["config"]
+
+
+def _training_in(file: epath.Path) -> dict:
+    """The training keys of the run whose config.json this is; UserError where there are none."""
+    return json_files.read(file, shape={"training": dict})["training"]
+
+
+def require_readable(folders: Iterable[epath.Path], names: Sequence[str]) -> None:
+    """Raise UserError if anything cannot be seen of the runs in ``folders`` with the stages ``names``."""
+    stages = [folder / name for folder in folders for name in names]
+    inside = [stage / part for stage in stages for part in ("checkpoints", f"{damage.BEST}/checkpoints", "damaged")]
+    errors.require_readable([*folders, *stages, *inside])
+
+
 def claim(
     root: epath.Path,
     config: ConfigDict,
     names: Sequence[str],
     per_seed: bool,
-    fingerprint: Callable[[], str],
+    dataset: Callable[[], Dataset],
     check_starts: Callable[[], None],
     *,
     finished: bool,
 ) -> None:
     """Make ``root`` the folder of this run, or raise UserError with what differs from the run it holds.
 
-    ``fingerprint`` reads the data; of a ``finished`` run it is asked only if the data lie elsewhere now, and nothing is
+    ``dataset`` reads the data; of a ``finished`` run it is asked only if the data lie elsewhere now, and nothing is
     written. ``check_starts`` is called if an init_from is not what it was, and of a run that goes on if one is there. A
     folder in which nothing has been saved yet can be claimed anew, so that a corrected command just works.
     """
@@ -39,16 +77,18 @@ def claim(
     keys = _compared(root, config, names, per_seed, check_starts, goes_on=not finished)
     if finished and distributed.first(lambda: _places(config) == _places_in(root)):
         return
-    keys["data_fingerprint"] = same_data(fingerprint)
+    found = same_data(dataset)
+    keys["data_fingerprint"] = _fingerprint(root, found, goes_on=not finished)
+    data = summary.summary(found)
     if finished:
-        distributed.first(lambda: compare(root, keys))
+        distributed.first(lambda: compare(root, keys, data))
         return
 
     def write():
-        compare(root, keys)
+        compare(root, keys, data)
         try:
             root.mkdir(parents=True, exist_ok=True)
-            json_files.write(root / "config.json", {"training": keys, "config": config.to_dict()})
+            json_files.write(root / "config.json", {"training": keys, "data": data, "config": config.to_dict()})
         except OSError as error:
             raise UserError(
                 f"--workdir={root} cannot be written ({error.strerror or error}): name another folder"
@@ -66,8 +106,8 @@ def _places(config: ConfigDict) -> dict:
 def _places_in(root: epath.Path) -> dict | None:
     """The same of the config that trained the run in ``root``; None where an older version wrote it."""
     try:
-        return _places(ConfigDict(json_files.read(root / "config.json", "config")["config"]))
-    except (AttributeError, KeyError, TypeError):
+        return _places(ConfigDict(_config_in(root / "config.json")))
+    except (AttributeError, LookupError, TypeError, ValueError):
         return None
 
 
@@ -80,7 +120,7 @@ def _starts_in(root: epath.Path, names: Sequence[str]) -> dict | None:
     """The same of the config that trained the run in ``root``; None where there is none, or an older version's."""
     file = root / "config.json"
     try:
-        return _starts(json_files.read(file, "config")["config"], names) if file.exists() else None
+        return _starts(_config_in(file), names) if file.exists() else None
     except (KeyError, TypeError, UserError):  # nothing may have been saved yet, else `compare` has refused it
         return None
 
@@ -92,27 +132,38 @@ def check_before_tuning(root: epath.Path, config: ConfigDict, names: Sequence[st
 
 def compare_rules(root: epath.Path, config: ConfigDict) -> None:
     """Raise UserError if the run in ``root`` is evaluated under other posthoc rules: one result is under one set."""
-    file = root / "config.json"
-    if not _holds_something(root) or not file.exists():
-        return
-    known = json_files.read(file, "config")["config"]
-    rules = known.get("posthoc", {}) if isinstance(known, dict) else {}
-    if differing := identity.differences(config_lib.TOP["posthoc"] | rules, config.posthoc.to_dict(), "config.posthoc"):
+    if differing := _other_rules(root, config):
         raise UserError(
             f"the numbers of the run in {root} are under other rules after training ({'; '.join(differing)}): "
             "--eval_only shows what it has under these, beside them; or choose another --workdir"
         )
 
 
+def same_rules(root: epath.Path, config: ConfigDict) -> bool:
+    """Whether ``config`` has the posthoc rules of the run in ``root``."""
+    return not _other_rules(root, config)
+
+
+def _other_rules(root, config):
+    """In which posthoc rules ``config`` differs from the run in ``root``, if there is one."""
+    file = root / "config.json"
+    if not _holds_something(root) or not file.exists():
+        return []
+    rules = _config_in(file).get("posthoc", {})
+    return identity.differences(config_lib.TOP["posthoc"] | rules, config.posthoc.to_dict(), "config.posthoc")
+
+
 def tuned_value(root: epath.Path, config: ConfigDict) -> float:
     """The value chosen for ``config.tuning.key`` with which the run in ``root`` was trained; UserError if none was."""
     file, key = root / "config.json", config.tuning.key
-    known = json_files.read(file, "config")["config"] if file.exists() else {}
+    known = _config_in(file) if file.exists() else {}
     try:
         found = config_lib.value_at(known, key)
         then = known["tuning"]
-    except (KeyError, TypeError):
+    except (LookupError, TypeError):
         raise UserError(f"{root} holds no choice of {key} yet: train first") from None
+    if told := json_shape.mismatch(found, NUMBER, f"config.{key}"):
+        raise json_files.damaged(file, told)
     if differing := identity.differences(then, json.loads(json.dumps(config.tuning.to_dict())), "config.tuning"):
         raise UserError(
             f"{root} holds a choice of {key} by another rule ({'; '.join(differing)}): choose another --workdir, or "
@@ -121,18 +172,49 @@ def tuned_value(root: epath.Path, config: ConfigDict) -> float:
     return found
 
 
-def require_own_data(root: epath.Path, fingerprint: str) -> None:
-    """Raise UserError unless ``fingerprint`` is that of the data on which the run in ``root`` was trained."""
-    known = json_files.read(root / "config.json", "training")["training"]
+def require_own_data(root: epath.Path, dataset: Dataset) -> None:
+    """Raise UserError unless ``dataset`` is the one on which the run in ``root`` was trained."""
+    known = _training_in(root / "config.json")
+    fingerprint = _fingerprint(root, dataset, goes_on=False)
     if known.get("data_fingerprint", fingerprint) != fingerprint:
         raise UserError(f"the data of the run in {root} are not what they were when it was trained: put them back")
 
 
-def same_data(fingerprint: Callable[[], str]) -> str:
-    """The fingerprint of the data; UserError in every process where one has none, or another."""
-    found = distributed.everywhere(fingerprint)
-    distributed.same("the data set (what its files hold)", found)
+def same_data(dataset: Callable[[], Dataset]) -> Dataset:
+    """The data, with their fingerprint made; UserError in every process where one has none, or others."""
+
+    def read():
+        found = dataset()
+        return found, found.fingerprint
+
+    found, fingerprint = distributed.everywhere(read)
+    distributed.same("the data set (what its files hold)", fingerprint)
     return found
+
+
+def _fingerprint(root: epath.Path, dataset: Dataset, *, goes_on: bool) -> str:
+    """The fingerprint of ``dataset`` as the version made it that trained the run in ``root``.
+
+    Up to commit 8f92ab7 photographs were known by their names, and JPEG was decoded otherwise: a run of then that
+    ``goes_on`` would do so on other pixels, so that UserError is raised; where it is only looked at, that is said.
+    """
+
+    def fingerprint():
+        file = root / "config.json"
+        known = json_files.read(file, "training")["training"] if _holds_something(root) and file.exists() else {}
+        then = known.get("data_fingerprint") if isinstance(known, dict) else None
+        if then == dataset.fingerprint or then != dataset.older_fingerprint:
+            return dataset.fingerprint
+        told = "is of an older gcl_jax, which decoded JPEG to slightly other pixels and knew photographs by name alone"
+        if goes_on:
+            raise UserError(
+                f"the run in {root} {told}: train it to its end with that version, or anew in another --workdir (its "
+                "finished stages can be the init_from of that)"
+            )
+        logs.say(f"the run in {root} {told}: today's pixels are used, and images replaced since are not noticed")
+        return then
+
+    return distributed.first(fingerprint)
 
 
 def _require_visible(file: epath.Path) -> None:
@@ -149,51 +231,72 @@ def check(
     config: ConfigDict,
     names: Sequence[str],
     per_seed: bool,
-    fingerprint: Callable[[], str],
+    dataset: Callable[[], Dataset],
     check_starts: Callable[[], None],
 ) -> None:
     """Like `claim`, for a look that writes nothing: raise UserError if ``root`` holds another run."""
-    keys = _compared(root, config, names, per_seed, check_starts) | {"data_fingerprint": same_data(fingerprint)}
-    distributed.first(lambda: compare(root, keys))
+    keys, found = _compared(root, config, names, per_seed, check_starts), same_data(dataset)
+    keys["data_fingerprint"] = _fingerprint(root, found, goes_on=False)
+    distributed.first(lambda: compare(root, keys, summary.summary(found)))
 
 
 def _compared(root, config, names, per_seed, check_starts, *, goes_on=False) -> dict:
     """The keys of this run, equal to those in ``root`` as far as they are known without the data."""
     keys, starts = _keys(config, names, per_seed), _starts(config.to_dict(), names)
     distributed.first(lambda: compare(root, keys))
-    there = [start for start in starts.values() if start and epath.Path(start).expanduser().exists()]
+    there = [start for start in starts.values() if start and paths.given(start).exists()]
     if distributed.first(lambda: _starts_in(root, names) != starts or (goes_on and bool(there))):
         check_starts()
     return keys
 
 
-def compare(root: epath.Path, keys: dict, *, apart_from: str = "") -> None:
+def compare(root: epath.Path, keys: dict, data: dict | None = None, *, apart_from: str = "") -> None:
     """Raise UserError naming the training keys in which ``keys`` differs from those of the run in ``root``.
 
-    ``apart_from`` is a dotted key that may differ.
+    ``data``, a `data.summary`, says in what the data differ where their fingerprints do. ``apart_from`` is a dotted key
+    that may differ.
     """
     if not _holds_something(root):
         return
     file = root / "config.json"
     if not file.exists():
         raise UserError(f"{root} holds a run but no config.json to tell whose: choose another --workdir")
-    known = json_files.read(file, "training")["training"]
-    if not isinstance(known, dict):
-        raise UserError(f"{file} is damaged (its training is no object): choose another --workdir")
-    known = older.training_keys(known)
+    content = json_files.read(file, shape={"training": dict})
+    known = older.training_keys(content["training"])
     known = {k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}
     differing = [d for d in identity.differences(known, keys) if d.split(":")[0] != f"config.{apart_from}"]
-    if differing:
+    if [d.split(":")[0] for d in differing] == ["config.data_fingerprint"]:
         raise UserError(
-            f"{root} holds a run of another config ({'; '.join(differing)}): choose another --workdir, or give the "
-            "config and the data it was started with"
+            f"{root} holds a run on other data ({summary.difference(content.get('data'), data or {})}): put the data "
+            "back as they were, or choose another --workdir"
         )
+    if differing:
+        told = "; ".join(differing)
+        raise UserError(
+            f"{root} holds a run of another config ({told}): choose another --workdir, or give the config and the data "
+            f"it was started with{_to_train_longer(root, known, keys)}"
+        )
+
+
+def _to_train_longer(root: epath.Path, known: dict, keys: dict) -> str:
+    """How a stage of the run in ``root`` is trained for longer, if that is what is asked for; "" if not."""
+    for name in keys.get("stages", ()):
+        blocks = (known.get(name), keys[name])
+        then, now = (block.get("epochs") if isinstance(block, dict) else None for block in blocks)
+        if isinstance(then, int) and isinstance(now, int) and now > then:
+            folder = root / "seed_N" / name if keys.get("folder_per_seed") else root / name
+            each = ", for each seed N alone" if keys.get("folder_per_seed") else ""
+            return (
+                f". A schedule is for its number of epochs; to train {name} on from where it ended, under a schedule "
+                f"of its own, give another --workdir and --config.{name}.init_from={folder}{each}"
+            )
+    return ""
 
 
 def _holds_something(root: epath.Path) -> bool:
     # A stage's folder, or a seed's and in it a stage's, and its best in that; an object store globs level by level.
     patterns = [f"{level}{what}" for level in ("*/", "*/*/", "*/*/*/") for what in ("checkpoints/[0-9]*", "DONE.json")]
-    return any(list(root.glob(pattern)) for pattern in ("result.json", *patterns))
+    return any(paths.matching(root, pattern) for pattern in ("result.json", *patterns))
 
 
 def _keys(config, names, per_seed) -> dict:

@@ -21,10 +21,13 @@ from pathlib import Path
 from absl import logging
 
 from gcl_jax import command_line, logs
-from gcl_jax.errors import UserError, in_one_line, require, require_one_of
-from gcl_jax.machine import backend, preemption
+from gcl_jax.errors import UserError, cut, in_one_line, require, require_one_of, shown
+from gcl_jax.machine import backend, leaving, preemption
 from gcl_jax.table import plan
 from gcl_jax.table.declared import TABLES, Table
+
+MOST_SEEDS = 10_000
+MOST_RATIO = 10**9
 
 
 @in_one_line()
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run or show the table named; a UserError becomes one line and exit status 1, SIGTERM and SIGINT a stop and 0."""
     logging.set_verbosity(logging.ERROR)
     given, overrides = parse(arguments)
-    table, root = TABLES[given.table], Path(given.workdir).expanduser().absolute()
+    table, root = TABLES[given.table], _root(given.workdir)
     cells = plan.cells(table, plan.columns_of(table, given.dataset, given.ratio), overrides, given.seeds, given.only)
     chosen = plan.chosen(cells, given.only)
     backend.keep_freed_memory()
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     from gcl_jax.table import dry_run
 
     if given.dry_run:
-        print(dry_run.describe(table, chosen, root, overrides))
+        print(dry_run.describe(table, chosen, root, overrides, cells))
         return
     compilation_cache.use()
     run(given.table, table, chosen, cells, root, _header(given, overrides))
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The command's arguments and its overrides; UserError for whatever is wrong with them."""
-    parser = command_line.Parser(__doc__)
+    parser = command_line.Parser(__doc__, "gcl_jax.table")
     parser.add_argument("table", metavar="TABLE", help=", ".join(TABLES))
     parser.add_argument("--workdir", required=True, help="folder of all runs and of the tables")
     parser.add_argument("--seeds", type=int, default=1, help="seeds a cell: config.seed, config.seed + 1, ...")
@@ -60,76 +63,77 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--dry-run", action="store_true", help="print the runs and their state; train nothing")
     given, overrides = parser.parse_known_args(arguments)
     require_one_of("the table", given.table, TABLES)
-    require(given.seeds >= 1, "--seeds", given.seeds, "at least 1")
+    require(1 <= given.seeds <= MOST_SEEDS, "--seeds", given.seeds, f"at least 1 and at most {MOST_SEEDS}")
     for ratio in given.ratio:
-        require(ratio.isdecimal() and int(ratio) >= 1, "--ratio", ratio, "a whole number, at least 1")
+        few = ratio.isdecimal() and len(ratio) <= len(str(MOST_RATIO))  # Python reads no number of 5,000 digits
+        ok = few and 1 <= int(ratio) <= MOST_RATIO
+        require(ok, "--ratio", ratio, f"a whole number, at least 1 and at most {MOST_RATIO}")
     given.ratio = [int(ratio) for ratio in given.ratio]
     for override in overrides:
         if not override.startswith("--config."):
-            raise UserError(f"{override!r} is no argument of this command: see --help")
+            raise UserError(f"{shown(override)} is no argument of this command: see --help")
         require("=" in override, "the override", override, "--config.KEY=VALUE")
         require(override.split("=")[0] != "--config.num_seeds", "the override", override, "given as --seeds")
     return given, overrides
 
 
+def _root(workdir: str) -> Path:
+    """The folder of all runs; UserError for what no folder can be."""
+    require(bool(workdir), "--workdir", workdir, "a folder for the runs")
+    try:
+        root = Path(workdir).expanduser().absolute()
+        ok = not root.exists() or root.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, no such home
+        raise UserError(f"--workdir={cut(workdir)} cannot be looked into ({_reason(error)})") from error
+    if not ok:
+        raise UserError(f"--workdir={cut(workdir)} is a file; name a folder for the runs")
+    return root
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
 def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: list[str]) -> None:
     """Measure the ``chosen`` cells, and after each write the table of all ``cells`` that are there.
 
-    Where it is told to stop, it says which are not finished. A row that cannot be trained keeps none of the others
-    from theirs, nor a column whose rows saw different images the other columns: UserError tells of all at the end.
+    Where it is told to stop, it says which are not finished. A row that cannot be trained or read keeps none of the
+    others from theirs, nor a column whose rows do not compare the other columns: UserError tells of all at the end, but
+    for a damaged row that was not asked for, of which a line and the table tell.
     """
     from gcl_jax.table import files, render, runs
+    from gcl_jax.table import there as there_lib
 
-    text, failed, (measured, mixed) = "", [], _measured(cells, root)
+    text, failed, there = "", [], there_lib.look(cells, chosen, root)
+    asked = {cell.place for cell in chosen}
+    for cell in cells:
+        if cell.place in there.damaged and cell.place not in asked:
+            logs.say(f"== left out: {cell.name}: {there.damaged[cell.place]}")
     for i, cell in enumerate(chosen):
         try:
-            if told := mixed.get((cell.dataset, cell.ratio)):
+            if told := there.mixed.get((cell.dataset, cell.ratio)) or there.damaged.get(cell.place):
                 raise UserError(told)
             runs.measure(cell, root)
         except preemption.Stopped as stop:
             told = "".join(f"{line}\n" for line in (text, *failed, *stop.args) if line)
-            raise preemption.Stopped(f"{told}{name} is not finished: {', '.join(map(_place, chosen[i:]))}") from stop
+            left = ", ".join(left.name for left in chosen[i:])
+            raise preemption.Stopped(f"{told}{name} is not finished: {left}") from stop
         except UserError as error:
-            failed.append(f"{_place(cell)}: {error}")
+            failed.append(f"{cell.name}: {error}")
             logs.say(f"== {failed[-1]}")
             continue
-        measured, mixed = _measured(cells, root)
-        machines = sorted({machine for found in measured.values() for machine in found["machines"]})
-        text = render.markdown(table, cells, measured, [*header, f"Device: {'; '.join(machines)}."])
-        tables = {".md": text, ".csv": render.values_csv(cells, measured)}
-        files.write(root, name, header[0], tables | {"_differences.csv": render.differences_csv(cells, measured)})
+        there = there_lib.look(cells, chosen, root)
+        machines = sorted({machine for found in there.measured.values() for machine in found["machines"]})
+        told = [*header, f"Device: {'; '.join(machines)}."]
+        text = render.markdown(table, cells, there.measured, told, there.damaged)
+        tables = {".md": text, ".csv": render.values_csv(cells, there.measured)}
+        tables["_differences.csv"] = render.differences_csv(cells, there.measured)
+        files.write(root, name, header[0], tables)
     if text:
         print(text)
-    failed += [told for told in mixed.values() if not any(told in line for line in failed)]
+    failed += [told for told in there.mixed.values() if not any(told in line for line in failed)]
     if failed:
         raise UserError("\n".join(["not all could be measured:", *failed]))
-
-
-def _place(cell: plan.Cell) -> str:
-    return f"{cell.row.name} on {plan.column_name(cell.dataset, cell.ratio)}"
-
-
-def _measured(cells: Sequence[plan.Cell], root: Path) -> tuple[dict, dict]:
-    """What is there of ``cells``, and of columns left out of that: what is wrong with them.
-
-    Rows of one column were trained on the same images, or make none: a path says where data lie, not what they are.
-    """
-    from gcl_jax.table import runs
-
-    measured, mixed, first = {}, {}, {}
-    for cell in cells:
-        if not (found := runs.found(cell, root)):
-            continue
-        column = (cell.dataset, cell.ratio)
-        measured[cell.row.name, *column] = found
-        other, data = first.setdefault(column, (cell.row.name, found["data"]))
-        if len(data) > 1 or found["data"] != data:
-            mixed[column] = (
-                f"{root / plan.column_name(*column)}: {cell.row.name} ({found['folder']}) was trained on other images "
-                f"than {other}: the data have changed in between. Nothing is lost, but they make no table: use another "
-                "--workdir, or remove the folders of before"
-            )
-    return {place: found for place, found in measured.items() if place[1:] not in mixed}, mixed
 
 
 def _header(given, overrides) -> list[str]:
@@ -145,4 +149,5 @@ def _header(given, overrides) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with leaving.in_time():
+        main(sys.argv[1:])

@@ -1,10 +1,12 @@
 """The files of a table in its folder: NAME.md, NAME.csv and NAME_differences.csv."""
 
+import contextlib
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
 from gcl_jax.errors import writing
+from gcl_jax.replacing import replacing
 
 
 def write(root: Path, name: str, command: str, files: Mapping[str, str]) -> None:
@@ -19,11 +21,12 @@ def write(root: Path, name: str, command: str, files: Mapping[str, str]) -> None
     ['table1.md', 'table1_1.md']
     """
     report = root / f"{name}.md"
-    with writing(report):
-        if report.exists() and command not in report.read_text().splitlines():
+    with writing(report), contextlib.ExitStack() as stack:
+        for ending, text in files.items():
+            new = stack.enter_context(replacing(root / f"{name}{ending}"))
+            new.write_bytes(text.encode(errors="backslashreplace"))
+        if report.exists() and command not in report.read_bytes().decode(errors="replace").splitlines():
             free = next(n for n in itertools.count(1) if not (root / f"{name}_{n}.md").exists())
             for ending in files:
                 if (root / f"{name}{ending}").exists():
                     (root / f"{name}{ending}").replace(root / f"{name}_{free}{ending}")
-        for ending, text in files.items():
-            (root / f"{name}{ending}").write_text(text)

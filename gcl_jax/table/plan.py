@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -14,7 +14,7 @@ from gcl_jax.config import identity, validation
 from gcl_jax.data import LISTED_SOURCES, NAMED_SOURCES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS, posthoc_rules
-from gcl_jax.table.declared import AS_THEY_ARE, Row, Table, ratios_of
+from gcl_jax.table.declared import AS_THEY_ARE, OWN, Row, Table, ratios_of
 
 CONFIGS = Path(gcl_jax.__file__).parents[1] / "configs"
 
@@ -27,6 +27,16 @@ class Cell:
     dataset: str
     ratio: int
     config: ConfigDict
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Where it stands in the table: (row, data set, ratio)."""
+        return (self.row.name, self.dataset, self.ratio)
+
+    @property
+    def name(self) -> str:
+        """The same for people."""
+        return f"{self.row.name} on {column_name(self.dataset, self.ratio)}"
 
     @property
     def published(self) -> float | None:
@@ -62,40 +72,46 @@ def cells(
 ) -> list[Cell]:
     """Every cell, column by column, its config resolved and checked.
 
-    An override (--config.KEY=VALUE) applies to each row that has the key. Where ``only`` names rows, others are left
-    out that have no config for a data set. Raises UserError for a key that no row has, and whatever is wrong with a
-    config.
+    An override (--config.KEY=VALUE) applies to each row that has the key. Where ``only`` names rows, the others are
+    there as far as they can be: what is wrong with them is left for when they are asked for. Raises UserError for a key
+    that no row has, and whatever is wrong with a config.
     """
+    _require_rows(only, [row.name for row in table.rows])
     unused, found = set(overrides), []
+    keys = {override: override.removeprefix("--config.").split("=")[0] for override in overrides}
     for dataset, ratio in columns:
-        if ratio and any(override.startswith("--config.data.imbalance_ratio=") for override in overrides):
+        if ratio and "data.imbalance_ratio" in keys.values():
             raise UserError(f"the imbalance ratio of {dataset} is given as --ratio: it names the column")
         for row in table.rows:
-            file = CONFIGS / dataset / f"{row.config}.py"
-            if not file.is_file():
+            try:
+                bare = _config(row, dataset, ratio)
+                meant = [override for override, key in keys.items() if _has(bare, key)]
+                unused -= set(meant)
+                # The row's own last, and of a key that comes again the last one alone.
+                last = {override.partition("=")[0]: override for override in [*meant, *row.overrides]}
+                config = _config(row, dataset, ratio, list(last.values()))
+                config.num_seeds = seeds
+                validation.validate(config)
+            except UserError:
                 if only and row.name not in only:
                     continue
-                raise UserError(
-                    f"row {row.name!r} has no config for {dataset}: write {file}, or leave it out by --only"
-                )
-            named = f"{CONFIGS}/{config_file(row, dataset, ratio)}"
-            bare = command_line.config_of(["table", f"--config={named}"])
-            keys = {override: override.removeprefix("--config.").split("=")[0] for override in overrides}
-            meant = [o for o, key in keys.items() if _has(bare, key)]
-            unused -= set(meant)
-            config = command_line.config_of(
-                ["table", f"--config={named}", *meant, *row.overrides]
-            )  # the row's own last
-            config.num_seeds = seeds
-            validation.validate(config)
+                raise
             found.append(Cell(row, dataset, ratio, config))
     if unused:
         override = min(unused)
-        key = override.removeprefix("--config.").split("=")[0]
-        complaint = config_lib.unknown_key(bare, key) or f"config.{key} is of methods that are not among the rows"
+        complaint = config_lib.unknown_key(found[-1].config, keys[override])
+        complaint = complaint or f"config.{keys[override]} is of methods that are not among the rows"
         raise UserError(f"no row has the key of {override}; of the last: {complaint}")
-    _require_own_data(found)
+    _require_own_data(chosen(found, only))
     return found
+
+
+def _config(row: Row, dataset: str, ratio: int, overrides: Sequence[str] = ()) -> ConfigDict:
+    """A row's config; UserError where it has none for ``dataset``, or an override does not fit."""
+    file = CONFIGS / dataset / f"{row.config}.py"
+    if not file.is_file():
+        raise UserError(f"row {row.name!r} has no config for {dataset}: write {file}, or leave it out by --only")
+    return command_line.config_of(["table", f"--config={CONFIGS}/{config_file(row, dataset, ratio)}", *overrides])
 
 
 def _require_own_data(found: Sequence[Cell]) -> None:
@@ -124,9 +140,13 @@ def _has(config: ConfigDict, key: str) -> bool:
 
 def chosen(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
     """The cells of the rows named ``only``, or all of them if it is empty; UserError for a name that is no row."""
-    for name in only:
-        require_one_of("--only", name, list(dict.fromkeys(cell.row.name for cell in cells)))
+    _require_rows(only, dict.fromkeys(cell.row.name for cell in cells))
     return [cell for cell in cells if not only or cell.row.name in only]
+
+
+def _require_rows(only: Sequence[str], names: Iterable[str]) -> None:
+    for name in only:
+        require_one_of("--only", name, list(names))
 
 
 def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
@@ -158,9 +178,18 @@ def config_file(row: Row, dataset: str, ratio: int) -> str:
 
 
 def title(table: Table, found: Sequence[Cell]) -> str:
-    """The table's own title, and which data sets of ``found`` it does not speak of."""
-    others = dict.fromkeys(cell.dataset for cell in found if cell.dataset not in table.columns)
-    return f"{table.title}: its rows on {', '.join(others)}" if others else table.title
+    """What the table is of: its own title only where its own data are all that there is."""
+    own = [cell for cell in found if cell.dataset in table.columns]
+    others = dict.fromkeys(_data_name(cell) for cell in found if cell.dataset not in table.columns)
+    if not others:
+        return table.title
+    if not own:
+        return f"{table.subject} on {', '.join(others)}"
+    return f"{table.title}; and its rows on {', '.join(others)}"
+
+
+def _data_name(cell: Cell) -> str:
+    return f"the photographs in {cell.config.data.path}" if cell.dataset == OWN else cell.dataset
 
 
 def column_name(dataset: str, ratio: int) -> str:

@@ -1,27 +1,35 @@
 """A measured table as Markdown and CSV."""
 
 import csv
+import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gcl_jax import aligned
 from gcl_jax import config as config_lib
-from gcl_jax.saved.results import COLUMNS
+from gcl_jax.saved.results import COLUMNS, GROUPS, percent
 from gcl_jax.table import significance
 from gcl_jax.table.declared import Table
 from gcl_jax.table.plan import Cell, column_name, title
 from gcl_jax.training import tuning
 
 MEANING = """\
-Test accuracy in %: last epoch, mean +- standard deviation over seeds, beside the published number (best-on-test, single
-run). In brackets best-on-test: the best of the last stage's evaluations (every `eval.every_epochs`), which goes on from
-the last epoch of the stage before."""
+On the test set, last epoch, mean +- standard deviation over seeds. **Accuracy is over images** (% of the test images
+that are right); **balanced accuracy (macro recall), many, medium and few are over classes**: each class of the group
+counts once, with the % of its images. NLL in nats, ECE in %. In brackets best-on-test: the best accuracy of the last
+stage's evaluations (every `eval.every_epochs`), which goes on from the last epoch of the stage before."""
+PUBLISHED = "The published number is an accuracy over images, best-on-test, of a single run."
 DIFFERENCES = """\
 Differences are paired by seed (rows of one network and seed start from the same parameters): points, 95 %
-interval and two-sided p of Student's t, not corrected for the number of rows. Beside "all": Wilson's 95 % interval
-of the mean accuracy, were the test images drawn anew; a difference inside it may be one of these images only.
+interval and two-sided p of Student's t, not corrected for the number of rows. Beside accuracy: Wilson's 95 % interval
+of its mean, were the test images drawn anew; a difference inside it may be one of these images only.
 Minutes are wall time, for seeds that trained side by side that of all of them."""
+UNITS = (
+    "accuracy, best_on_test, published: % of test images; balanced_accuracy = macro_recall, many, medium, few: "
+    "mean over classes of the % of each; nll: nats; ece: fraction of 1; seconds: wall time"
+)
 
 Measured = Mapping[tuple[str, str, int], Mapping]  # {(row, data set, ratio): what `runs.measure` returns}
 
@@ -33,17 +41,14 @@ def _values(found, name):
 def _mean_std(values: Sequence[float], digits: int = 2) -> str:
     if not values:
         return "-"
-    spread = f" +- {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}"
+    with np.errstate(over="ignore", invalid="ignore"):  # of an NLL that is beyond all bounds
+        spread = f" +- {aligned.number(np.std(values, ddof=1), digits)}" if len(values) > 1 else ""
+        return aligned.number(np.mean(values), digits) + spread
 
 
 def _headline(found) -> str:
     best = _values(found, "best")
-    return _mean_std(_values(found, "accuracy")) + (f" ({np.mean(best):.2f})" if best else "")
-
-
-def _number(value):
-    return "-" if value is None else f"{value:.2f}"
+    return _mean_std(_values(found, "accuracy")) + (f" ({aligned.number(np.mean(best))})" if best else "")
 
 
 def _rows(lines: Sequence[Sequence[str]]) -> list[str]:
@@ -51,22 +56,40 @@ def _rows(lines: Sequence[Sequence[str]]) -> list[str]:
     return [head, "|" + "---|" * len(lines[0]), *rest]
 
 
-def markdown(table: Table, cells: Sequence[Cell], measured: Measured, header: Sequence[str]) -> str:
-    """The whole report: headline beside published numbers, groups and calibration, differences to the reference row."""
+def markdown(
+    table: Table,
+    cells: Sequence[Cell],
+    measured: Measured,
+    header: Sequence[str],
+    damaged: Mapping[tuple[str, str, int], str] | None = None,
+) -> str:
+    """The whole report: headline beside published numbers, groups and calibration, differences to the reference row.
+
+    ``damaged`` {(row, data set, ratio): why} are rows that are there and cannot be read.
+    """
+    damaged = damaged or {}
     columns = list(dict.fromkeys((cell.dataset, cell.ratio) for cell in cells))
     labels = {cell.row.name: cell.row.label for cell in cells}
     by_place = {(cell.row.name, cell.dataset, cell.ratio): cell for cell in cells}
+    compared = {column for column in columns if any(c.published for p, c in by_place.items() if p[1:] == column)}
     lines = [f"# {title(table, cells)}", "", *header, ""]
-    lines += [MEANING, ""]
+    lines += [MEANING, *([PUBLISHED] if compared else []), ""]
     head = ["row"]
     for column in columns:
-        head += [column_name(*column), "published"]
+        head += [
+            f"{column_name(*column)}: accuracy",
+            "balanced accuracy",
+            *(["published"] if column in compared else []),
+        ]
     body = []
     for name, label in labels.items():
         line = [label]
         for column in columns:
-            found, cell = measured.get((name, *column)), by_place.get((name, *column))
-            line += [_headline(found) if found else "not measured", _number(cell.published if cell else None)]
+            place = (name, *column)
+            found, cell = measured.get(place), by_place.get(place)
+            line.append(_headline(found) if found else "damaged" if place in damaged else "not measured")
+            line.append(_mean_std(_values(found, "balanced_accuracy")) if found else "-")
+            line += [aligned.number(cell.published if cell else None)] if column in compared else []
         body.append(line)
     lines += _rows([head, *body])
     for column in columns:
@@ -74,24 +97,42 @@ def markdown(table: Table, cells: Sequence[Cell], measured: Measured, header: Se
             continue
         lines += ["", f"## {column_name(*column)}", ""]
         lines += _rows(_details(table, column, labels, measured))
-    notes = dict.fromkeys(f"{cell.row.label}: {note}." for cell in cells if (note := tuning.warning(cell.config)))
+    return "\n".join([*lines, "", DIFFERENCES, *_notes(cells, measured, damaged)]) + "\n"
+
+
+def _notes(cells, measured, damaged) -> list[str]:
+    notes = [f"{cell.row.label}: {note}." for cell in cells if (note := tuning.warning(cell.config))]
     starts = sorted({cell.config[stage].init_from for cell in cells for stage in cell.config.stages} - {""})
-    starts = [f"What starts from {start} differs between seeds in what follows only." for start in starts]
-    lines += ["", DIFFERENCES, *notes, *starts]
-    return "\n".join(lines) + "\n"
+    notes += [f"What starts from {start} differs between seeds in what follows only." for start in starts]
+    held_out = sorted({cell.config.data.validation_fraction for cell in cells} - {0.0})
+    notes += [
+        f"many, medium and few follow the training images that are left where config.data.validation_fraction={held:g} "
+        "of each class is held out: a class can be in another group than it is with all of them."
+        for held in held_out
+    ]
+    made_by = {}
+    for (name, *column), found in measured.items():
+        for machine in found.get("machines", ()):
+            made_by.setdefault(machine, []).append(f"{name} on {column_name(*column)}")
+    if len(made_by) > 1:  # their numbers may differ by more than their methods
+        notes += ["**Not all rows were computed by the same machine, versions and code:**"]
+        notes += [f"* {machine}: {', '.join(rows)}." for machine, rows in sorted(made_by.items())]
+    notes += [f"{name} on {column_name(*column)} is left out: {why}." for (name, *column), why in damaged.items()]
+    return list(dict.fromkeys(notes))
 
 
 def _details(table, column, labels, measured):
-    head = ["row", "all", "over test images", "many", "medium", "few", "NLL", "ECE"]
-    head += [f"all, minus {labels.get(table.reference, '-')}", "few, minus the same", "minutes a seed"]
+    head = ["row", "accuracy (over images)", "95 % over test images", "balanced accuracy (over classes)"]
+    head += ["many", "medium", "few", "NLL", "ECE in %"]
+    head += [f"accuracy, minus {labels.get(table.reference, '-')}", "few, minus the same", "minutes a seed"]
     reference = measured.get((table.reference, *column))
     lines = [head]
     for name, label in labels.items():
         if not (found := measured.get((name, *column))):
             continue
         line = [label, _mean_std(_values(found, "accuracy")), _over_images(found)]
-        line += [_mean_std(_values(found, key)) for key in ("many", "medium", "few")]
-        line += [_mean_std(_values(found, "nll"), 3), _mean_std([100 * e for e in _values(found, "ece")])]
+        line += [_mean_std(_values(found, key)) for key in ("balanced_accuracy", *GROUPS)]
+        line += [_mean_std(_values(found, "nll"), 3), _mean_std([percent(e) for e in _values(found, "ece")])]
         for key in ("accuracy", "few"):
             line.append("-" if name == table.reference or not reference else _difference(found, reference, key))
         lines.append([*line, f"{np.mean(_values(found, 'seconds')) / 60:.1f}"])
@@ -123,23 +164,29 @@ def values_csv(cells: Sequence[Cell], measured: Measured) -> str:
     """One line a cell and seed; ``epochs`` are of the stages that ran: a short run cannot pass for a full one."""
     names = ("best", "test_images", "seconds")
     places = ("row", "label", "dataset", "ratio", "published", "folder", "epochs", "seed")
-    lines = [(*places, *COLUMNS, "best_on_test", *names[1:])]
+    lines = [(*places, *COLUMNS, "best_on_test", *names[1:], "units")]
     for cell in cells:
         found = measured.get((cell.row.name, cell.dataset, cell.ratio), {"seeds": {}})
         for seed, values in found["seeds"].items():
             row = (cell.row.name, cell.row.label, cell.dataset, cell.ratio, cell.published, found["folder"])
             epochs = "+".join(str(cell.config[stage].epochs) for stage in config_lib.stages_to_run(cell.config))
-            lines.append((*row, epochs, seed, *(values[name] for name in (*COLUMNS, *names))))
+            lines.append((*row, epochs, seed, *(values[name] for name in (*COLUMNS, *names)), UNITS))
     return _csv(lines)
 
 
 def differences_csv(cells: Sequence[Cell], measured: Measured) -> str:
-    """One line for every two rows of a column: the difference in accuracy with its interval and p."""
-    lines = [("dataset", "ratio", "row", "minus", "points", "low_95", "high_95", "p")]
+    """One line for every two rows of a column: the differences in accuracy and balanced accuracy, interval and p."""
+    ends = ("points", "low_95", "high_95", "p")
+    lines = [("dataset", "ratio", "row", "minus", *ends, *(f"balanced_{end}" for end in ends))]
     for column in dict.fromkeys((cell.dataset, cell.ratio) for cell in cells):
-        rows = {name: _by_seed(found, "accuracy") for (name, *place), found in measured.items() if (*place,) == column}
-        for (a, b), d in significance.all_pairs(rows).items():
-            lines.append((*column, a, b, d.mean, d.low, d.high, d.p))
+        there = {name: found for (name, *place), found in measured.items() if (*place,) == column}
+        of = [
+            significance.all_pairs({name: _by_seed(found, key) for name, found in there.items()})
+            for key in ("accuracy", "balanced_accuracy")
+        ]
+        for pair in of[0]:
+            told = [of[0][pair], of[1].get(pair)]
+            lines.append((*column, *pair, *(v for d in told for v in (dataclasses.astuple(d) if d else [None] * 4))))
     return _csv(lines)
 
 

@@ -9,95 +9,128 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import json_files, logs
-from gcl_jax.saved.results import COLUMNS
+from gcl_jax.table import seed_files, starts
 from gcl_jax.table.plan import Cell, Node, chain, column_name
 from gcl_jax.training import experiment, tuning
 
 
 def finished(node: Node, seeds: Iterable[int] | None = None) -> bool:
-    """Whether ``seeds`` of ``node``, by default all of its own, have their results."""
+    """Whether ``seeds`` of ``node``, by default all of its own, have results; UserError if that cannot be seen."""
     asked = config_lib.seeds(node.config) if seeds is None else seeds
-    return all((node.folder / f"seed_{seed}" / "result.json").exists() for seed in asked)
+    return all(seed_files.is_finished(seed_folder(node, seed)) for seed in asked)
+
+
+def seed_folder(node: Node, seed: int) -> Path:
+    """Where one seed of ``node`` lies."""
+    return node.folder / f"seed_{seed}"
 
 
 def measure(cell: Cell, root: Path) -> dict:
     """What `found` returns, after training whatever is missing for it in ``root``, in order."""
     config, column = cell.config, column_name(cell.dataset, cell.ratio)
+    with logs.about(cell.name):
+        if config.tuning.key:
+            before = chain(tuning.held_out(config), root, column)
+            folders = _run_all(before)
+            config = tuning.settled(config, epath.Path(before[-1].folder), lambda _: folders)
+        nodes = chain(config, root, column)
+        _run_all(nodes)
+        if adjusts(config) and not (file := _adjusted_file(nodes[-1], config)).exists():
+            adjusted = copy.deepcopy(nodes[-1].config)
+            adjusted.posthoc.update(config.posthoc)
+            json_files.write(
+                file, experiment.run(adjusted, str(nodes[-1].folder), eval_only=True, folder_per_seed=True)["seeds"]
+            )
+    return found(cell, root)
+
+
+def chains(cell: Cell, root: Path) -> tuple[ConfigDict, list[Node], list[Node]]:
+    """The config of ``cell`` and its stages, those on which something is chosen first, as far as they are known.
+
+    Where the choice has still to be made, that is without the stage which it is for.
+    """
+    config, column, before = cell.config, column_name(cell.dataset, cell.ratio), []
     if config.tuning.key:
         before = chain(tuning.held_out(config), root, column)
-        folders = _run_all(before)
-        config = tuning.settled(config, epath.Path(before[-1].folder), lambda _: folders)
-    nodes = chain(config, root, column)
-    _run_all(nodes)
-    if adjusts(config) and not (file := _adjusted_file(nodes[-1], config)).exists():
-        adjusted = copy.deepcopy(nodes[-1].config)
-        adjusted.posthoc.update(config.posthoc)
-        json_files.write(
-            file, experiment.run(adjusted, str(nodes[-1].folder), eval_only=True, folder_per_seed=True)["seeds"]
-        )
-    return found(cell, root)
+        folder = epath.Path(before[-1].folder)
+        file = tuning.choice_file(folder, config)
+        with seed_files.reading(file), seed_files.of_our_shape(file):
+            if not file.exists():
+                return config, before, chain(config, root, column)[:-1]
+            config = tuning.settled(config, folder, None)
+            if config_lib.value_at(config, config.tuning.key) is None:
+                raise TypeError("nothing is chosen")
+    return config, before, chain(config, root, column)
 
 
 def found(cell: Cell, root: Path) -> dict | None:
     """What ``root`` holds: {"seeds": {seed: {"accuracy", ..., "best", "test_images", "seconds"}}, "folder", ...}.
 
     With "machines", on which any stage of any seed was trained, and "data", their fingerprints but for held-out runs;
-    None if not all is there. "seconds" are those of all stages that the row stands on.
+    None if not all is there. "seconds" are those of all stages that the row stands on. Raises UserError for a file that
+    is damaged.
     """
-    config, column = cell.config, column_name(cell.dataset, cell.ratio)
-    before = []
-    if config.tuning.key:
-        before = chain(tuning.held_out(config), root, column)
-        folder = epath.Path(before[-1].folder)
-        if not tuning.choice_file(folder, config).exists() or not all(map(finished, before)):
-            return None
-        config = tuning.settled(config, folder, None)
-    nodes = chain(config, root, column)
-    if not all(map(finished, nodes)):
+    config, before, nodes = chains(cell, root)
+    if not nodes or nodes[-1].config.stages != config.stages or not all(map(finished, [*before, *nodes])):
         return None
-    if adjusts(config) and not (adjusted := _adjusted_file(nodes[-1], config)).exists():
-        return None
-    seeds = config_lib.seeds(config)
-    results = {seed: _of_seed(nodes[-1], seed) for seed in seeds}
+    seeds, last = config_lib.seeds(config), config.stages[-1]
+    read = {(node.folder, seed): of_seed(node, seed) for node in [*before, *nodes] for seed in seeds}
+    results = {seed: read[nodes[-1].folder, seed] for seed in seeds}
     if adjusts(config):
-        under_rules = json_files.read(adjusted)
-        results = {seed: under_rules[f"seed_{seed}"] for seed in seeds}
-    measured = {}
-    for seed, result in results.items():
-        done = result["stages"][config.stages[-1]]
-        spent = [_of_seed(node, seed)["stages"][node.config.stages[-1]]["seconds"] for node in before + nodes]
-        measured[seed] = {
-            **{name: done["final"]["test"][name] for name in COLUMNS},
-            "best": done["best"].get("on_test", {}).get("test_accuracy"),
-            "test_images": done["final"]["test"]["num_examples"],
-            "seconds": round(sum(spent), 1),
+        file = _adjusted_file(nodes[-1], config)
+        with seed_files.reading(file):
+            there = file.exists()
+        if not there:
+            return None
+        results = seed_files.posthoc(file, seeds, last)
+    measured = {
+        seed: {
+            **result["metrics"],
+            "best": result["best"],
+            "test_images": result["test_images"],
+            "seconds": round(sum(read[node.folder, seed]["seconds"] for node in [*before, *nodes]), 1),
         }
-    trained = [_of_seed(node, seed) for node in before + nodes for seed in seeds]
+        for seed, result in results.items()
+    }
     return {
         "seeds": measured,
         "folder": nodes[-1].folder.name,
-        "machines": sorted(set(map(_machine, trained))),
-        "data": sorted({_of_seed(node, seed)["data"]["fingerprint"] for node in nodes for seed in seeds}),
+        "machines": sorted({one["machine"] for one in read.values()}),
+        "data": sorted({read[node.folder, seed]["data"] for node in nodes for seed in seeds}),
     }
 
 
-def _machine(result) -> str:
-    device, versions = result["device"], result["versions"]
-    code = f"gcl_jax {versions['gcl_jax']}" + (f" ({result['code']})" if "code" in result else "")  # it is of late
-    return f"{device['count']} x {device['kind']}, Python {versions['python']}, jax {versions['jax']}, {code}"
+def replaced_start(cell: Cell, root: Path) -> str:
+    """What is wrong with the first finished stage of ``cell`` whose start holds other weights now, or nothing."""
+    _, before, nodes = chains(cell, root)
+    for node in [*before, *nodes]:
+        for seed in config_lib.seeds(node.config):
+            if not finished(node, [seed]):
+                continue
+            if start := starts.replaced(node, seed, of_seed(node, seed)["started_from"]):
+                return (
+                    f"{cell.row.name} ({node.folder.name}, seed {seed}) started from other weights than {start} holds "
+                    "now: they have been replaced in between. Nothing is lost, but what is trained from now on does "
+                    "not compare with it: put them back, use another --workdir, or remove "
+                    f"{node.folder} to have it trained again"
+                )
+    return ""
 
 
 def _run_all(nodes: list[Node]) -> dict[int, str]:
     """Run ``nodes`` in order and return {seed: folder} of the last."""
     for node in nodes:
         if not finished(node):
-            logs.say(f"== {node.folder.parent.name}/{node.folder.name}")
+            seeds = ", ".join(map(str, config_lib.seeds(node.config)))
+            about = f"{logs.named(node.config.stages[-1])}, seed{'s' if node.config.num_seeds > 1 else ''} {seeds}"
+            logs.say(f"== {about}: {node.folder.parent.name}/{node.folder.name}")
             experiment.run(node.config, str(node.folder), folder_per_seed=True)
-    return {seed: str(nodes[-1].folder / f"seed_{seed}") for seed in config_lib.seeds(nodes[-1].config)}
+    return {seed: str(seed_folder(nodes[-1], seed)) for seed in config_lib.seeds(nodes[-1].config)}
 
 
-def _of_seed(node: Node, seed: int) -> dict:
-    return json_files.read(epath.Path(node.folder / f"seed_{seed}" / "result.json"), "stages")
+def of_seed(node: Node, seed: int) -> dict:
+    """What one finished seed of ``node`` left, see `seed_files.read`."""
+    return seed_files.read(seed_folder(node, seed), node.config.stages[-1])
 
 
 def adjusts(config: ConfigDict) -> bool:
@@ -107,6 +140,6 @@ def adjusts(config: ConfigDict) -> bool:
 
 def _adjusted_file(node: Node, config: ConfigDict) -> epath.Path:
     """The file in the folder of ``node``, finished, for its seeds' evaluation under the posthoc rules of ``config``."""
-    keys = {s: _of_seed(node, s)["stages"][node.config.stages[-1]]["stage_key"] for s in config_lib.seeds(config)}
+    keys = {seed: of_seed(node, seed)["stage_key"] for seed in config_lib.seeds(config)}
     asked = [config.posthoc.to_dict(), keys]
     return epath.Path(node.folder / f"posthoc_{json_files.digest(asked, 10)}.json")

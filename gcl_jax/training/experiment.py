@@ -1,22 +1,23 @@
 """A run: the stages in order, for every seed, and result.json."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import json_files, logs, metrics
+from gcl_jax import json_files, logs, metrics, paths
 from gcl_jax.config import identity, validation
 from gcl_jax.errors import UserError, writing
 from gcl_jax.machine import backend, distributed, preemption
 from gcl_jax.saved import checkpoint, handover, lock, results
 from gcl_jax.saved import workdir as workdirs
 from gcl_jax.saved.workdir import done_file
-from gcl_jax.training import tuning
+from gcl_jax.training import starts, tuning
 from gcl_jax.training.parts import Parts
+from gcl_jax.training.seed_run import best_epochs
 from gcl_jax.training.trainer import run_stage
 
 
@@ -41,9 +42,11 @@ def run(
     asked = config.to_dict() | {"eval_only": eval_only, "versions": results.versions(), "code": results.code()}
     distributed.same("the command", asked, lambda own, first: "; ".join(identity.differences(first, own)))
     distributed.everywhere(lambda: validation.validate(config))
-    root = epath.Path(workdir).expanduser().absolute()
+    root = distributed.everywhere(lambda: checkpoint.storable(workdir))
+    distributed.first(lambda: workdirs.require_no_stage(root))
     per_seed = folder_per_seed or config.num_seeds > 1
     folders = {s: root / f"seed_{s}" if per_seed else root for s in config_lib.seeds(config)}
+    distributed.first(lambda: workdirs.require_readable([root, *folders.values()], config.stages))
     files = [folder / "result.json" for folder in folders.values()]
     whole = root / "result.json" if per_seed else None
     finished = distributed.first(lambda: all(file.exists() for file in files) and (not whole or _holds(whole, folders)))
@@ -80,43 +83,47 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
     names = config_lib.stages_to_run(config)
     with backend.matmul_precision(config.precision), jax.debug_nans(config.debug_nans):
         parts = Parts(config)
+        # Before the data are read, and for what has to be read from there only: else it may be gone by now.
+        there = _is_saved if eval_only else _is_done
+        new = [] if finished and not eval_only else [s for s, f in folders.items() if not there(f, names[0])]
+        looked = starts.look(config, names[0], new)
 
         def check_starts():
             _check_starts(parts, config, names, folders)
 
         if eval_only:
-            workdirs.check(root, config, names, per_seed, lambda: parts.dataset.fingerprint, check_starts)
+            workdirs.check(root, config, names, per_seed, lambda: parts.dataset, check_starts)
         else:
             # A finished run only shows its result: what else is wrong with its stages today does not matter.
-            dataset = (lambda: parts.dataset) if finished else lambda: parts.build(names)
-            fingerprint = lambda: dataset().fingerprint  # noqa: E731
-            workdirs.claim(root, config, names, per_seed, fingerprint, check_starts, finished=finished)
+            dataset = (lambda: parts.dataset) if finished else lambda: parts.build(names, looked)
+            workdirs.claim(root, config, names, per_seed, dataset, check_starts, finished=finished)
         if eval_only:
-            found = {s: _evaluate_one(parts, config, names, s, folder, overrides) for s, folder in folders.items()}
+            as_trained = distributed.first(lambda: workdirs.same_rules(root, config))
+            told = (overrides, as_trained)
+            found = {s: _evaluate_one(parts, config, names, s, folder, *told) for s, folder in folders.items()}
         else:
             found = _train(parts, config, names, folders, overrides)
     if not per_seed:
         return found[config.seed]
     if finished and not eval_only:
-        return distributed.first(lambda: _write_again(root))
+        return _only(distributed.first(lambda: _write_again(root)), folders)
     return distributed.first(lambda: _write_all_seeds(root, found, eval_only))
 
 
 def _check_starts(parts, config, names, folders) -> None:
     """Raise UserError if a stage that is done started from something else than its init_from holds today."""
-    distributed.everywhere(lambda: parts.dataset)
-    for name in names:
-        if name != names[0] and not config[name].init_from:
-            continue  # it starts from the stage before, under any config that can have this folder
-        for seed, folder in folders.items():
-            if _is_done(folder, name):
-                done = distributed.first(lambda f=folder, n=name: json_files.read(done_file(f, n), "started_from"))
-                start, own = "no init_from", ("random",)
-                if config[name].init_from:
-                    start, variables = _start(config, name, seed)
-                    own = parts.stage(name, 1).inherit(seed, variables, start)[1]
-                told = f"{folder / name} started from something else than what is asked ({start})"
-                distributed.everywhere(lambda same=done["started_from"] in own, told=told: _require_same(same, told))
+    name = names[0]  # others start from the stage before, under any config that can have this folder
+    done = {seed: folder for seed, folder in folders.items() if _is_done(folder, name)}
+    if done:
+        distributed.everywhere(lambda: parts.dataset)
+    for seed, folder in done.items():
+        found = distributed.first(lambda f=folder: json_files.read(done_file(f, name), shape={"started_from": str}))
+        start, own = "no init_from", ("random",)
+        if config[name].init_from:
+            start, variables = starts.read(config, name, seed)
+            own = parts.stage(name, 1).inherit(seed, variables, start)[1]
+        told = f"{folder / name} started from something else than what is asked ({start})"
+        distributed.everywhere(lambda same=found["started_from"] in own, told=told: _require_same(same, told))
 
 
 def _require_same(same: bool, told: str) -> None:
@@ -124,15 +131,9 @@ def _require_same(same: bool, told: str) -> None:
         raise UserError(f"{told}: choose another --workdir, or give the init_from it was started with")
 
 
-def _start(config, name, seed) -> tuple[str, dict]:
-    """The init_from of a stage for ``seed``, and the variables there."""
-    start = distributed.first(lambda: handover.seed_folder(config[name].init_from, seed))
-    return start, distributed.everywhere(lambda: handover.load(start, stage_before(config, name)))
-
-
 def _write_again(root: epath.Path) -> dict:
     """The result of several seeds that are all finished, made new if it can be: launch scripts go by its time."""
-    found = json_files.read(root / "result.json")
+    found = json_files.read(root / "result.json", shape=results.SEEDS)
     with contextlib.suppress(UserError), lock.held(root):
         json_files.write(root / "result.json", found)
     return found
@@ -140,23 +141,31 @@ def _write_again(root: epath.Path) -> dict:
 
 def _holds(file: epath.Path, folders: dict[int, epath.Path]) -> bool:
     """Whether the result of several seeds has all of these."""
-    return file.exists() and json_files.read(file, "seeds")["seeds"].keys() >= {f.name for f in folders.values()}
+    return file.exists() and json_files.read(file, shape=results.SEEDS)["seeds"].keys() >= {
+        f.name for f in folders.values()
+    }
 
 
 def _write_all_seeds(root: epath.Path, found: dict[int, dict], eval_only: bool) -> dict:
-    # Seeds of an earlier run with more of them stay in the result.
-    others = {f.parent.name: f for f in root.glob("seed_*/result.json")} if not eval_only else {}
+    """Write the result of all seeds in ``root``, of an earlier run with more of them, too; return that of ``found``."""
+    others = {f.parent.name: f for f in paths.matching(root, "seed_*/result.json")} if not eval_only else {}
     each = {f"seed_{s}": result for s, result in found.items()}
-    each |= {name: json_files.read(file) for name, file in sorted(others.items()) if name not in each}
+    each |= {
+        name: json_files.read(file, shape=results.RESULT) for name, file in sorted(others.items()) if name not in each
+    }
     whole = {"across_seeds": results.across_seeds(each), "seeds": each}
     json_files.write(root / ("eval.json" if eval_only else "result.json"), whole)
-    return whole
+    return _only(whole, found)
 
 
-def stage_before(config: ConfigDict, name: str) -> str | None:
-    """The stage that precedes ``name``, or None for the first."""
-    place = config.stages.index(name)
-    return config.stages[place - 1] if place else None
+def _only(whole: dict, seeds: Iterable[int]) -> dict:
+    """The result ``whole`` of several seeds for those that are asked for, which are among them."""
+    asked = {name: whole["seeds"][name] for name in (f"seed_{seed}" for seed in seeds)}
+    if len(asked) == len(whole["seeds"]):
+        return whole
+    others = sorted(whole["seeds"].keys() - asked.keys())
+    logs.say(f"note: the folder holds {', '.join(others)}, too, which the mean here leaves out")
+    return {"across_seeds": results.across_seeds(asked), "seeds": asked}
 
 
 def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
@@ -166,7 +175,7 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
         if distributed.first((folder / "result.json").exists):
             logs.say(f"{folder} is finished already; its result:")
             found[seed] = distributed.first(
-                lambda folder=folder: json_files.read(folder / "result.json", "stages", "final")
+                lambda folder=folder: json_files.read(folder / "result.json", shape=results.RESULT)
             )
             logs.say(results.format_table(found[seed]))
     pending = [seed for seed in folders if seed not in found]
@@ -177,11 +186,11 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
         group = {seed: folders[seed] for seed in pending[start : start + parts.seeds_at_once]}
         for name in names:
             preemption.check()
-            _train_stage(parts, name, group, stage_before(config, name))
+            _train_stage(parts, name, group, starts.stage_before(config, name))
         for seed, folder in group.items():
 
             def write(seed=seed, folder=folder):
-                done = {name: json_files.read(done_file(folder, name), "final") for name in names}
+                done = {name: json_files.read(done_file(folder, name), shape=results.DONE) for name in names}
                 result = _result(parts, config, seed, overrides, done)
                 json_files.write(folder / "result.json", result)
                 return result
@@ -210,27 +219,34 @@ def _is_done(folder: epath.Path, stage: str) -> bool:
     return distributed.first(done_file(folder, stage).exists)
 
 
-def _evaluate_one(parts, config, names, seed, folder, overrides) -> dict:
-    done = {}
+def _is_saved(folder: epath.Path, stage: str) -> bool:
+    found = distributed.first(lambda: [path.name for path in paths.matching(folder / stage / "checkpoints", "[0-9]*")])
+    return any(name.isdecimal() for name in found)
+
+
+def _evaluate_one(parts, config, names, seed, folder, overrides, as_trained) -> dict:
+    done, log = {}, logs.MetricsLog(folder / "metrics.jsonl")
     for name in names:
         checkpoints, stage = folder / name / "checkpoints", parts.stage(name, 1)
-        if distributed.first(lambda c=checkpoints: any(f.name.isdecimal() for f in c.glob("[0-9]*"))):
-            variables, _, step = distributed.everywhere(lambda c=checkpoints: checkpoint.read_variables(c))
-            distributed.same(f"the checkpoint of {name}", handover.digest(variables))
-            variables = stage.checked(variables)
+        if _is_saved(folder, name):
+            variables, step = distributed.everywhere(lambda c=checkpoints: handover.read(c))
+            distributed.same(f"the checkpoint of {name}", handover.digest(handover.arrays(variables)))
+            variables = stage.checked(variables, str(folder / name))
         elif config[name].init_from:  # the start itself, or what the stage makes of it where it has no epochs
-            start, found = _start(config, name, seed)
-            distributed.same(f"what {name} starts from", handover.digest(found))
+            start, found = starts.read(config, name, seed)
+            distributed.same(f"what {name} starts from", handover.digest(handover.arrays(found)))
             made = None if config[name].epochs else stage.start(seed, found, start)
-            variables, step = stage.variables(made[0]) if made else stage.checked(found), 0
+            variables, step = stage.variables(made[0]) if made else stage.checked(found, start), 0
         else:
             continue
         found = stage.evaluate(variables, stage.stats())()
+        # What training saw so far, unless the rules after training are others now.
+        seen = distributed.first(lambda: log.read(name)) if as_trained else []  # noqa: B023
         done[name] = {
             "step": step,
             "epochs": step // stage.settings.steps_per_epoch,
             "final": {split: metrics.summarize(p, parts.dataset.counts) for split, p in found.items()},
-            "best": {},
+            "best": best_epochs([record for record in seen if record["step"] <= step]),
         }
     if not done:
         raise UserError(f"--eval_only: {folder} holds no checkpoint of {', '.join(names)}; train first")

@@ -1,15 +1,15 @@
 """What a run is made of: data, loader and compiled stages, each made once and shared by all seeds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 from ml_collections import ConfigDict
 
 from gcl_jax import data
 from gcl_jax.data import Dataset
-from gcl_jax.errors import UserError
 from gcl_jax.machine import mesh as mesh_lib
+from gcl_jax.training import batches
 from gcl_jax.training.stage import Stage
 
 
@@ -26,10 +26,13 @@ class Parts:
     @property
     def dataset(self) -> Dataset:
         """The data set, with its long-tailed subset cut and its validation part taken."""
+        return self._load()
+
+    def _load(self, **look: Callable[[Dataset], None]) -> Dataset:
         if self._dataset is None:
             keys = ("source", "name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction")
             photos = self._config.data.photos.to_dict()
-            self._dataset = data.load(**{key: self._config.data[key] for key in keys}, photos=photos)
+            self._dataset = data.load(**{key: self._config.data[key] for key in keys}, photos=photos, **look)
         return self._dataset
 
     def under(self, config: ConfigDict) -> "Parts":
@@ -49,21 +52,22 @@ class Parts:
     def _mesh(self):
         return mesh_lib.make_mesh(seeds=self.seeds_at_once)
 
-    def build(self, names: Sequence[str]) -> Dataset:
+    def build(self, names: Sequence[str], starts: Mapping[str, dict]) -> Dataset:
         """Build every stage, so that what is wrong with a later one shows before the first has trained.
 
-        Raises UserError for whatever that is, and for a first stage that freezes parameters but starts from nowhere.
+        ``starts`` {where: variables} are what the first of them starts from (see `starts.look`).
+        Raises UserError for whatever that is; for batch sizes before photographs are decoded.
         """
+
+        def check_batches(dataset: Dataset) -> None:
+            num_train = len(dataset.splits["train"])
+            batches.check(self._config, names, num_train, self._mesh(), self.seeds_at_once)
+
+        check_batches(self._load(before_decoding=check_batches))
         for name in names:
-            # The second for a seed that is left over, or that a kill left behind: it has all devices to itself.
-            for seeds in {self.seeds_at_once, 1}:
-                self.stage(name, seeds).check_batch()
-            stage = self.stage(name, self.seeds_at_once)
-            if name == names[0] and stage.freezes and not self._config[name].init_from:
-                raise UserError(
-                    f"config.{name} keeps parameters frozen but has nothing to start from: set "
-                    f"--config.{name}.init_from=DIR, or put the stage after another in config.stages"
-                )
+            self.stage(name, self.seeds_at_once)
+        for start, found in starts.items():
+            self.stage(names[0], self.seeds_at_once).accepts(found, start)
         return self.dataset
 
     def stage(self, name: str, seeds: int) -> Stage:

@@ -12,8 +12,9 @@ from etils import epath
 
 from gcl_jax import json_files, logs, metrics
 from gcl_jax.config import identity
-from gcl_jax.errors import UserError, writing
+from gcl_jax.errors import UserError
 from gcl_jax.machine import distributed, memory
+from gcl_jax.replacing import replacing
 from gcl_jax.saved import damage, handover
 from gcl_jax.saved.checkpoint import Checkpoints, flatten
 from gcl_jax.saved.workdir import done_file
@@ -67,7 +68,8 @@ class SeedRun:
     def _read_skipped(self) -> list[int]:
         """The steps whose batches are left out; not those of another config that had saved nothing here."""
         file = self._folder / "skipped.json"
-        found = json_files.read(file, "steps") if file.exists() else {}
+        shape = {"steps": [int, ...], "stage_key?": str}
+        found = json_files.read(file, shape=shape) if file.exists() else {}
         return found["steps"] if found and found.get("stage_key", self._keys[0]) in self._keys else []
 
     def __enter__(self) -> "SeedRun":
@@ -114,6 +116,7 @@ class SeedRun:
                     f"{self._folder} holds checkpoints of another run (its data, seed, start or config differ): choose "
                     "another --workdir, or remove that folder to train anew"
                 )
+            self.stage.require_classes(note.get("class_names"), str(self._folder))
             self.state = from_saved(self.stage, tree)
             self._began -= note["seconds"]
             self.owed = note.get("evaluation_owed", False)
@@ -127,7 +130,7 @@ class SeedRun:
 
     @property
     def _name(self) -> str:
-        return self.stage.name if self.stage.seeds == 1 else f"{self.stage.name}, seed {self.seed}"
+        return logs.named(self.stage.name, self.seed, alone=self.stage.config.num_seeds == 1)
 
     def log(self, step: int, tally: dict[str, np.ndarray]) -> str:
         """Write the training line of ``step`` and return the loss for people; `_diverged` if a number is not finite."""
@@ -300,6 +303,7 @@ def best_epochs(records: list[dict]) -> dict:
     """
     test = {r["epoch"]: r["accuracy"] for r in records if r["kind"] == "test"}
     validation = {r["epoch"]: r["accuracy"] for r in records if r["kind"] == "validation"}
+    validation = {epoch: score for epoch, score in validation.items() if epoch in test}
     best = {}
     for name, scores in (("on_test", test), ("on_validation", validation)):
         if scores:
@@ -313,5 +317,5 @@ def save_predictions(folder: epath.Path, predictions: dict[str, metrics.Predicti
     for name, found in predictions.items():
         confused = metrics.confusion(found.label, found.predicted)
         path = folder / f"predictions_{name}.npz"
-        with writing(path), path.open("wb") as file:
+        with replacing(path) as new, new.open("wb") as file:
             np.savez_compressed(file, confusion=confused, **vars(found))

@@ -1,6 +1,5 @@
 """One stage of training: built once from config, run once per seed, or for several seeds side by side."""
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,9 +19,10 @@ from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.machine import backend, distributed, memory, preemption
 from gcl_jax.machine import mesh as mesh_lib
 from gcl_jax.methods import ClassStats
-from gcl_jax.saved import handover
+from gcl_jax.saved import classes, handover
 from gcl_jax.training import evaluate, non_finite, train_step
 from gcl_jax.training.feed import Feed
+from gcl_jax.training.param_labels import stage_labels
 from gcl_jax.training.train_state import TrainState
 
 
@@ -41,6 +41,10 @@ class Stage:
         self.eval_batch_size = mesh_lib.padded_batch(backend.eval_batch_size(config.eval.batch_size), mesh)
         with config_lib.naming(f"config.{name}."):
             steps_per_epoch = sampling.steps_per_epoch(len(dataset.splits["train"]), block.batch_size)
+        if block.epochs > (most := (2**31 - 1) // steps_per_epoch):  # steps are int32
+            raise UserError(
+                f"config.{name}.epochs is {block.epochs}; at {steps_per_epoch} steps an epoch it must be at most {most}"
+            )
         self.settings = train_step.StepSettings(
             epochs=block.epochs,
             steps_per_epoch=steps_per_epoch,
@@ -76,8 +80,9 @@ class Stage:
         blocks = {path[0] for path in traverse_util.flatten_dict(shapes["params"]["backbone"]) if len(path) > 2}
         if block.bn_scope:
             require_one_of(f"config.{name}.bn_scope", block.bn_scope, sorted(blocks))
-        self.restore = re.compile(block.restore)
-        self.labels, groups = self._label(shapes)
+        self.restores = handover.restored_by(block.restore)
+        self._paths = tuple(traverse_util.flatten_dict(shapes["params"]))
+        self.labels, groups = stage_labels(name, block, shapes)
         self.freezes = optim.FROZEN in jax.tree.leaves(self.labels)
         self.optimizer = optim.make_optimizer(
             config_lib.build_optimizer(block.optimizer.to_dict(), f"config.{name}.optimizer"),
@@ -106,34 +111,6 @@ class Stage:
             config.posthoc.logit_adjustment,
         )
         self.feature_step = evaluate.make_feature_step(self.apply, augment, loader.fetch)
-
-    def check_batch(self) -> None:
-        """Raise UserError if a train batch, or a part of it, does not divide over the devices that share it."""
-        size, name = self.block.batch_size, f"config.{self.name}.batch_size"
-        if self.block.micro_batches > 1:
-            size, name = size // self.block.micro_batches, f"{name} / micro_batches"
-        mesh_lib.check_batch(size, self.mesh, name, seeds=self.seeds > 1)
-
-    def _label(self, shapes: dict) -> tuple[dict, dict[str, optim.ParamGroup]]:
-        """The label of each parameter, and the groups; ``bn`` = "stats_only" freezes what batch norm scales by."""
-        norms = {path[:-1] for path in traverse_util.flatten_dict(shapes["batch_stats"])}
-        affine = {"/".join(p) for p in traverse_util.flatten_dict(shapes["params"]) if p[:-1] in norms}
-        rules = self.block.optimizer
-        with config_lib.naming(f"config.{self.name}: "):
-            labels, groups = optim.param_groups(
-                shapes["params"],
-                trainable=self.block.trainable,
-                lr_mult=optim.parse_rules(rules.lr_mult, "optimizer.lr_mult"),
-                weight_decay=optim.parse_rules(rules.weight_decay_rules, "optimizer.weight_decay_rules"),
-                frozen=affine if self.block.bn == "stats_only" else (),
-            )
-        if not groups:
-            raise UserError(f"config.{self.name} trains no parameter: leave the stage out of config.stages")
-        return labels, groups
-
-    def restores(self, path: tuple[str, ...]) -> bool:
-        """Whether the parameter or statistic at ``path`` comes from what the stage starts from."""
-        return bool(self.restore.match("/".join(path)))
 
     def trained(self, params: Any) -> dict:
         """The part of a complete parameter tree that trains."""
@@ -176,9 +153,37 @@ class Stage:
         variables = self._init(rng.fold(rng.fold(jax.random.key(seed), self.name), "network"))
         if found is None:
             return variables, ("random",)
-        variables = handover.inherit(jax.device_get(variables), found, self.restores, origin)
+        variables = self._with(jax.device_get(variables), found, origin)
         taken = handover.inherited(variables, self.restores)
         return variables, (handover.digest(taken), handover.digest(variables))
+
+    def require_classes(self, class_names: Sequence[str] | None, origin: str) -> None:
+        """Raise UserError if the whole network in ``origin`` is one for other classes than the data's."""
+        cure = "Give the data the classes that it was trained on, in that order"
+        classes.require_same(class_names, self.dataset.class_names, origin, cure)
+
+    def accepts(self, found: dict, origin: str) -> None:
+        """Raise UserError unless a run could take what it inherits from ``found``; say what is taken on trust."""
+        self._with(self._fresh(), found, origin)
+        if self._takes_the_head() and (told := classes.unknown(found.get("class_names"), self.dataset.class_names)):
+            logs.say(f"note: {origin} {told}: they are taken to be the same, in the same order")
+
+    def _with(self, fresh: dict, found: dict, origin: str) -> dict:
+        """``fresh`` variables with what the method inherits from ``found``."""
+        if self._takes_the_head():
+            cure = "Give the data the same classes in the same order"
+            if self.labels["head"]["kernel"] != optim.FROZEN:  # which would not get away from a random start
+                cure += f", or take the backbone alone with --config.{self.name}.restore=backbone/"
+            classes.require_same(found.get("class_names"), self.dataset.class_names, origin, cure)
+        return handover.inherit(fresh, found, self.restores, origin)
+
+    def _takes_the_head(self) -> bool:
+        return any(path[0] == "head" and self.restores(path) for path in self._paths)
+
+    def _fresh(self) -> dict:
+        """Variables of the network's shapes, without values."""
+        fresh = jax.eval_shape(self._init_network, jax.random.key(0))
+        return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), fresh)
 
     def start(
         self, seed: int, found: dict | None, origin: str
@@ -255,7 +260,7 @@ class Stage:
             self._compiled = self.step.lower(state, constants, first, np.int32(1)).compile()
             needed = memory.needed(self._compiled)
             logs.say(
-                f"{self.name}: step compiled in {time.monotonic() - began:.1f} s, "
+                f"{logs.named(self.name)}: step compiled in {time.monotonic() - began:.1f} s, "
                 f"needs {memory.text(needed)} of memory a device"
             )
             cure = "choose a smaller batch_size" + (" or seeds_at_once" if self.seeds > 1 else "")
@@ -279,11 +284,10 @@ class Stage:
         """(params, batch_stats, method_state) as evaluation takes them."""
         return state.params, state.batch_stats, state.method_state
 
-    def checked(self, found: dict) -> tuple:
-        """Loaded variables as evaluation takes them, or UserError where they are another model's."""
-        fresh = jax.eval_shape(self._init_network, jax.random.key(0))
-        fresh = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), fresh)
-        variables = handover.inherit(fresh, found, lambda path: True, f"config.{self.name}")
+    def checked(self, found: dict, origin: str) -> tuple:
+        """Loaded variables as evaluation takes them; UserError where they are of another model or other classes."""
+        self.require_classes(found.get("class_names"), origin)
+        variables = handover.inherit(self._fresh(), found, lambda path: True, f"config.{self.name}")
         return self.replicate((variables["params"], variables["batch_stats"], found.get("method_state", {})))
 
     def evaluate(

@@ -35,7 +35,8 @@ def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before:
         common = set.intersection(*saved)
         if any(saved) and not common and not _killed_between_first_saves(stage, runs, saved):
             logs.say(
-                f"{stage.name}: the seeds' checkpoints share no step; they go on one by one, equal but for rounding"
+                f"{logs.named(stage.name)}: the seeds' checkpoints share no step; they go on one by one, equal but for "
+                "rounding"
             )
             return False
         first = max(common, default=None)
@@ -85,7 +86,7 @@ def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before:
         with preemption.deferred():
             state = train(
                 state,
-                stage=stage.name,
+                stage=logs.named(stage.name, None if several else runs[0].seed, alone=stage.config.num_seeds == 1),
                 first=first or 0,
                 step=step,
                 constants=constants,

@@ -17,6 +17,7 @@ from gcl_jax import config as config_lib
 from gcl_jax import json_files, logs, metrics
 from gcl_jax.config import identity as stage_identity
 from gcl_jax.errors import UserError
+from gcl_jax.json_shape import NUMBER
 from gcl_jax.machine import backend, distributed
 from gcl_jax.saved import handover
 from gcl_jax.training.parts import Parts
@@ -62,7 +63,7 @@ def settled(
             json_files.write(file, {"asked": identity(config), **choice})
 
         distributed.first(keep)
-    return with_value(config, distributed.first(lambda: json_files.read(file, "chosen")["chosen"]))
+    return with_value(config, distributed.first(lambda: json_files.read(file, shape={"chosen": NUMBER})["chosen"]))
 
 
 def warning(config: ConfigDict) -> str:

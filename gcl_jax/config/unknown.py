@@ -1,0 +1,86 @@
+"""What was meant by a key that does not exist: a typo, a key that stands elsewhere, or one of another name here."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+from ml_collections import ConfigDict
+
+# What other programs call a key of ours, which is named by the last parts of its path.
+SYNONYMS = {
+    "learning_rate": "lr rate base_lr initial_lr",
+    "weight_decay": "wd decay l2",
+    "batch_size": "bs batch batchsize train_batch_size",
+    "epochs": "epoch num_epoch num_epochs n_epochs max_epochs total_epochs",
+    "momentum": "mom",
+    "schedule": "scheduler lr_schedule lr_scheduler",
+    "warmup_percent": "warmup warmup_epochs warmup_steps",
+    "boundaries_percent": "milestones",
+    "clip_norm": "clip grad_clip gradient_clip max_grad_norm clip_grad_norm",
+    "micro_batches": "grad_accum accumulation accumulation_steps gradient_accumulation",
+    "init_from": "init pretrained weights checkpoint_path ckpt resume load load_from finetune",
+    "model.name": "arch architecture net network backbone",
+    "method.name": "loss loss_type criterion",
+    "data.name": "dataset",
+    "data.path": "root data_dir data_path data_root",
+    "data.profile": "imb_type",
+    "imbalance_ratio": "ratio imb_ratio imb_factor imbalance_factor",
+    "validation_fraction": "val_fraction validation_split val_split",
+    "photos.size": "image_size img_size input_size crop_size resolution",
+    "mixup_alpha": "mixup",
+    "focal_gamma": "gamma",
+    "seed": "random_seed manual_seed",
+    "num_seeds": "n_seeds",
+    "precision": "amp fp16 bf16 dtype half",
+    "log.every_steps": "log_every print_freq log_interval",
+    "eval.every_epochs": "eval_every eval_interval",
+    "checkpoint.every_steps": "save_every save_freq save_interval",
+}
+OURS = {theirs: ours for ours, names in SYNONYMS.items() for theirs in names.split()}
+
+
+def unknown_key(config: ConfigDict, path: str) -> str | None:
+    """A one-line complaint if ``path`` (dotted) is no key of ``config``, naming the nearest ones or what there is."""
+    block, seen, parts = config, [], path.split(".")
+    if "" in parts:
+        return f"config.{path} names no key; write --config.KEY=VALUE, with the parts of KEY separated by single dots"
+    for part in parts:
+        if not isinstance(block, ConfigDict):
+            return f"config.{path}: config.{'.'.join(seen)} is a value, not a block"
+        if part not in block:
+            near = [f"config.{key}" for key in _nearest(config, seen, part, parts[-1])]
+            told = f"the nearest {'is' if len(near) == 1 else 'are'}" if near else "there is"
+            return f"config.{path} does not exist; {told} {', '.join(near or block)}"
+        block = block[part]
+        seen.append(part)
+    return None
+
+
+def _nearest(config, seen, part, last):
+    """Dotted keys: of a typo what is beside it, else where the key is by this or by our name, else what is like it."""
+    block = config
+    for name in seen:
+        block = block[name]
+    beside = [".".join([*seen, name]) for name in _like(part, block, 0.8)]
+    every = list(_paths(config))
+    inside = [key for key in every if key.startswith(".".join([*seen, ""]))]
+    names = [last, OURS.get(last.lower().replace("-", "_"), last)]
+    places = [_ending(keys, name) for keys in (inside, every) for name in names]
+    alike = [[key for name in _like(last, {k.split(".")[-1] for k in keys}, 0.75) for key in _ending(keys, name)]
+             for keys in (inside, every)]  # fmt: skip
+    begun = [[".".join([*seen, name]) for name in block if name.startswith(part) or part.startswith(f"{name}[")]]
+    return next((found for found in [beside, *places, *alike, *begun] if found), [])
+
+
+def _like(name: str, names: Iterable[str], cutoff: float) -> list[str]:
+    return difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
+
+
+def _ending(keys: Iterable[str], name: str) -> list[str]:
+    return [key for key in keys if key == name or key.endswith(f".{name}")]
+
+
+def _paths(block: ConfigDict, at: str = "") -> Iterator[str]:
+    for key, value in block.items():
+        yield f"{at}{key}"
+        if isinstance(value, ConfigDict):
+            yield from _paths(value, f"{at}{key}.")

@@ -1,0 +1,82 @@
+"""Tables of columns (.csv, .tsv) where a list of images is expected: told apart by their first lines."""
+
+import csv
+import re
+from collections.abc import Sequence
+
+from gcl_jax.errors import UserError
+
+# As they end in lists, whether this gcl_jax can decode them or not.
+IMAGE = re.compile(r"\.(jpe?g|png|bmp|gif|webp|tiff?|heic|avif|jp2|ppm)$", re.IGNORECASE)
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+
+
+def refuse(lines: Sequence[str], name: str) -> None:
+    """Raise UserError, which names the columns, where ``lines``, the first of a list, are those of a table.
+
+    Lines ``relative/path label`` are none, whatever stands in the path.
+
+    >>> refuse(["a, b/1.jpg 0"], "train.txt")
+    >>> refuse(["path,label", "a/1.jpg,0"], "train.csv")
+    Traceback (most recent call last):
+    gcl_jax.errors.UserError: train.csv is a table of 2 columns with commas between them (path, label), and a list has
+    lines `relative/path label`: write its column of paths and the one of labels that you mean, numbered 0..C-1, into
+    such a list, for example: awk -F',' 'NR>1 {print $1, $2}' train.csv > list.txt
+    """
+    lines = [line.strip(" \r\n") for line in lines if line.strip()]
+    body = lines[1:] or lines  # the first may be a header
+    if not body or all(map(_is_entry, body)):
+        return
+    quoted = any('"' in line for line in lines)
+    for separator in SEPARATORS:
+        spaces = separator == " "
+        rows = [line.split() for line in lines] if spaces else _cells(lines, separator)
+        at = _path_column(rows[-len(body) :], images_only=spaces)
+        if at is not None and len({*map(len, rows)}) == 1 and len(rows[0]) > 1 + spaces:
+            raise UserError(_message(rows, at, name, separator, quoted))
+
+
+def _cells(lines: Sequence[str], separator: str) -> list[list[str]]:
+    try:
+        found = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+        return [[cell.strip() for cell in row] for row in found]
+    except csv.Error:  # a cell of more than 128 KiB
+        return [[]]
+
+
+def _is_entry(line: str) -> bool:
+    """Whether it is an image and a last field, as far as that can be seen."""
+    path, *label = line.rsplit(maxsplit=1)
+    if not label or IMAGE.search(path):
+        return bool(label) and "\t" not in path
+    return not re.search(r"[ ,;|\t]", path) and label[0].isdecimal()
+
+
+def _path_column(rows: Sequence[Sequence[str]], *, images_only: bool = False) -> int | None:
+    """The column of images in rows of at least two, or the first where a number ends each; None for other rows."""
+    width = min(map(len, rows))
+    if width < 2:
+        return None
+    images = [j for j in range(width) if all(IMAGE.search(row[j]) for row in rows)]
+    numbered = all(_is_number(row[-1]) for row in rows)
+    return images[0] if images else 0 if numbered and not images_only else None
+
+
+def _message(rows: Sequence[Sequence[str]], at: int, name: str, separator: str, quoted: bool) -> str:
+    header = len(rows) > 1 and not IMAGE.search(rows[0][at]) and not _is_number(rows[0][-1])
+    columns = ", ".join(cell[:40] or "''" for cell in rows[0])
+    told = (
+        f"{name} is a table of {len(rows[0])} columns with {SEPARATORS[separator]} between them "
+        f"({'' if header else 'such as '}{columns}), and a list has lines `relative/path label`: write its column "
+        "of paths and the one of labels that you mean, numbered 0..C-1, into such a list"
+    )
+    labels = [j for j in (*range(at + 1, len(rows[0])), *range(at)) if all(_is_number(r[j]) for r in rows[header:])]
+    if not labels or quoted:  # which awk cannot take apart
+        return told
+    field = {" ": "", "|": " -F'[|]'", "\t": r" -F'\t'"}.get(separator, f" -F'{separator}'")
+    take = f"{'NR>1 ' if header else ''}{{print ${at + 1}, ${labels[0] + 1}}}"
+    return f"{told}, for example: awk{field} '{take}' {name} > list.txt"
+
+
+def _is_number(cell: str) -> bool:
+    return bool(re.fullmatch("[0-9]+", cell))

@@ -1,0 +1,123 @@
+"""A look through the folders of one data set that keeps account of all that is no image of it."""
+
+import collections
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from gcl_jax.data import clutter
+from gcl_jax.data.problems import NAMED, Problem
+from gcl_jax.data.walk import SUFFIXES, Listing, identity, list_folder, shortened, walk
+from gcl_jax.errors import UserError
+
+
+class Survey:
+    """Reads folders below ``root``; paths that it is given and returns are relative to that.
+
+    ``problems`` are what may hide images, ``nested`` one image of each class that has some in folders of its own. Links
+    out of ``root`` are followed with ``allow_outside``.
+    """
+
+    def __init__(self, root: str, *, allow_outside: bool):
+        self.problems: list[Problem] = []
+        self.nested: list[str] = []
+        self._root, self._allow_outside, self._top = root, allow_outside, os.path.realpath(root)
+        self._listings, self._counted = {}, set()
+        self._clutter, self._others, self._met_before = collections.Counter(), {}, []
+
+    def listing(self, folder: str) -> Listing:
+        """What lies in ``folder``; UserError where it cannot be read."""
+        if folder not in self._listings:
+            path = os.path.join(self._root, folder) if folder else self._root
+            try:
+                self._listings[folder] = list_folder(path)
+            except OSError as error:
+                raise UserError(
+                    f"config.data.path: {shortened(path)} cannot be read ({error.strerror or error}): make it readable "
+                    "to this user, or take it out"
+                ) from error
+        return self._listings[folder]
+
+    def class_folders(self, part: str) -> list[str]:
+        """The folders in ``part``, one a class."""
+        listing = self.listing(part)
+        if part not in self._counted:
+            self._counted.add(part)
+            self._count_rest(part, part, listing)
+        return listing.folders
+
+    def images(self, part: str, class_name: str) -> list[str]:
+        """The images in a class's folder, in order; in the folders in it, there is at most one in `nested`."""
+        folder = os.path.join(part, class_name)
+        path = os.path.join(self._root, folder)
+        outside = not self._is_inside(path)
+
+        def enter(below):
+            if outside or (os.path.islink(below) and not self._is_inside(below)):
+                self.problems.append(Problem("outside the root", part or ".", self._relative(below)))
+                return False
+            return True
+
+        # A link to a folder above the class is a way round, not a class in a class.
+        above = {identity(os.path.join(self._root, one)) for one in ("", part)}
+        found = []
+        for where, listing in walk(path, seen=above, enter=enter):
+            relative = self._relative(where)
+            if listing is None:
+                self._met_before.append(relative)
+            elif isinstance(listing, OSError):
+                reason = f"{shortened(relative)} ({listing.strerror or listing})"
+                self.problems.append(Problem("unreadable", part or ".", reason))
+            else:
+                self._count(part, relative, listing)
+                images = [f"{relative}/{name}" for name in listing.images]
+                if where == path:
+                    found = images
+                elif images:
+                    self.nested.append(images[0])
+                    break
+        return found
+
+    def left_out(self) -> Iterator[str]:
+        """Lines on what is no data: other programs' files, files that are no image by their names, ways round."""
+        if self._clutter:
+            names = [f"{name!r} {number:,}" for name, number in self._clutter.most_common(NAMED)]
+            more = len(self._clutter) - len(names)
+            names += [f"{more:,} more names"] if more else []
+            total = self._clutter.total()
+            yield f"{total:,} {_plural('entry', total)} of other programs left out, no data: {', '.join(names)}"
+        if self._others:
+            total = sum(number for number, _ in self._others.values())
+            kinds = sorted(self._others.items(), key=lambda item: -item[1][0])[:NAMED]
+            told = [f"{suffix} {number:,} (such as {first})" for suffix, (number, first) in kinds]
+            yield (
+                f"{total:,} {_plural('file', total)} ignored, whose names do not end in {', '.join(SUFFIXES)}: "
+                f"{', '.join(told)}"
+            )
+        if self._met_before:
+            total = len(self._met_before)
+            yield f"{total:,} {_plural('link', total)} to folders read before ignored, such as {self._met_before[0]}"
+
+    def _count(self, part, folder, listing):
+        self._count_rest(part, folder, listing)
+        for name in listing.others:
+            suffix = os.path.splitext(name)[1].lower() or "no suffix"
+            number, first = self._others.get(suffix, (0, shortened(f"{folder}/{name}")))
+            self._others[suffix] = number + 1, first
+
+    def _count_rest(self, part, folder, listing):
+        self._clutter.update(map(clutter.title, listing.clutter))
+        for name, kind in listing.problems:
+            self.problems.append(Problem(kind, part or ".", shortened(os.path.join(folder, name))))
+
+    def _is_inside(self, path):
+        return self._allow_outside or Path(os.path.realpath(path)).is_relative_to(self._top)
+
+    def _relative(self, path):
+        return Path(path).relative_to(self._root).as_posix()
+
+
+def _plural(word, number):
+    if number == 1:
+        return word
+    return word[:-1] + "ies" if word.endswith("y") else word + "s"

@@ -1,0 +1,40 @@
+"""Data sets of TensorFlow Datasets in any folder."""
+
+import atexit
+import glob
+import os
+import shutil
+import tempfile
+from typing import Any
+
+from gcl_jax.errors import UserError
+from gcl_jax.machine import quiet_tensorflow
+
+
+def builder(name: str, path: str) -> Any:
+    """TFDS's builder of the data set ``name`` in the folder ``path`` ("" = TFDS's default one).
+
+    Raises UserError where what lies there is damaged.
+    """
+    quiet_tensorflow.load()
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, **({"data_dir": _literal(os.path.expanduser(path))} if path else {}))
+    except Exception as error:  # whatever TFDS trips over in metadata that are damaged
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"{name} in {path or 'the default folder of TFDS'} cannot be read ({reason}): prepare it again, or name "
+            "another folder with --config.data.path=DIR"
+        ) from error
+
+
+def _literal(path: str) -> str:
+    """``path``, or a link to it where TFDS would look for all folders that [..], * or ? in its name could stand for."""
+    if not glob.has_magic(path) or "://" in path:
+        return path
+    folder = tempfile.mkdtemp(prefix="gcl_jax_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # the records are read to the end of the process
+    link = os.path.join(folder, "tfds")
+    os.symlink(os.path.abspath(path), link)
+    return link
