@@ -183,13 +183,14 @@ def distinct_stages():
         config, head = configs(dataset, name, overrides), ""
         for stage in config.stages:
             block = config[stage].to_dict()
-            own = json.dumps([block["method"], block["bn"], block["epochs"] > 0, block["optimizer"]])
+            rules = [block[key] for key in ("head", "trainable", "restore")]
+            own = json.dumps([block["method"], rules, block["bn"], block["epochs"] > 0, block["optimizer"]])
             # The other data sets' programs are CIFAR-10's with other shapes, other clouds GCL's with other constants.
             quick = dataset == "cifar10_lt" or (dataset, name) == ("places_lt", "gcl")
             marks = [] if quick and not any("cloud_size" in o for o in overrides) else [pytest.mark.slow]
             case = pytest.param(dataset, name, overrides, stage, marks=marks, id=f"{dataset}-{name}-{stage}")
             found.setdefault((dataset, head, own), case)
-            head = block["method"]["head"]
+            head = block["head"]
     return list(found.values())
 
 

@@ -25,6 +25,7 @@ class Reweighted(Method):
     deferred_percent: float = ranged(80.0, "[0, 100]")
 
     def __post_init__(self):
+        super().__post_init__()
         require_one_of("reweighting", self.reweighting, ("none", "effective_number", "deferred"))
 
     def constants(self, counts: np.ndarray) -> dict[str, np.ndarray]:

@@ -26,7 +26,8 @@ def replaced(node: Node, seed: int, started_from: str | None) -> str:
     before = stage_before(node.config, stage)
     try:
         start = handover.seed_folder(block.init_from, seed)
-        held, all_of_it = _digest(start, before, block.restore, _stamp(start))
+        stamp = _stamp(start)
+        held, all_of_it = _digest(start, before, block.restore, stamp)
         same = held == started_from
         if not same and not all_of_it:
             key = (str(node.folder), seed, stamp)
