@@ -63,7 +63,7 @@ class Trained:
         block, data = self.config[self.stage], self.config.data
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
         network = models.build(
-            self.config.model.name, method.head, len(self.class_names), backend.DTYPES[self.config.precision]
+            self.config.model.name, block.head, len(self.class_names), backend.DTYPES[self.config.precision]
         )  # fmt: skip
         augment = Augment(0, False, tuple(data.mean), tuple(data.std))  # which only normalises here
         logits = evaluate.make_logits(

@@ -32,8 +32,7 @@ def save(stage, variables):
 
 def digest(config, stage, variables):
     """By which a stage knows what it started from."""
-    method = config_lib.build_method(config[stage].method.to_dict())
-    return handover.digest(handover.inherited(variables, method.inherits))
+    return handover.digest(handover.inherited(variables, handover.restored_by(config[stage].restore)))
 
 
 def finish(cell, root, *, start=None, data="d1", accuracy=50.0, code="c", seeds=None):

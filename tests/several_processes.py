@@ -77,7 +77,7 @@ def main():
             for step, states in zip((1, equivalence.STEPS), equivalence.trajectory(built, seeds), strict=True):
                 found |= checkpoint.flatten({f"{name} {step} {seed}": state for seed, state in enumerate(states)})
             variables = jax.tree.map(lambda x: x, states[0])
-            predictions = built.evaluate(built.replicate(variables_of(built, variables)), built.stats())()
+            predictions = built.evaluate(built.replicate(variables), built.stats())()
             found |= {f"{name} test {key}": value for key, value in vars(predictions["test"]).items()}
             assert distributed.first(lambda p=predictions: p["test"].predicted.tolist()) == (
                 predictions["test"].predicted.tolist()
@@ -85,15 +85,6 @@ def main():
     OUT.mkdir(exist_ok=True, parents=True)
     np.savez(OUT / f"{ID}.npz", **found)
     (OUT / f"{ID}.json").write_text(json.dumps(read))
-
-
-def variables_of(built, state):
-    """(params, batch_stats, method_state) with the frozen parameters that `equivalence.trajectory` starts from."""
-    from gcl_jax.training.train_state import merge, split
-
-    params, batch_stats, method_state = state
-    whole = jax.device_get(built._init(jax.random.key(7)))["params"]
-    return merge(params, split(whole, built.group)[1]), batch_stats, method_state
 
 
 if __name__ == "__main__":

@@ -6,9 +6,13 @@ from gcl_jax.models import HEADS
 
 def tau_norm(features, kernel, tau, *, bias=None, scale=1.0):
     """Logits of the method as a run takes them: of a linear head with ``bias``, of a cosine head without."""
-    method = methods.TauNorm(head="half_cosine" if bias is None else "linear", tau=tau, scale=scale)
+    method = methods.TauNorm(tau=tau, scale=scale)
     head = {"kernel": kernel} | ({} if bias is None else {"bias": bias})
     params = method.init_params(None, {"head": head}, None)["head"]
     return method.logits(
-        {"scores": HEADS[method.head](num_classes=kernel.shape[1]).apply({"params": params}, features)}
+        {
+            "scores": HEADS["half_cosine" if bias is None else "linear"](num_classes=kernel.shape[1]).apply(
+                {"params": params}, features
+            )
+        }
     )

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from conftest import Family, relative_error
 
@@ -11,7 +10,6 @@ from gcl_jax import losses, methods, optim
 from gcl_jax.methods import ClassStats, Time
 from gcl_jax.models import HEADS
 from gcl_jax.models.norm import BatchNorm
-from gcl_jax.training.train_state import merge, split
 
 NOW = Time(*(jnp.float32(0) for _ in range(5)))
 
@@ -27,11 +25,11 @@ def out_of(head, params, features):
     return {"features": features} | (found if isinstance(found, dict) else {"scores": found})
 
 
-def value_and_grads(method, params, features, labels, counts):
+def value_and_grads(method, head, params, features, labels, counts):
     """Loss and its gradients by parameter, through head and method."""
 
     def objective(params):
-        terms = method.loss(jax.random.key(0), out_of(method.head, params, features), {"label": labels}, NOW,
+        terms = method.loss(jax.random.key(0), out_of(head, params, features), {"label": labels}, NOW,
                             stats_of(method, counts))  # fmt: skip
         return losses.weighted_mean(terms.per_example, terms.weight)
 
@@ -42,25 +40,25 @@ def assert_close(ours, theirs, bound=1e-5):
     assert relative_error(ours, theirs) <= bound
 
 
-def train(method, params, steps, counts, rates, *, decay, momentum=0.9):
-    """SGD with the method's own groups at ``rates``, one a step; yields (loss before, parameters after) of each."""
-    trainable, frozen, labels = split({"head": params}, method.group)
-    table = jnp.asarray(rates, jnp.float32)
-    optimizer = optim.sgd(lambda step: table[step], labels, method.groups(), momentum=momentum, weight_decay=decay)
-    state = optimizer.init(trainable)
-    for features, target in steps:
+def train(method, head, params, steps, counts, rates, *, trainable, lr_mult=(), decay, momentum=0.9):
+    """SGD under a stage's rules at ``rates``, one a step; yields (loss before, parameters after) of each."""
+    params = {"head": jax.tree.map(jnp.asarray, params)}
+    labels, groups = optim.param_groups(params, trainable=trainable, lr_mult=lr_mult)
+    optimizer = optim.make_optimizer(optim.SGD(momentum), labels, groups, weight_decay=decay)
+    state = optimizer.init(params)
+    for (features, target), rate in zip(steps, rates, strict=True):
 
-        def objective(trainable, features=features, target=target):
+        def objective(params, features=features, target=target):
             terms = method.loss(
-                jax.random.key(0), out_of(method.head, merge(trainable, frozen)["head"], features), {"label": target},
-                NOW, stats_of(method, counts),
+                jax.random.key(0), out_of(head, params["head"], features), {"label": target}, NOW,
+                stats_of(method, counts),
             )  # fmt: skip
             return losses.weighted_mean(terms.per_example, terms.weight)
 
-        value, grads = jax.value_and_grad(objective)(trainable)
-        updates, state = optimizer.update(grads, state, trainable)
-        trainable = optax.apply_updates(trainable, updates)
-        yield value, merge(trainable, frozen)["head"]
+        value, grads = jax.value_and_grad(objective)(params)
+        updates, state = optimizer.update(grads, state, params, learning_rate=jnp.float32(rate))
+        params = optim.apply_updates(params, updates, labels)
+        yield value, params["head"]
 
 
 # label-aware smoothing of the configuration that the values were computed with: (head, tail, classifier's factor)
@@ -68,8 +66,8 @@ MISLAS = {"cifar10": (0.3, 0.0, 0.5), "cifar100": (0.4, 0.1, 0.2)}
 
 
 def mislas(dataset):
-    head, tail, factor = MISLAS[dataset]
-    return methods.MiSLAS(smoothing_head=head, smoothing_tail=tail, classifier_lr_factor=factor)
+    head, tail, _ = MISLAS[dataset]
+    return methods.MiSLAS(smoothing_head=head, smoothing_tail=tail)
 
 
 @pytest.mark.parametrize("dataset", MISLAS)
@@ -78,8 +76,8 @@ def test_learnable_weight_scaling_with_smoothing(mislas_disalign, dataset):
     params = {"kernel": theirs["W"].T, "bias": theirs["b"], "scale": theirs["s"]}
     features, labels = theirs["features"], jnp.asarray(theirs["labels"])
     method = mislas(dataset)
-    assert_close(method.logits(out_of(method.head, params, features)), theirs["logits"])
-    value, grads = value_and_grads(method, params, features, labels, counts)
+    assert_close(method.logits(out_of("linear_lws", params, features)), theirs["logits"])
+    value, grads = value_and_grads(method, "linear_lws", params, features, labels, counts)
     assert_close(value, theirs["value"])
     assert_close(grads["kernel"].T, theirs["grad_W"])
     assert_close(grads["bias"], theirs["grad_b"])
@@ -93,12 +91,15 @@ def test_mislas_second_stage(mislas_disalign, dataset):
     theirs, counts = Family(mislas_disalign, f"mislas/stage2/{dataset}/"), mislas_disalign[f"counts/{dataset}"]
     method = mislas(dataset)
     rates = theirs["lr"]
-    np.testing.assert_allclose(rates[:, 0], rates[:, 1] * method.groups()["head"].lr_factor, rtol=1e-6)
-    assert method.groups()["scale"].lr_factor == 1
+    factor = MISLAS[dataset][2]
+    np.testing.assert_allclose(rates[:, 0], rates[:, 1] * factor, rtol=1e-6)
     params = {"kernel": theirs["W0"].T, "bias": theirs["b0"], "scale": jnp.ones(len(counts))}
     steps = list(zip(theirs["features"], map(jnp.asarray, theirs["labels"]), strict=True)) * 10
     decay = float(mislas_disalign[f"mislas/schedule/{dataset}_if100/weight_decay_stage1_stage2"][1])
-    found = list(train(method, params, steps, counts, np.repeat(rates[:, 1], 5), decay=decay))
+    found = list(
+        train(method, "linear_lws", params, steps, counts, np.repeat(rates[:, 1], 5), trainable=method.trainable,
+              lr_mult=[("head/(kernel|bias)$", factor)], decay=decay)
+    )  # fmt: skip
     values = np.array([value for value, _ in found]).reshape(10, 5)
     assert_close(values[0], theirs["losses"])
     assert_close(values, theirs["losses_ten_epochs"], 1e-4)
@@ -109,7 +110,7 @@ def test_mislas_second_stage(mislas_disalign, dataset):
         assert_close(params["scale"], theirs[f"after{step}/s"], bound)
     labels = jnp.asarray(theirs["eval_labels"])
     for epoch in range(10):
-        logits = method.logits(out_of(method.head, found[5 * epoch + 4][1], theirs["eval_features"]))
+        logits = method.logits(out_of("linear_lws", found[5 * epoch + 4][1], theirs["eval_features"]))
         ours = losses.label_aware_smoothing(logits, labels, stats_of(method, counts).constants["smoothing"]).mean()
         plain = losses.cross_entropy(logits, labels).mean()
         assert min(relative_error(v, theirs["eval_losses"][epoch]) for v in (ours, plain)) <= 1e-4
@@ -174,15 +175,15 @@ def assert_disalign_grads(grads, theirs, prefix=""):
 def test_disalign_as_published(mislas_disalign, kind, dataset):
     theirs, counts = Family(mislas_disalign, f"disalign/cls_{kind}/{dataset}/"), mislas_disalign[f"counts/{dataset}"]
     scale = float(theirs["cosine_scale"]) if kind == "cosine" else 1.0
-    method = methods.DisAlign(head=f"{kind}_disalign", form="published", rho=1.2, scale=scale)
+    method, head = methods.DisAlign(form="published", rho=1.2, scale=scale), f"{kind}_disalign"
     features, labels = theirs["features"], jnp.asarray(theirs["labels"])
     classes, dim = theirs["W"].shape
     fresh = disalign_params(theirs, np.ones(classes), np.zeros(classes), np.full(dim, 0.1))
-    assert_close(method.logits(out_of(method.head, fresh, features)), theirs["logits_at_init_a1_b0_v0.1"])
+    assert_close(method.logits(out_of(head, fresh, features)), theirs["logits_at_init_a1_b0_v0.1"])
     params = disalign_params(theirs)
-    logits = method.logits(out_of(method.head, params, features))
+    logits = method.logits(out_of(head, params, features))
     assert_close(logits, theirs["logits"])
-    value, grads = value_and_grads(method, params, features, labels, counts)
+    value, grads = value_and_grads(method, head, params, features, labels, counts)
     assert_close(value, theirs["value_rho1.2"])
     assert_disalign_grads(grads, theirs)
     weight = stats_of(method, counts).constants["class_weight"][labels]
@@ -197,8 +198,8 @@ def test_disalign_as_in_the_paper(mislas_disalign, dataset):
     features, labels, params = theirs["features"], jnp.asarray(theirs["labels"]), disalign_params(theirs)
     for rho in (1.2, 0.3):
         method = methods.DisAlign(form="paper", rho=rho)
-        assert_close(method.logits(out_of(method.head, params, features)), theirs["logits"])
-        value, grads = value_and_grads(method, params, features, labels, counts)
+        assert_close(method.logits(out_of("linear_disalign", params, features)), theirs["logits"])
+        value, grads = value_and_grads(method, "linear_disalign", params, features, labels, counts)
         assert_close(value, theirs[f"rho{rho}/value"])
         assert_disalign_grads(grads, theirs, f"rho{rho}/")
     assert not theirs.unread()
@@ -219,7 +220,17 @@ def test_disalign_second_stage(mislas_disalign):
     }  # fmt: skip
     steps = list(zip(theirs["features"], map(jnp.asarray, theirs["labels"]), strict=True))
     found = list(
-        train(method, params, steps, counts, theirs["lr"], decay=float(recipe[0, 1]), momentum=float(recipe[0, 2]))
+        train(
+            method,
+            "linear_disalign",
+            params,
+            steps,
+            counts,
+            theirs["lr"],
+            trainable=method.trainable,
+            decay=float(recipe[0, 1]),
+            momentum=float(recipe[0, 2]),
+        )
     )
     assert_close(np.array([value for value, _ in found]), theirs["losses"], 1e-4)
     last = found[-1][1]
@@ -242,18 +253,19 @@ def test_disalign_in_the_papers_form_is_the_identity_without_confidence():
 def test_decoupling_lws(oltr_decoupling):
     """Only the scales train; the classifier below them is neither moved nor decayed."""
     theirs = Family(oltr_decoupling, "dec/lws/")
-    method = methods.CrossEntropy(head="linear_lws", trains="scale")
+    method = methods.CrossEntropy()
     params = {"kernel": theirs["weight"].T, "bias": theirs["bias"], "scale": theirs["scales"]}
     x, labels = theirs["x"], jnp.asarray(theirs["label"])
-    assert_close(method.logits(out_of(method.head, params, x)), theirs["logits"])
-    value, grads = value_and_grads(method, params, x, labels, np.ones(10))
+    assert_close(method.logits(out_of("linear_lws", params, x)), theirs["logits"])
+    value, grads = value_and_grads(method, "linear_lws", params, x, labels, np.ones(10))
     assert_close(value, theirs["ce"])
     assert_close(grads["scale"], theirs["grad_scales"])
-    of_x = jax.grad(lambda x: losses.cross_entropy(method.logits(out_of(method.head, params, x)), labels).mean())(x)
+    of_x = jax.grad(lambda x: losses.cross_entropy(method.logits(out_of("linear_lws", params, x)), labels).mean())(x)
     assert_close(of_x, theirs["grad_x"])
-    trained = {"scales": ("head", "scale"), "fc.weight": ("head", "kernel"), "fc.bias": ("head", "bias")}
+    labels_of = optim.param_groups({"head": params}, trainable="head/scale")[0]["head"]
+    ours = {"scales": "scale", "fc.weight": "kernel", "fc.bias": "bias"}
     for name, flag in zip(theirs["param_names"], theirs["param_trained"], strict=True):
-        assert (method.group(trained[str(name)]) is not None) == bool(flag)
+        assert (labels_of[ours[str(name)]] != optim.FROZEN) == bool(flag)
     assert theirs["fc_grads_are_none"] == 1
     fresh = HEADS["linear_lws"](num_classes=10).init(jax.random.key(0), x)["params"]["scale"]
     np.testing.assert_array_equal(fresh, theirs["init_scales"])
@@ -261,8 +273,8 @@ def test_decoupling_lws(oltr_decoupling):
     steps = list(zip(theirs["steps/x"], map(jnp.asarray, theirs["steps/label"]), strict=True))
     starts = {"given": params, "fresh": params | {"scale": jnp.ones(10)}}
     runs = {
-        name: [p["scale"] for _, p in train(method, start, steps, np.ones(10), [rate] * 3, decay=decay,
-                                            momentum=momentum)]
+        name: [p["scale"] for _, p in train(method, "linear_lws", start, steps, np.ones(10), [rate] * 3,
+                                            trainable="head/scale", decay=decay, momentum=momentum)]
         for name, start in starts.items()
     }  # fmt: skip
     assert min(relative_error(np.stack(found), theirs["steps/scales_after"]) for found in runs.values()) <= 1e-5

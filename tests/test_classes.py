@@ -35,7 +35,9 @@ SMALL = {"data.source": "arrays", "data.profile": "none", "classifier.batch_size
 def stage(names, method, **kwargs):
     """A stage of ``method`` on small images of the classes ``names``."""
     config = override(digits(), SMALL)
-    config.classifier.method = ConfigDict(config_lib.method(method, **kwargs))
+    own = config_lib.stage(config_lib.method(method), config_lib.sampler("instance"), **kwargs)
+    config.classifier.method = ConfigDict(own["method"])
+    config.classifier.update({key: own[key] for key in ("head", "trainable", "restore")})
     labels = np.arange(2 * len(names), dtype=np.int32) % len(names)
     split = data.Split(np.zeros((len(labels), 8, 8, 1), np.uint8), labels)
     dataset = data.Dataset("own", {"train": split, "test": split}, tuple(names), np.arange(len(labels)))
@@ -86,8 +88,8 @@ def test_a_head_that_is_taken_over_needs_the_same_classes(network, method, capsy
     """For each of the ways in which a stage takes one: to go on, to scale, and one that is told to keep it."""
     kwargs = {
         "cross_entropy": {},
-        "lws": dict(head="linear_lws", trains="scale"),
-        "crt": dict(trains="classifier", fresh_head=False),
+        "lws": dict(head="linear_lws", trainable="head/scale"),
+        "crt": dict(trainable="head/"),
     }[method]
     for names in (("d", "c", "b", "a"), ("a", "b", "c", "e"), ("a", "b", "c"), (*ABCD, "e")):
         one = stage(names, "cross_entropy", **kwargs)
@@ -95,7 +97,7 @@ def test_a_head_that_is_taken_over_needs_the_same_classes(network, method, capsy
         for take in (one.accepts, lambda found, origin, one=one: one.inherit(0, found, origin)):
             with pytest.raises(UserError, match="RUN has other classes than the data") as error:
                 take(network, "RUN")
-            assert ("fresh_head=True" in str(error.value)) == (method != "lws")
+            assert ("restore=backbone/" in str(error.value)) == (method != "lws")
     stage(ABCD, "cross_entropy", **kwargs).accepts(network, "RUN")
     assert not capsys.readouterr().out
     stage(("0", "1", "2", "3"), "cross_entropy", **kwargs).accepts(network, "RUN")
@@ -105,7 +107,7 @@ def test_a_head_that_is_taken_over_needs_the_same_classes(network, method, capsy
 
 def test_a_backbone_alone_goes_with_any_classes(network, capsys):
     for names in (("d", "c", "b", "a"), ("x", "y"), tuple("abcdefgh")):
-        for method, kwargs in (("cross_entropy", {"fresh_head": True}), ("nearest_class_mean", {})):
+        for method, kwargs in (("cross_entropy", {"restore": "backbone/"}), ("nearest_class_mean", {})):
             one = stage(names, method, **kwargs)
             one._init = lambda key, one=one: one._fresh()
             one.accepts(network, "RUN")
@@ -117,7 +119,7 @@ def test_a_whole_network_is_evaluated_on_its_own_classes(network):
     told = r"RUN has other classes .* Give the data the classes that it was trained on"
     for names in (("d", "c", "b", "a"), ("a", "b", "c", "e"), ("a", "b", "c")):
         with pytest.raises(UserError, match=told):
-            stage(names, "cross_entropy", fresh_head=True).checked(network, "RUN")
+            stage(names, "cross_entropy", restore="backbone/").checked(network, "RUN")
     stage(ABCD, "cross_entropy").checked(network, "RUN")
     stage(ABCD, "cross_entropy").checked({k: v for k, v in network.items() if k != "class_names"}, "RUN")
 

@@ -38,7 +38,7 @@ BAD = [
     (["--config.representation.method.name=gdl"], r"^config\.representation\.method\.name is 'gdl' \(did you mean 'gcl'\?\)"),
     (["--config.representation.method.name=cross_entropy"], r"^config\.representation\.method has no key "),
     (["--config.classifier.method.scale=0.0"], r"^config\.classifier\.method\.scale is 0\.0; it must lie in \[1e-6, 1e4\]$"),
-    (["--config.classifier.method.head=linear"], r"^config\.classifier\.method\.head is 'linear' .*choose one of cosine, cosine_lws$"),
+    (["--config.classifier.head=linear"], r"^config\.classifier\.head is 'linear'.*choose one of cosine, cosine_lws$"),
     (["--config.classifier.sampler.a=1.5"], r"^config\.classifier\.sampler\.a is 1\.5"),
     (["--config.classifier.bn=frozn"], r"^config\.classifier\.bn is 'frozn' \(did you mean 'frozen'\?\); choose one of"),
     (["--config.classifier.optimizer.learning_rate=-1.0"], r"^config\.classifier\.optimizer\.learning_rate is -1\.0; it must lie in \[1e-12, 1000\]$"),
@@ -96,13 +96,13 @@ def test_a_wrong_argument_is_named(monkeypatch, arguments, message):
         ("ce", "representation.epochs=-1", r"representation\.epochs is -1; it must lie in \[0, 1000000\]$"),
         (
             "tau_norm",
-            "tau_norm.method.fresh_head=True",
-            r"tau_norm\.method\.fresh_head is True; it must be False where",
+            "tau_norm.restore=backbone/",
+            r"tau_norm\.restore is 'backbone/', but tau_norm goes on from the classifier",
         ),
         (
             "nearest_class_mean",
-            "nearest_class_mean.method.fresh_head=True",
-            r"fresh_head is True; it must be False where",
+            "nearest_class_mean.head=linear",
+            r"nearest_class_mean\.head is 'linear'; choose one of nearest_mean_cl2n",
         ),
         (
             "mislas",
@@ -146,8 +146,8 @@ def test_a_rule_after_training_that_the_config_has_not_is_named(monkeypatch):
         ),
         ("grid=()", r"^config\.tuning\.grid is empty"),
         (
-            "key=tau_norm.method.head",
-            r"^config\.tuning\.key is 'tau_norm\.method\.head', which is 'linear'; it must be a real",
+            "key=tau_norm.head",
+            r"^config\.tuning\.key is 'tau_norm\.head', which is 'linear'; it must be a real",
         ),
         ("key=tau_norm.epochs", r"^config\.tuning\.key is 'tau_norm\.epochs', which is 0; it must be a real"),
         ("key=tau_norm.method", r"^config\.tuning\.key is 'tau_norm\.method', which is a block; it must be a real"),

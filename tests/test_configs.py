@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from tiny import load_config, override
 
-from gcl_jax import data, recipes
+from gcl_jax import data, optim, recipes
 from gcl_jax.config import validation
 from gcl_jax.machine import mesh
 from gcl_jax.models import BACKBONES, TWO_BRANCHES
@@ -85,8 +85,8 @@ def test_mislas_takes_its_settings_by_data_set_and_ratio():
 
     def settings(file, ratio):
         stage = load_config(file, ratio).classifier
-        method = stage.method
-        return method.smoothing_head, method.smoothing_tail, stage.bn, method.classifier_lr_factor
+        (rule,) = optim.parse_rules(stage.optimizer.lr_mult, "lr_mult")
+        return stage.method.smoothing_head, stage.method.smoothing_tail, stage.bn, rule[1]
 
     assert settings("cifar10_lt/mislas.py", "100") == (0.3, 0.0, "frozen", 0.5)
     assert settings("cifar10_lt/mislas.py", "50") == (0.2, 0.0, "frozen", 0.2)
@@ -183,13 +183,14 @@ def distinct_stages():
         config, head = configs(dataset, name, overrides), ""
         for stage in config.stages:
             block = config[stage].to_dict()
-            own = json.dumps([block["method"], block["bn"], block["epochs"] > 0, block["optimizer"]])
+            rules = [block[key] for key in ("head", "trainable", "restore")]
+            own = json.dumps([block["method"], rules, block["bn"], block["epochs"] > 0, block["optimizer"]])
             # The other data sets' programs are CIFAR-10's with other shapes, other clouds GCL's with other constants.
             quick = dataset == "cifar10_lt" or (dataset, name) == ("places_lt", "gcl")
             marks = [] if quick and not any("cloud_size" in o for o in overrides) else [pytest.mark.slow]
             case = pytest.param(dataset, name, overrides, stage, marks=marks, id=f"{dataset}-{name}-{stage}")
             found.setdefault((dataset, head, own), case)
-            head = block["method"]["head"]
+            head = block["head"]
     return list(found.values())
 
 
@@ -208,7 +209,7 @@ def test_every_stage_of_every_listed_config_takes_a_step(monkeypatch, dataset, n
             break
         found = jax.device_get(stage._init_network(jax.random.key(1)))
     state, constants, _ = stage.start(0, found, "the stage before")
-    for leaf in jax.tree.leaves((state.params, constants.frozen)):
+    for leaf in jax.tree.leaves(state.params):
         assert np.isfinite(leaf).all()
     if stage.settings.epochs:
         state, tally = stage.step(state, constants, next(stage.feed.blocks([0], 0, 0, [1])), np.int32(1))

@@ -101,8 +101,8 @@ def test_curriculum_and_schedule(losses_contrastive):
 @pytest.mark.parametrize("contrast", ["supervised", "prototypical"])
 def test_the_loss_is_the_mixture_of_its_two_terms(contrast):
     """Through the method: anchors against the contrastive loss, the balanced batch against cross-entropy."""
-    head = "projection" if contrast == "supervised" else "projection_prototypes"
-    method = methods.HybridSC(head=head, contrast=contrast, temperature=0.5)
+    method = methods.HybridSC(contrast=contrast, temperature=0.5)
+    assert method.heads == (("projection",) if contrast == "supervised" else ("projection_prototypes",))
     rng = np.random.default_rng(1)
     views = 2 if contrast == "supervised" else 1
     z = rng.normal(size=(views * 3, 4)).astype(np.float32)

@@ -51,7 +51,7 @@ def after_five_steps(official):
         cloud = jnp.asarray(longtail.cloud_sizes(official["counts/cifar10/100"]))
         params, batch_stats = start["params"], start["batch_stats"]
         labels_tree = jax.tree.map(lambda _: "all", params)
-        optimizer = optim.sgd(lambda step: 0.1, labels_tree, {"all": optim.Group()}, momentum=0.9, weight_decay=2e-4)
+        optimizer = optim.make_optimizer(optim.SGD(), labels_tree, {"all": optim.ParamGroup()}, weight_decay=2e-4)
         apply = NetworkApply(network, "train")
 
         @jax.jit
@@ -62,7 +62,7 @@ def after_five_steps(official):
                 return losses.weighted_mean(per_example), moved
 
             (loss, moved), grads = jax.value_and_grad(objective, has_aux=True)(params)
-            updates, opt_state = optimizer.update(grads, opt_state, params)
+            updates, opt_state = optimizer.update(grads, opt_state, params, learning_rate=0.1)
             return jax.tree.map(jnp.add, params, updates), moved, opt_state, loss
 
         opt_state = optimizer.init(params)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import Family, relative_error
 from flax import traverse_util
+from tiny import load_config
 
 from gcl_jax import centroids, losses, methods, models, optim
 from gcl_jax.models.meta_embedding import MetaEmbeddingHead, meta_embedding, squashed_cosine
@@ -222,13 +223,13 @@ def test_three_steps_of_everything(oltr_decoupling):
     params = {"head": {name: jnp.asarray(family[f"init/{name}"]) for name in LAYERS}}
     params["head"]["centroids"] = jnp.asarray(family["centroids"][0])
     features, head, own = family["lr_momentum_wd_feat_classifier_centroids"]
-    groups = method.groups()
-    np.testing.assert_allclose(
-        [groups[g].lr_factor * head[0] for g in ("features", "centroids")], [features[0], own[0]]
-    )
-    labels = traverse_util.path_aware_map(lambda path, _: method.group(path), params)
-    optimizer = optim.sgd(
-        lambda step: float(head[0]), labels, groups, momentum=float(head[1]), weight_decay=float(head[2])
+    rules = load_config("cifar10_lt/oltr.py").meta_embedding.optimizer.lr_mult
+    tree = {**params, "backbone": {"w": 0.0}}
+    labels, groups = optim.param_groups(tree, trainable=".*", lr_mult=optim.parse_rules(rules, "lr_mult"))
+    rate = {path: groups[label].lr_mult * head[0] for path, label in traverse_util.flatten_dict(labels).items()}
+    np.testing.assert_allclose([rate["backbone", "w"], rate["head", "centroids"]], [features[0], own[0]])
+    optimizer = optim.make_optimizer(
+        optim.SGD(float(head[1])), {"head": labels["head"]}, groups, weight_decay=float(head[2])
     )
     state = optimizer.init(params)
     for i in range(3):
@@ -244,7 +245,7 @@ def test_three_steps_of_everything(oltr_decoupling):
         (loss, of_features), grads = jax.value_and_grad(objective, has_aux=True)(params)
         close([loss, of_features], family["losses_total_feat"][i])
         close(grads["head"]["centroids"], family["centroid_grad"][i])
-        updates, state = optimizer.update(grads, state, params)
+        updates, state = optimizer.update(grads, state, params, learning_rate=float(head[0]))
         params = jax.tree.map(jnp.add, params, updates)
         close(params["head"]["centroids"], family["centroids"][i + 1])
     for name in LAYERS:

@@ -1,5 +1,7 @@
 """OLTR's recipes: groups of classes, rates and what trains, as its authors' code has them."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +48,17 @@ def test_shots(oltr_decoupling):
     assert not family.unread()
 
 
+PATHS = ("backbone/w", "head/attention/w", "head/feature_kernel", "head/kernel", "head/centroids")
+
+
+def multipliers(stage):
+    """{path: factor of the rate} under a stage's rules."""
+    params = traverse_util.unflatten_dict(dict.fromkeys(PATHS, 0.0), sep="/")
+    rules = optim.parse_rules(stage.optimizer.lr_mult, "lr_mult")
+    labels, groups = optim.param_groups(params, trainable=".*", lr_mult=rules)
+    return {path: groups[name].lr_mult for path, name in traverse_util.flatten_dict(labels, sep="/").items()}
+
+
 RATES = {  # (epochs, rates of features, classifier and centroids, percents of the two drops)
     "imagenet_r10/stage1": (30, (0.1, 0.1), (100 / 3, 200 / 3)),
     "imagenet_r10/stage2": (60, (0.01, 0.1, 0.01), (100 / 3, 200 / 3)),
@@ -66,10 +79,11 @@ def test_rates(oltr_decoupling):
     assert not family.unread()
     for dataset in ("cifar10", "cifar100"):
         stage = load_config(f"{dataset}_lt/oltr.py").meta_embedding
-        groups = config_lib.build_method(stage.method.to_dict()).groups()
+        factor = multipliers(stage)
         ours = optim.epoch_learning_rates(**config_lib.schedule_fields(stage))
-        for group, theirs in {"features": "feat", "head": "classifier", "centroids": "centroids"}.items():
-            close(ours * groups[group].lr_factor, family[f"imagenet_r10/stage2/{theirs}"])
+        theirs = dict(zip(PATHS, ("feat", "feat", "feat", "classifier", "centroids"), strict=True))
+        for path, name in theirs.items():
+            close(ours * factor[path], family[f"imagenet_r10/stage2/{name}"])
         assert (stage.batch_size, stage.optimizer.momentum, stage.optimizer.weight_decay) == (128, 0.9, 5e-4)
 
 
@@ -77,12 +91,13 @@ def test_rates_on_places(oltr_decoupling):
     """Of both stages, as the authors' own recipe has them."""
     family = Family(oltr_decoupling, "oltr/lr/")
     config = load_config("places_lt/oltr.py", "somewhere")
-    names = {"features": "feat", "head": "classifier", "centroids": "centroids"}
+    both = {"head/feature_kernel": "feat", "head/kernel": "classifier"}
+    first, second = both | {"backbone/w": "feat"}, both | {"head/attention/w": "feat", "head/centroids": "centroids"}
     for number, stage in enumerate((config.representation, config.meta_embedding), 1):
-        groups = config_lib.build_method(stage.method.to_dict()).groups()
+        factor = multipliers(stage)
         ours = optim.epoch_learning_rates(**config_lib.schedule_fields(stage))
-        for group, options in groups.items():
-            close(ours * options.lr_factor, family[f"places_r152/stage{number}/{names[group]}"])
+        for path, name in (first, second)[number - 1].items():
+            close(ours * factor[path], family[f"places_r152/stage{number}/{name}"])
         assert (stage.batch_size, stage.optimizer.momentum, stage.optimizer.weight_decay) == (128, 0.9, 5e-4)
 
 
@@ -93,6 +108,7 @@ def test_the_feature_layer_of_places_goes_on():
         network = models.build("resnet8", head, 10)
         return network, jax.jit(lambda: network.init(jax.random.key(seed), jnp.zeros((1, 8, 8, 1)), train=False))()
 
+    config = load_config("places_lt/oltr.py", "somewhere")
     network, first = variables("linear_512", 0)
     images = jax.random.normal(jax.random.key(1), (3, 8, 8, 1))
     out, _ = NetworkApply(network, "frozen")(first["params"], first["batch_stats"], images, False)
@@ -104,37 +120,39 @@ def test_the_feature_layer_of_places_goes_on():
     np.testing.assert_allclose(out["scores"], x @ head["kernel"] + head["bias"], rtol=1e-5, atol=1e-5)
 
     fresh = variables("meta_embedding_512", 2)[1]
-    then = handover.inherit(fresh, first, methods.OLTR(head="meta_embedding_512").inherits, "x")["params"]["head"]
+    then = handover.inherit(fresh, first, restored_by(config.meta_embedding.restore), "x")["params"]["head"]
     for name in ("feature_kernel", "feature_bias", "kernel", "bias"):
         np.testing.assert_array_equal(then[name], head[name])
     for name in ("cosine_kernel", "selector_kernel"):
         np.testing.assert_array_equal(then[name], fresh["params"]["head"][name])
 
     plain, other = variables("linear", 3)[1], variables("meta_embedding", 4)[1]
-    then = handover.inherit(other, plain, methods.OLTR().inherits, "x")["params"]["head"]
+    then = handover.inherit(other, plain, restored_by(methods.OLTR.restore), "x")["params"]["head"]
     np.testing.assert_array_equal(then["feature_kernel"], other["params"]["head"]["feature_kernel"])
     with pytest.raises(UserError, match="head/feature_"):
-        handover.inherit(fresh, plain, methods.OLTR(head="meta_embedding_512").inherits, "x")
+        handover.inherit(fresh, plain, restored_by(config.meta_embedding.restore), "x")
+
+
+def restored_by(regex):
+    return lambda path: bool(re.match(regex, "/".join(path)))
 
 
 def test_what_the_first_stage_on_places_trains_slowly():
     """The published network and the new feature layer at a hundredth of the classifier's rate."""
-    method = methods.CrossEntropy(head="linear_512", feature_lr_factor=0.01)
-    paths = {("backbone", "conv1", "kernel"), ("head", "feature_kernel"), ("head", "feature_bias")}
-    assert {method.group(path) for path in paths} == {"features"}
-    assert {method.group(("head", name)) for name in ("kernel", "bias")} == {"head"}
-    again = methods.CrossEntropy(head="linear_512", trains="classifier")
-    assert again.group(("backbone", "conv1", "kernel")) is None
-    with pytest.raises(UserError, match="feature_lr_factor"):
-        methods.CrossEntropy(feature_lr_factor=-1.0)
+    factor = multipliers(load_config("places_lt/oltr.py", "somewhere").representation)
+    assert {factor[path] for path in ("backbone/w", "head/feature_kernel")} == {0.01}
+    assert factor["head/kernel"] == 1
 
 
 def test_what_places_trains(oltr_decoupling):
-    """With trains = "classifier" the backbone is frozen but its attention and new layer are not (authors' names)."""
+    """The backbone is frozen but its attention and new layer are not (authors' names)."""
     network = models.build("resnet8", "meta_embedding", 10)
     params = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), train=False))["params"]
-    method = methods.OLTR(trains="classifier")
-    found = {path for path in traverse_util.flatten_dict(params) if method.group(path) == "features"}
+    stage = load_config("places_lt/oltr.py", "somewhere").meta_embedding
+    rules = optim.parse_rules(stage.optimizer.lr_mult, "lr_mult")
+    labels, groups = optim.param_groups(params, trainable=stage.trainable, lr_mult=rules)
+    labels = traverse_util.flatten_dict(labels)
+    found = {path for path, name in labels.items() if name != optim.FROZEN and groups[name].lr_mult == 0.01}
     theirs = set()
     for path in found:
         layer, leaf = path[-1].rsplit("_", 1)
@@ -142,4 +160,4 @@ def test_what_places_trains(oltr_decoupling):
         layer = {"mask": "conv_mask", "spatial": "fc_spatial", "feature": "fc_add"}.get(layer, layer)
         theirs.add(f"{block}{layer}.{'weight' if leaf == 'kernel' else 'bias'}")
     assert theirs == set(oltr_decoupling["oltr/places_stage2_trainable"].tolist()) - {"modulatedatt.phi.bias"}
-    assert all(method.group(path) is None for path in traverse_util.flatten_dict(params) if path[0] == "backbone")
+    assert all(label == optim.FROZEN for path, label in labels.items() if path[0] == "backbone")

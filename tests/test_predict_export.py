@@ -180,7 +180,7 @@ def test_the_config_of_an_older_version_is_read(run, tmp_path):
     shutil.copytree(run[0] / "work", tmp_path / "work")
     text = json.loads((tmp_path / "work" / "config.json").read_text())
     del text["config"]["data"]["photos"], text["config"]["model"]["remat"], text["config"]["classifier"]["bn_scope"]
-    del text["config"]["classifier"]["method"]["last_block"], text["config"]["debug_nans"]
+    del text["config"]["classifier"]["method"]["cloud_size"], text["config"]["debug_nans"]
     (tmp_path / "work" / "config.json").write_text(json.dumps(text))
     ours, theirs = (trained.read(str(folder / "work")).config.to_dict() for folder in (tmp_path, run[0]))
     assert json.loads(json.dumps(ours)) == json.loads(json.dumps(theirs))  # JSON has no tuples

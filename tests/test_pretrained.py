@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 
@@ -83,16 +84,20 @@ def test_a_name_that_is_not_known_is_named(name, shape):
         torch_names.from_torch(torchvision_resnet18() | {name: np.zeros(shape)})
 
 
-def inherited(variables, head, classes, **options):
-    return handover.inherit(variables, FOUND, Method(head, **options).inherits, "a.pth")
+def inherited(variables, restore=Method.restore):
+    return handover.inherit(variables, FOUND, lambda path: re.match(restore, "/".join(path)), "a.pth")
+
+
+def restored(path):
+    return re.match(Method.restore, "/".join(path))
 
 
 FOUND = torch_names.from_torch(torchvision_resnet18())
-CURE = r"; --config\.STAGE\.method\.fresh_head=True takes the backbone alone$"
+CURE = r"; --config\.STAGE\.restore=backbone/ takes the backbone alone$"
 
 
 def test_a_head_of_the_same_classes_is_inherited():
-    found = inherited(fresh("linear", 1000), "linear", 1000)
+    found = inherited(fresh("linear", 1000))
     assert isinstance(found["params"]["head"]["kernel"], np.ndarray)
 
 
@@ -107,8 +112,8 @@ def test_a_head_of_the_same_classes_is_inherited():
 def test_another_head_is_left_out_where_the_config_says_so(head, classes, message):
     variables = fresh(head, classes)
     with pytest.raises(UserError, match=message + CURE):
-        inherited(variables, head, classes)
-    found = inherited(variables, head, classes, fresh_head=True)
+        inherited(variables)
+    found = inherited(variables, "backbone/")
     assert found["params"]["head"] == variables["params"]["head"]
     kernels = [leaf for leaf in jax.tree.leaves(found["params"]["backbone"]) if not isinstance(leaf, np.ndarray)]
     assert kernels == []
@@ -118,22 +123,22 @@ def test_a_file_without_a_head_is_left_to_a_fresh_one():
     trunk = {name: value for name, value in torchvision_resnet18().items() if not name.startswith("fc.")}
     found = torch_names.from_torch(trunk)
     with pytest.raises(UserError, match=r"has no params head/\w+" + ".*" + CURE):
-        handover.inherit(fresh("linear", 7), found, Method().inherits, "a.npz")
-    handover.inherit(fresh("linear", 7), found, Method(fresh_head=True).inherits, "a.npz")
+        handover.inherit(fresh("linear", 7), found, restored, "a.npz")
+    handover.inherit(fresh("linear", 7), found, lambda path: path[0] == "backbone", "a.npz")
 
 
 def test_numbers_that_are_not_finite_are_named():
     arrays = torchvision_resnet18()
     arrays["layer1.0.conv1.weight"] = np.full_like(arrays["layer1.0.conv1.weight"], np.nan)
     with pytest.raises(UserError, match=r"a\.npz: backbone/layer1_0/conv1/kernel holds numbers that are not finite"):
-        handover.inherit(fresh("linear", 1000), torch_names.from_torch(arrays), Method().inherits, "a.npz")
+        handover.inherit(fresh("linear", 1000), torch_names.from_torch(arrays), restored, "a.npz")
 
 
 def test_another_depth_is_named():
     with pytest.raises(UserError, match=r"a\.pth has no params backbone/layer1_2/\S+: it is of another model or head$"):
-        handover.inherit(fresh("linear", 1000, "resnet34"), FOUND, Method().inherits, "a.pth")
+        handover.inherit(fresh("linear", 1000, "resnet34"), FOUND, restored, "a.pth")
     with pytest.raises(UserError, match=r"a\.pth holds backbone/layer\d_1/\S+, for which the model has no place$"):
-        handover.inherit(fresh("linear", 1000, "resnet10"), FOUND, Method().inherits, "a.pth")
+        handover.inherit(fresh("linear", 1000, "resnet10"), FOUND, restored, "a.pth")
 
 
 def test_safetensors(tmp_path):

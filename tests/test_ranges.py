@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config, data, optim, ranges, sampling
 from gcl_jax.config import validation
+from gcl_jax.config.keys import TUPLES_OF_TEXT
 from gcl_jax.errors import UserError
 from gcl_jax.machine import mesh
 from gcl_jax.methods import METHODS
@@ -25,7 +26,7 @@ def numbers(defaults, at=""):
     for key, default in defaults.items():
         if isinstance(default, dict):
             yield from numbers(default, f"{at}{key}.")
-        elif type(default) in (int, float) or (isinstance(default, tuple) and f"{at}{key}" != "stages"):
+        elif type(default) in (int, float) or (isinstance(default, tuple) and key not in TUPLES_OF_TEXT):
             yield f"{at}{key}", default
 
 
@@ -133,7 +134,7 @@ def test_every_default_lies_in_its_range(cls):
 
 def test_the_longest_training_has_a_rate_for_every_epoch():
     most = int(config.STAGE_RANGES["epochs"].ends[1])
-    for schedule in optim.SCHEDULES:
+    for schedule in optim.schedules.PER_EPOCH:
         rates = optim.epoch_learning_rates(learning_rate=1000.0, schedule=schedule, epochs=most, warmup_percent=100.0)
         assert len(rates) == most
         assert np.isfinite(rates.astype(np.float32)).all()

@@ -108,7 +108,7 @@ def test_gcls_rows_have_the_published_rates(official, dataset, row):
         theirs = official["schedule/official_stage2_lr_30_epochs"]
         np.testing.assert_allclose(rates(file, "classifier"), theirs, rtol=1e-5)
         assert (config.classifier.batch_size, config.classifier.optimizer.weight_decay) == (64, 2e-4)
-        assert (config.classifier.bn, config.classifier.method.trains) == ("frozen", "classifier")
+        assert (config.classifier.bn, config.classifier.trainable) == ("frozen", "head/")
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
@@ -141,9 +141,13 @@ def test_mislas_rows_have_the_published_recipe(mislas_disalign, recipe):
     assert (second.method.smoothing_head, second.method.smoothing_tail) == (pytest.approx(head), pytest.approx(tail))
     assert second.bn == ("stats_only" if shifted else "frozen")
     own = rates(file, "classifier", argument)
-    groups = config_lib.build_method(second.method).groups()
-    assert groups["head"].lr_factor == pytest.approx(factor)
-    both = np.stack([groups["head"].lr_factor * own, groups["scale"].lr_factor * own], axis=1)
+    params = {"head": dict.fromkeys(("kernel", "bias", "scale"), 0.0)}
+    (slow,) = rules = optim.parse_rules(second.optimizer.lr_mult, "lr_mult")
+    labels, groups = optim.param_groups(params, trainable=second.trainable, lr_mult=rules)
+    rate = {name: groups[labels["head"][name]].lr_mult for name in params["head"]}
+    assert rate == {"kernel": slow[1], "bias": slow[1], "scale": 1}
+    assert slow[1] == pytest.approx(factor)
+    both = np.stack([rate["kernel"] * own, rate["scale"] * own], axis=1)
     np.testing.assert_allclose(both, family["stage2_lr_classifier_scale"], rtol=1e-5)
     assert (second.optimizer.weight_decay, second.batch_size) == (pytest.approx(decay[1]), batch[1])
 
@@ -175,11 +179,12 @@ def test_decouplings_rows_have_the_published_second_stage(oltr_decoupling, file)
     np.testing.assert_allclose(rates(file, "classifier", argument_of(file)), scaled, rtol=1e-5)
     assert f" {epochs} epochs" in (ROOT / "configs" / file).read_text().splitlines()[0]
     assert len(theirs) == epochs
-    sampler, method = config_lib.build_sampler(config.classifier.sampler), built_of(config.classifier)
+    sampler = config_lib.build_sampler(config.classifier.sampler)
     assert sampler == sampling.ClassAware(per_class=4)
     assert config.classifier.bn == "stats_only"
     whole = schedule.startswith("crt")
-    assert (method.trains, method.fresh_head) == (("classifier", True) if whole else ("scale", False))
+    expected = ("head/", "backbone/") if whole else ("head/scale", methods.Method.restore)
+    assert (config.classifier.trainable, config.classifier.restore) == expected
     assert config.classifier.optimizer.weight_decay == config.representation.optimizer.weight_decay
 
 

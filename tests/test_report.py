@@ -78,7 +78,7 @@ def test_features_are_the_networks_on_the_test_set(runs):
     config, own, _ = trained.locate(str(runs / "one"))
     variables, _, step = checkpoint.read_variables(own / "representation" / "checkpoints")
     images = (source.test.images[:64] / np.float32(255) - np.float32(0.3)) / np.float32(0.37)
-    network = models.build("resnet8", config.representation.method.head, 10)
+    network = models.build("resnet8", config.representation.head, 10)
     known = {name: variables[name] for name in ("params", "batch_stats")}
     expected = np.asarray(network.apply(known, images.astype(np.float32), train=False)["features"])
     expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)

@@ -83,7 +83,7 @@ def test_a_start_that_still_trains_is_refused(finished, tmp_path):
 def test_what_a_stage_started_from_is_what_it_took_over(finished):
     """Fresh parameters are known by seed and config: their last bit is another on another kind of CPU."""
     found = handover.load(str(finished[0]), "representation")
-    config = override(digits(), {"classifier.method.fresh_head": True})
+    config = override(digits(), {"classifier.restore": "backbone/"})
     stage = Parts(config).stage("classifier", 1)
     (first, _, one), (second, _, other) = (stage.start(seed, found, "start") for seed in (0, 1))
     assert not np.array_equal(first.params["head"]["kernel"], second.params["head"]["kernel"])
@@ -98,7 +98,7 @@ def test_what_a_stage_started_from_is_what_it_took_over(finished):
 def test_a_run_that_went_by_the_digest_of_all_goes_on(finished, tmp_path):
     """Older versions' DONE.json and checkpoints of a stage with fresh parameters; and the start may be gone by then."""
     shutil.copytree(finished[0], tmp_path / "start")
-    short = {"classifier.method.fresh_head": True, "classifier.epochs": 1}
+    short = {"classifier.restore": "backbone/", "classifier.epochs": 1}
     config = override(digits(), short | {"classifier.init_from": str(tmp_path / "start")})
     result = run(tmp_path, config)
     (tmp_path / "run" / "result.json").unlink()
@@ -158,15 +158,20 @@ def test_a_start_that_is_not_there_or_does_not_fit_is_named(finished, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "method",
-    [config_lib.method("tau_norm", head="half_cosine", tau=0.5), config_lib.method("nearest_class_mean")],
-    ids=lambda method: method["name"],
+    ("method", "head"),
+    [
+        (config_lib.method("tau_norm", tau=0.5), "half_cosine"),
+        (config_lib.method("nearest_class_mean"), "nearest_mean_cl2n"),
+    ],
+    ids=["tau_norm", "nearest_class_mean"],
 )
-def test_a_stage_of_no_epochs_is_made_evaluated_and_saved(finished, tmp_path, method):
+def test_a_stage_of_no_epochs_is_made_evaluated_and_saved(finished, tmp_path, method, head):
     """What init_params makes of the stage before is all of it; a kill before DONE.json repeats no line."""
     workdir, _ = finished
     config = digits(classifier__epochs=0, classifier__init_from=str(workdir))
+    own = config_lib.stage(method, config_lib.sampler("instance"), head=head)
     config.classifier.method = ConfigDict(method)
+    config.classifier.update({key: own[key] for key in ("head", "trainable", "restore")})
     result = run(tmp_path, config)
     stage = result["stages"]["classifier"]
     assert stage["steps"] == 0

@@ -1,7 +1,7 @@
 """A method that uses nearly everything the contract offers; registered from outside, with no edit of the package.
 
-Two streams, two views, a moving average in its state, a group with its own learning rate and decay, a head that
-starts from class means, a weighted loss, a penalty and a logged scalar.
+Two streams, two views, a moving average in its state, a part of the network that trains, a head that starts from class
+means, a weighted loss, a penalty and a logged scalar.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from gcl_jax import losses
-from gcl_jax.methods import Group, LossOut, Method, Stream
+from gcl_jax.methods import LossOut, Method, Stream
 from gcl_jax.sampling import Reversed
 from gcl_jax.vectors import normalize
 
@@ -19,27 +19,18 @@ from gcl_jax.vectors import normalize
 class Toy(Method):
     """CE on a two-view stream and on a reversed stream, features centred on a moving average."""
 
-    head: str = "cosine"
     scale: float = 16.0
     decay: float = 0.9
     agreement: float = 0.1
 
+    heads: ClassVar[tuple[str, ...]] = ("cosine",)
+    trainable: ClassVar[str] = "head/|backbone/layer3"
+    restore: ClassVar[str] = "backbone/"
     needs: ClassVar[frozenset[str]] = frozenset({"class_means"})
     logged: ClassVar[tuple[str, ...]] = ("agreement", "tail_share")
 
     def streams(self):
         return {"main": Stream(views=2), "tail": Stream(sampler=Reversed())}
-
-    def group(self, path):
-        if path[0] == "head":
-            return "head"
-        return "last" if path[1].startswith("layer3") else None
-
-    def groups(self):
-        return {"head": Group(), "last": Group(lr_factor=0.1, weight_decay=0.0)}
-
-    def inherits(self, path):
-        return path[0] != "head"
 
     def constants(self, counts):
         return {"weight": counts.sum() / (len(counts) * counts)}

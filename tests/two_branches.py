@@ -70,8 +70,8 @@ def run(method, head, state, steps, rate, weight_decay, nesterov):
     params, batch_stats = state["params"], state["batch_stats"]
     method_state = jax.tree.map(lambda x: x.astype(jnp.float64), method.init_state(None, params, None))
     tree = jax.tree.map(lambda _: "all", params)
-    optimizer = optim.sgd(
-        lambda step: rate, tree, {"all": optim.Group()}, momentum=0.9, weight_decay=weight_decay, nesterov=nesterov
+    optimizer = optim.make_optimizer(
+        optim.SGD(nesterov=nesterov), tree, {"all": optim.ParamGroup()}, weight_decay=weight_decay
     )
     opt_state, found = optimizer.init(params), []
 
@@ -83,7 +83,7 @@ def run(method, head, state, steps, rate, weight_decay, nesterov):
             return losses.weighted_mean(terms.per_example, terms.weight), (stats, own)
 
         (loss, (stats, own)), grads = jax.value_and_grad(objective, has_aux=True)(params)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
+        updates, opt_state = optimizer.update(grads, opt_state, params, learning_rate=rate)
         return jax.tree.map(jnp.add, params, updates), stats, own, opt_state, loss, grads
 
     for batch in steps:

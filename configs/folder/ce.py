@@ -7,7 +7,7 @@ or train/, test/ and, if you like, val/ with one each:
     python -m gcl_jax.main --config=configs/folder/ce.py:DIR --workdir=runs/folder/ce
 
 Few images? Start from published weights: --config.representation.init_from=FILE.safetensors (torchvision's names)
---config.representation.method.fresh_head=True --config.representation.optimizer.learning_rate=0.01.
+--config.representation.restore=backbone/ --config.representation.optimizer.learning_rate=0.01.
 """
 
 from gcl_jax.recipes import ce, folder

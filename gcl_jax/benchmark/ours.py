@@ -154,7 +154,7 @@ class Evaluation(_Ours):
     def __init__(self, precision: str):
         super().__init__(precision)
         state, constants, _ = self.stage.start(SEED, None, "")
-        self.variables, self.stats = self.stage.variables(state, constants), constants.stats
+        self.variables, self.stats = self.stage.variables(state), constants.stats
         self.run(1)
 
     def run(self, units: int) -> None:

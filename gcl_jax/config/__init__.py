@@ -18,8 +18,10 @@ from gcl_jax.config.keys import (
 )
 from gcl_jax.config.reading import (
     build_method,
+    build_optimizer,
     build_sampler,
     color_jitter,
+    make_schedule,
     naming,
     schedule_fields,
     seeds,
@@ -30,6 +32,7 @@ from gcl_jax.config.unknown import unknown_key
 
 __all__ = [
     "DATA", "OPTIMIZER", "PHOTOS", "PRECISIONS", "RANGES", "STAGE", "STAGE_RANGES", "TOP", "build_method",
-    "build_sampler", "check_block", "check_keys", "color_jitter", "experiment", "method", "naming", "optimizer",
-    "sampler", "schedule_fields", "seeds", "stage", "stages_to_run", "unknown_key", "value_at",
+    "build_optimizer", "build_sampler", "check_block", "check_keys", "color_jitter", "experiment", "make_schedule",
+    "method", "naming", "optimizer", "sampler", "schedule_fields", "seeds", "stage", "stages_to_run", "unknown_key",
+    "value_at",
 ]  # fmt: skip

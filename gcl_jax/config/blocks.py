@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from gcl_jax.config.keys import OPTIMIZER, STAGE, TOP
+from gcl_jax.config.reading import build_method
 from gcl_jax.errors import UserError, did_you_mean, require_one_of
 from gcl_jax.methods import METHODS
 from gcl_jax.sampling import SAMPLERS
@@ -28,8 +29,12 @@ def experiment(*, stages: Mapping[str, Mapping], **blocks) -> ConfigDict:
 
 
 def stage(method: Mapping, sampler: Mapping, **fields) -> dict:
-    """One stage's block; ``fields`` override the defaults of `STAGE`."""
-    return _fill(STAGE, {**fields, "method": method, "sampler": sampler}, "stage")
+    """One stage's block; ``fields`` override `STAGE`'s, and the method's head, trainable and restore."""
+    built = build_method(method)
+    defaults = {"trainable": built.trainable, "restore": built.restore} | (
+        {"head": built.heads[0]} if built.heads else {}
+    )
+    return _fill(STAGE, {**defaults, **fields, "method": method, "sampler": sampler}, "stage")
 
 
 def method(name: str, **hyperparameters) -> dict:
@@ -51,7 +56,7 @@ def sampler(name: str, **hyperparameters) -> dict:
 
 
 def optimizer(**fields) -> dict:
-    """An optimiser's block (SGD); ``fields`` override `OPTIMIZER`."""
+    """An optimizer's block; ``fields`` override `OPTIMIZER`."""
     return _fill(OPTIMIZER, fields, "optimizer")
 
 

@@ -1,39 +1,54 @@
-"""Whose parameters a stage holds: the keys of its config that determine them, and their hash."""
+"""Whose parameters a stage holds: the keys of its config that determine them, and their hash.
 
+Every key is part of that, but for those named here: what is added to a block enters by itself.
+"""
+
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 
 from gcl_jax import json_files
-from gcl_jax.config import PHOTOS, TOP
+from gcl_jax.config.keys import PHOTOS, STAGE, TOP
 from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.machine import jax_settings
+from gcl_jax.methods import METHODS
+from gcl_jax.sampling import SAMPLERS
 
-# Keys that do not change what is trained; a stage's identity leaves them out. Both loaders train
-# bit-identically, and the data's fingerprint stands for their paths and for the images that are skipped.
-NOT_TRAINING = (
+# Keys, or whole blocks, that do not change what is trained. Both loaders train bit-identically, and the data's
+# fingerprint stands for their paths and for the images that are skipped.
+NOT_TRAINING = frozenset({
     "eval", "tuning", "posthoc", "log", "checkpoint", "non_finite", "debug_nans", "num_seeds", "seeds_at_once",
-    "steps_per_call", "stages",
-)  # fmt: skip
-NOT_TRAINING_DATA = ("path", "loader", "photos")  # but for photographs, see `training_keys`
-NOT_TRAINING_PHOTOS = ("train_list", "test_list", "validation_list", "counts", "on_bad_image", "allow_outside")
+    "steps_per_call", "stages", "data.path", "data.loader", "data.photos.train_list", "data.photos.test_list",
+    "data.photos.validation_list", "data.photos.counts", "data.photos.on_bad_image", "data.photos.allow_outside",
+    "model.remat",
+})  # fmt: skip
+# Of a stage's block: not where its start lies, but what it holds, is part of the identity (`stage_key`'s fingerprint).
+NOT_TRAINING_STAGE = frozenset({"init_from"})
 
 
 def training_keys(config: ConfigDict, upto: str) -> dict:
     """What determines the parameters at the end of stage ``upto``: data, model, seed, precision, x64, stages so far."""
-    resolved = config.to_dict()
-    kept = {k: v for k, v in resolved.items() if k in TOP and k not in NOT_TRAINING}
-    kept |= jax_settings.identity()
-    kept["model"] = {"name": resolved["model"]["name"]}  # remat changes no value
-    kept["data"] = {k: v for k, v in resolved["data"].items() if k not in NOT_TRAINING_DATA}
-    if kept["data"]["source"] in PHOTOGRAPH_SOURCES:
-        photos = resolved["data"]["photos"]
-        kept["data"]["photos"] = {k: v for k, v in photos.items() if k not in NOT_TRAINING_PHOTOS}
-    for name in config.stages[: config.stages.index(upto) + 1]:
-        # Not where the start lies, but what it holds, is part of the identity: see `stage_key`'s second argument.
-        kept[name] = {k: v for k, v in resolved[name].items() if k != "init_from"}
-    return kept
+    kept = keys_that_train(config.to_dict(), config.stages[: config.stages.index(upto) + 1])
+    return kept | jax_settings.identity()
+
+
+def keys_that_train(config: Mapping, stages: Sequence[str]) -> dict:
+    """The keys of ``config``, its own ``stages`` among them, that are not named as not training."""
+    kept = _without({key: config[key] for key in TOP if key in config}, NOT_TRAINING)
+    if kept["data"]["source"] not in PHOTOGRAPH_SOURCES:
+        del kept["data"]["photos"]
+    return kept | {name: _without(config[name], NOT_TRAINING_STAGE) for name in stages}
+
+
+def _without(block: Mapping, left_out: frozenset[str], where: str = "") -> dict:
+    """``block`` without the dotted keys ``left_out``, however deep."""
+    return {
+        key: _without(value, left_out, f"{where}{key}.") if isinstance(value, Mapping) else value
+        for key, value in block.items()
+        if f"{where}{key}" not in left_out
+    }
 
 
 def files(config: ConfigDict) -> dict:
@@ -42,12 +57,42 @@ def files(config: ConfigDict) -> dict:
     For whoever has to tell data apart without reading them.
     """
     photos = config.data.photos
-    return {k: photos[k] for k in NOT_TRAINING_PHOTOS if k != "allow_outside" and photos[k] != PHOTOS[k]}
+    named = {key.rpartition(".")[2] for key in NOT_TRAINING if key.startswith("data.photos.")} - {"allow_outside"}
+    return {key: photos[key] for key in PHOTOS if key in named and photos[key] != PHOTOS[key]}
 
 
 def stage_key(keys: Mapping, fingerprint: str) -> str:
-    """Hash of `training_keys` and a fingerprint of data and start; two stages with one key hold the same parameters."""
-    return json_files.digest([keys, fingerprint], 16)
+    """Hash of `training_keys` and a fingerprint of data and start; two stages with one key hold the same parameters.
+
+    Keys at their defaults are left out, so that a key which a later version adds changes no hash; a default therefore
+    never changes its meaning.
+    """
+    return json_files.digest([{name: _changed(name, value) for name, value in keys.items()}, fingerprint], 16)
+
+
+def _changed(name: str, value: object) -> object:
+    """A value of `training_keys` without what in it is at its default."""
+    if name in TOP:
+        return _difference(value, TOP[name]) if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    defaults = dict(STAGE)
+    for kind, registry in (("method", METHODS), ("sampler", SAMPLERS)):
+        if fields := registry.get(value.get(kind, {}).get("name")):
+            defaults[kind] = {field.name: field.default for field in dataclasses.fields(fields)}
+    return _difference(value, defaults)
+
+
+def _difference(block: Mapping, defaults: Mapping) -> dict:
+    found = {}
+    for key, value in block.items():
+        default = defaults.get(key)
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            if inner := _difference(value, default):
+                found[key] = inner
+        elif key not in defaults or json.dumps(value, default=list) != json.dumps(default, default=list):
+            found[key] = value
+    return found
 
 
 def differences(old: Mapping, new: Mapping, where: str = "config") -> list[str]:

@@ -37,13 +37,19 @@ DATA = {
     "photos": PHOTOS,
 }
 OPTIMIZER = {
+    "name": "sgd",  # sgd | adamw | lamb; keys that are another's are left at their defaults
     "learning_rate": 0.1,
+    "lr_mult": (),  # rules "REGEX=NUMBER" on parameter paths, such as "backbone/=0.1"; the first that matches counts
     "reference_batch_size": 0,  # linear scaling: rate * batch_size / reference_batch_size; 0 = off
-    "momentum": 0.9,
+    "momentum": 0.9,  # sgd
     "nesterov": False,
-    "weight_decay": 2e-4,  # coupled, on every trained parameter
+    "beta1": 0.9,  # adamw, lamb
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 2e-4,  # sgd: coupled, on every trained parameter; adamw, lamb: decoupled, not on vectors
+    "weight_decay_rules": (),  # rules as of lr_mult, for other decays
     "clip_norm": 0.0,  # 0 = off
-    "schedule": "step",  # step | cosine | constant
+    "schedule": "step",  # step | cosine | constant, one rate an epoch; cosine_by_step
     "warmup_percent": 0.0,  # of the stage's epochs
     "warmup_start": 0.0,  # the factor from which it rises
     "boundaries_percent": (),
@@ -52,6 +58,9 @@ OPTIMIZER = {
 STAGE = {
     "method": {},
     "sampler": {},
+    "head": "linear",  # see gcl_jax/models; of those that the method works with
+    "trainable": ".*",  # regex of the parameters that train, from the start of a path such as "head/kernel"
+    "restore": "backbone/|head/(feature_)?(kernel|bias)$",  # regex of what is taken over from where the stage starts
     "epochs": 200,
     "batch_size": 64,
     "micro_batches": 1,  # parts of a batch that pass one after the other, for want of memory; batch norm sees a part
@@ -82,6 +91,7 @@ TOP = {
     "non_finite": {"action": "stop", "most_skips": 10},
     "debug_nans": False,
 }
+TUPLES_OF_TEXT = ("stages", "lr_mult", "weight_decay_rules")  # all others are of numbers
 PRECISIONS = ("float32", "tf32", "bf16")
 
 # The range of every number above, and of the entries of every tuple of numbers; those of methods and samplers stand
@@ -93,6 +103,9 @@ STAGE_RANGES = {
     "optimizer.learning_rate": Range("[1e-12, 1000]"),
     "optimizer.reference_batch_size": Range("[0, 1000000]"),
     "optimizer.momentum": Range("[0, 1)"),
+    "optimizer.beta1": Range("[0, 1)"),
+    "optimizer.beta2": Range("[0, 1)"),
+    "optimizer.eps": Range("[1e-30, 1)"),
     "optimizer.weight_decay": Range("[0, 100]"),
     "optimizer.clip_norm": Range("0 or [1e-6, 1e9]"),
     "optimizer.warmup_percent": Range("[0, 100]"),
@@ -160,7 +173,7 @@ def _inside(allowed, key):
 
 
 def _check_value(value, default, where, allowed):
-    if where == "config.stages":  # the only tuple of names
+    if isinstance(default, tuple) and where.split(".")[-1] in TUPLES_OF_TEXT:
         kinds = (tuple, list)
     elif isinstance(default, str | bool):
         kinds = type(default)
@@ -168,5 +181,7 @@ def _check_value(value, default, where, allowed):
         return ranges.check(value, default, allowed, where)
     if not isinstance(value, kinds):
         raise UserError(f"{where} is {shown(value)}; it must be a {type(default).__name__}")
+    if isinstance(default, tuple) and not all(isinstance(entry, str) for entry in value):
+        raise UserError(f"{where} is {shown(value)}; its entries must be text")
     if isinstance(value, str) and "\0" in value:
         raise UserError(f"{where} is {shown(value)}; it must be without the character \\0, which no file's name has")

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
+from gcl_jax.config import identity
 from gcl_jax.methods import METHODS
 from gcl_jax.sampling import SAMPLERS
 
+_TRAINABLE = {"all": ".*", "classifier": "head/", "scale": "head/scale"}
+
 
 def with_defaults(config: ConfigDict) -> ConfigDict:
-    """``config`` with the default of every key that it lacks."""
+    """``config`` with today's keys in the place of older ones, and the default of every key that it lacks."""
     found = config.to_dict()
-    blocks = {
-        name: config_lib.STAGE for name in found if name not in config_lib.TOP and isinstance(found[name], Mapping)
-    }
-    filled = _completed(found, {**config_lib.TOP, **blocks})
+    blocks = {name: _stage(found[name]) for name in _stage_names(found)}
+    filled = _completed({**found, **blocks}, {**config_lib.TOP, **{name: config_lib.STAGE for name in blocks}})
     for name in blocks:
         for kind, registry in (("method", METHODS), ("sampler", SAMPLERS)):
             own = filled[name][kind]
@@ -24,6 +25,50 @@ def with_defaults(config: ConfigDict) -> ConfigDict:
                 defaults = {f.name: f.default for f in dataclasses.fields(registry[own["name"]])}
                 filled[name][kind] = _completed(own, defaults)
     return ConfigDict(filled)
+
+
+def training_keys(keys: Mapping) -> dict:
+    """The training keys of a run's config.json as today's `identity.training_keys` would have them."""
+    try:
+        filled = with_defaults(ConfigDict(dict(keys))).to_dict()
+        kept = identity.keys_that_train(filled, _stage_names(keys))
+    except (AttributeError, KeyError, TypeError):  # not what any version wrote
+        return dict(keys)
+    return dict(keys) | {name: kept[name] for name in keys if name in kept}
+
+
+def _stage_names(config):
+    return [name for name in config if name not in config_lib.TOP and isinstance(config[name], Mapping)]
+
+
+def _stage(block):
+    """A stage's block whose method had the head, and said what trains, starts anew and at which part of the rate."""
+    method = dict(block["method"]) if isinstance(block.get("method"), Mapping) else {}
+    if "trains" not in method:
+        return block
+    head, trains, fresh, last = (method.pop(key, "") for key in ("head", "trains", "fresh_head", "last_block"))
+    kind = METHODS.get(method.get("name"))
+    trainable = _TRAINABLE.get(trains, f"backbone/{last}/|head/")
+    if kind and trains == "classifier":
+        trainable = kind.trainable if kind.trainable != ".*" else trainable
+    restore = kind.restore if kind else config_lib.STAGE["restore"]
+    if last or fresh:
+        restore = (f"backbone/(?!{last}/)" if last else "backbone/") + (
+            "" if fresh else "|head/(feature_)?(kernel|bias)$"
+        )
+    if method.get("name") == "oltr" and head == "meta_embedding_512":
+        restore = config_lib.STAGE["restore"]
+    if head.startswith("nearest_mean_"):
+        method["variant"] = head.removeprefix("nearest_mean_")
+    parts = "head/(attention|feature_)" if method.get("name") == "oltr" else "head/feature_"
+    factors = {
+        "feature_lr_factor": parts if trains == "classifier" else f"backbone/|{parts}",
+        "centroid_lr_factor": "head/centroids",
+        "classifier_lr_factor": "head/(kernel|bias)$",
+    }
+    rules = [(regex, method.pop(key)) for key, regex in factors.items() if key in method]
+    optimizer = {**block.get("optimizer", {}), "lr_mult": tuple(f"{regex}={x}" for regex, x in rules if x != 1)}
+    return {**block, "method": method, "head": head, "trainable": trainable, "restore": restore, "optimizer": optimizer}
 
 
 def _completed(found, defaults):

@@ -6,9 +6,11 @@ import functools
 import operator
 from collections.abc import Iterator, Mapping
 
+import optax
 from ml_collections import ConfigDict
 
-from gcl_jax.config.keys import check_block, check_keys
+from gcl_jax import optim
+from gcl_jax.config.keys import OPTIMIZER, check_block, check_keys
 from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS
@@ -37,6 +39,25 @@ def schedule_fields(stage: Mapping) -> dict:
     if reference := stage["optimizer"]["reference_batch_size"]:
         fields["learning_rate"] *= stage["batch_size"] / reference
     return fields
+
+
+def make_schedule(stage: Mapping, steps_per_epoch: int) -> optax.Schedule:
+    """The learning rate of a stage's block as a function of the step; UserError where its fields do not fit."""
+    fields = schedule_fields(stage)
+    return optim.make_schedule(fields.pop("schedule"), optim.ScheduleFields(steps_per_epoch=steps_per_epoch, **fields))
+
+
+def build_optimizer(block: Mapping, where: str = "optimizer") -> optim.Optimizer:
+    """The optimizer that a block describes; UserError names the culprit, a key of another optimizer too."""
+    require_one_of(f"{where}.name", block["name"], optim.OPTIMIZERS)
+    kind = optim.OPTIMIZERS[block["name"]]
+    own = {field.name for field in dataclasses.fields(kind)}
+    others = {f.name for other in optim.OPTIMIZERS.values() for f in dataclasses.fields(other)} - own
+    for key in sorted(others):
+        if block[key] != OPTIMIZER[key]:
+            raise UserError(f"{where}.{key} is {block[key]!r}, but {block['name']} has no {key}: leave it out")
+    with naming(f"{where}."):
+        return kind(**{key: block[key] for key in own})
 
 
 def build_method(block: Mapping, where: str = "method"):

@@ -1,6 +1,7 @@
 """Every check of a config that needs neither data nor a device, so that a wrong one costs no time."""
 
 import copy
+import re
 
 from ml_collections import ConfigDict
 
@@ -11,7 +12,8 @@ from gcl_jax.data.dataset import PROFILES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS, posthoc_rules
 from gcl_jax.models import BACKBONES, TWO_BRANCHES
-from gcl_jax.optim import epoch_learning_rates
+from gcl_jax.optim import labels as optim_labels
+from gcl_jax.optim import parse_rules
 
 FILES = {"path": "DIR", "photos.train_list": "FILE", "photos.test_list": "FILE", "photos.counts": "FILE.json"}
 
@@ -91,6 +93,15 @@ def _validate_stage(block, where):
         )
     require_one_of(f"{where}.bn", block.bn, ("train", "frozen", "stats_only"))
     method = config_lib.build_method(block.method.to_dict(), f"{where}.method")
+    require_one_of(f"{where}.head", block.head, method.heads or models.HEADS)
+    for key in ("trainable", "restore"):
+        with config_lib.naming(f"{where}.{key}: "):
+            optim_labels.compiled(block[key])
+    if method.restores_classifier and not re.match(block.restore, "head/kernel"):
+        raise UserError(
+            f"{where}.restore is {block.restore!r}, but {block.method.name} goes on from the classifier of the stage "
+            "before: take head/kernel, too"
+        )
     if missing := sorted(method.posthoc - set(config_lib.TOP["posthoc"])):  # of a method registered from outside
         raise UserError(
             f"{where}.method.name is {block.method.name!r}, whose {missing[0]} is to be changed after training, but "
@@ -100,8 +111,12 @@ def _validate_stage(block, where):
         needed = f" for {block.method.name}" if method.needs_training else ""
         raise UserError(f"{where}.epochs is {block.epochs}; it must be at least {int(method.needs_training)}{needed}")
     config_lib.build_sampler(block.sampler.to_dict(), f"{where}.sampler")
+    opt = block.optimizer
+    config_lib.build_optimizer(opt.to_dict(), f"{where}.optimizer")
+    for key in ("lr_mult", "weight_decay_rules"):
+        parse_rules(opt[key], f"{where}.optimizer.{key}")
     with config_lib.naming(f"{where}.optimizer."):
-        epoch_learning_rates(**config_lib.schedule_fields(block))
+        config_lib.make_schedule(block, steps_per_epoch=1)
 
 
 def _validate_tuning(config):

@@ -13,7 +13,6 @@ import jax
 import numpy as np
 from flax import struct
 
-from gcl_jax.errors import require, require_one_of
 from gcl_jax.ranges import check_fields
 from gcl_jax.sampling import Sampler
 
@@ -23,7 +22,6 @@ Tree = Any
 SCALE = "[1e-6, 1e4]"  # multiplies scores
 MIXUP_ALPHA = "0 or [1e-3, 1000]"
 FOCAL_GAMMA = "[0, 100]"
-LR_FACTOR = "[0, 1e4]"
 
 
 class Apply(Protocol):
@@ -52,14 +50,6 @@ class Stream:
     sampler: Sampler | None = None
     views: int = 1
     grayscale: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """How the optimiser treats one group of parameters."""
-
-    lr_factor: float = 1.0
-    weight_decay: float | None = None  # None = the stage's
 
 
 @struct.dataclass
@@ -108,16 +98,15 @@ class Method:
     Hyper-parameters are fields of type float, int, bool, str or tuple of numbers, each with a default; a number's is
     `ranges.ranged`(default, range), or else it may be all that float32 or int32 hold.
 
-    ``trains`` = "all" trains the network, "last_block" the head and the backbone's block called ``last_block``, which
-    starts anew, "classifier" the head alone (cRT), "scale" only the factors of an LWS head; what is left costs no
-    backward pass and no momentum, and not one of its bits moves. ``fresh_head`` starts the classifier anew instead of
-    from the stage before.
+    Which head it stands on, what trains and what is restored from the stage before are the stage's keys ``head``,
+    ``trainable`` and ``restore``; a method names the heads that it works with, and defaults of the other two.
     """
 
-    head: str = "linear"
-    trains: str = "all"
-    fresh_head: bool = False
-    last_block: str = ""
+    heads: ClassVar[tuple[str, ...]] = ()  # the heads that it works with, the default first; () = any
+    # Defaults of the stage's keys of these names: regular expressions, matched from the start of a parameter's path.
+    trainable: ClassVar[str] = ".*"
+    restore: ClassVar[str] = r"backbone/|head/(feature_)?(kernel|bias)$"
+    restores_classifier: ClassVar[bool] = False  # whether it goes on from a classifier, which restore then has to take
 
     # {"class_means", "train_features"}: what to take from one deterministic pass over the training set
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -128,12 +117,6 @@ class Method:
 
     def __post_init__(self):
         check_fields(self)
-        require_one_of("trains", self.trains, ("all", "last_block", "classifier", "scale"))
-        named = "the name of a block where trains = 'last_block', and '' elsewhere"
-        require((self.trains == "last_block") == bool(self.last_block), "last_block", self.last_block, named)
-        lws = self.head.endswith("_lws")
-        require(self.trains != "scale" or lws, "head", self.head, "'linear_lws' or 'cosine_lws' where trains = 'scale'")
-        require(self.trains != "scale" or not self.fresh_head, "fresh_head", True, "False where trains = 'scale'")
 
     def after_training(self, posthoc: Mapping[str, float]) -> "Method":
         """The method as evaluation uses it: its `posthoc` hyper-parameters are config.posthoc's where those are set."""
@@ -144,33 +127,10 @@ class Method:
         """Named batch streams; each has N // batch_size batches an epoch."""
         return {"main": Stream()}
 
-    def group(self, path: tuple[str, ...]) -> str | None:
-        """The group of the parameter at ``path`` (a key of `groups`), or None to freeze it."""
-        if path[0] != "head":
-            return "backbone" if self.trains == "all" or self._in_last_block(path) else None
-        return "head" if self.trains != "scale" or path == ("head", "scale") else None
-
-    def groups(self) -> dict[str, Group]:
-        """Learning-rate factor and weight decay of each group that `group` can name."""
-        return {"backbone": Group(), "head": Group()}
-
     def constants(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         """Arrays derived from the class counts, computed once on the host in float64: clouds, margins, weights."""
         del counts
         return {}
-
-    def inherits(self, path: tuple[str, ...]) -> bool:
-        """Whether the parameter or statistic at ``path`` comes from the stage before; if not, it starts fresh.
-
-        By default all but the ``last_block``, a ``fresh_head`` and what a head has around its classifier, whose feature
-        layer counts as part of it.
-        """
-        if path[0] != "head":
-            return not self._in_last_block(path)
-        return not self.fresh_head and path[-1].removeprefix("feature_") in ("kernel", "bias")
-
-    def _in_last_block(self, path):
-        return bool(self.last_block) and path[1] == self.last_block
 
     def init_params(self, key: jax.Array, params: Tree, stats: ClassStats) -> Tree:
         """Change parameters at the start of the stage: re-initialise, copy. Same structure as the network's."""

@@ -21,9 +21,9 @@ class BBN(Method):
     ``horizon`` is E, after which l stays 0; 0 is the stage's epochs (published code: 100 for 90 and 200 for 180).
     """
 
-    head: str = "linear_uniform"
     horizon: int = ranged(0, "[0, 1000000]")
 
+    heads: ClassVar[tuple[str, ...]] = ("linear_uniform", "linear")
     two_branches: ClassVar[bool] = True
 
     def streams(self):

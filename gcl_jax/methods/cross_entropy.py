@@ -5,7 +5,7 @@ import dataclasses
 import jax
 
 from gcl_jax import losses
-from gcl_jax.methods.base import FOCAL_GAMMA, LR_FACTOR, MIXUP_ALPHA, SCALE, Group, LossOut
+from gcl_jax.methods.base import FOCAL_GAMMA, MIXUP_ALPHA, SCALE, LossOut
 from gcl_jax.methods.reweighting import Reweighted
 from gcl_jax.mixup import mix, mixed_loss
 from gcl_jax.ranges import ranged
@@ -17,21 +17,12 @@ class CrossEntropy(Reweighted):
 
     ``mixup_alpha`` = 0 is off; ``focal_gamma`` > 0 is the focal loss (Lin et al. 2017), whose class
     weights stand inside p and whose mean is plain, as in LDAM's published code; otherwise the mean
-    divides by the sum of the weights, for each of mixup's two terms by its own. ``feature_lr_factor`` is that of the
-    backbone and of a head's feature layer, for a start from published weights.
+    divides by the sum of the weights, for each of mixup's two terms by its own.
     """
 
     scale: float = ranged(1.0, SCALE)
     mixup_alpha: float = ranged(0.0, MIXUP_ALPHA)
     focal_gamma: float = ranged(0.0, FOCAL_GAMMA)
-    feature_lr_factor: float = ranged(1.0, LR_FACTOR)
-
-    def group(self, path):
-        own = super().group(path)
-        return "features" if own == "backbone" or (own and path[1].startswith("feature_")) else own
-
-    def groups(self):
-        return {"features": Group(self.feature_lr_factor), "head": Group()}
 
     def prepare(self, key, streams, t):
         return mix(key, streams["main"], self.mixup_alpha)

@@ -1,9 +1,10 @@
 """Distribution alignment (DisAlign, Zhang et al. 2021): a frozen classifier's logits, adaptively calibrated."""
 
 import dataclasses
+from typing import ClassVar
 
 from gcl_jax import class_weights, losses
-from gcl_jax.errors import require, require_one_of
+from gcl_jax.errors import require_one_of
 from gcl_jax.methods.base import SCALE, LossOut, Method
 from gcl_jax.ranges import ranged
 
@@ -17,21 +18,17 @@ class DisAlign(Method):
     weighted by (1 / pi_j)^rho (eq. 9), a weighted mean; rho = 1.2 on ImageNet-LT.
     """
 
-    head: str = "linear_disalign"
-    trains: str = "classifier"
     scale: float = ranged(1.0, SCALE)
     form: str = "paper"
     rho: float = ranged(1.2, "[0, 10]")
 
+    heads: ClassVar[tuple[str, ...]] = ("linear_disalign", "cosine_disalign")
+    trainable: ClassVar[str] = "head/(confidence|magnitude|margin)"
+    restores_classifier: ClassVar[bool] = True
+
     def __post_init__(self):
         super().__post_init__()
-        require(self.head.endswith("_disalign"), "head", self.head, "'linear_disalign' or 'cosine_disalign'")
-        require(self.trains == "classifier", "trains", self.trains, "'classifier': the rest is frozen by definition")
-        require(not self.fresh_head, "fresh_head", self.fresh_head, "False: it calibrates a trained classifier")
         require_one_of("form", self.form, ("paper", "published"))
-
-    def group(self, path):
-        return "head" if path[0] == "head" and path[-1] not in ("kernel", "bias") else None
 
     def constants(self, counts):
         return {"class_weight": class_weights.generalized_weights(counts, self.rho)}

@@ -1,6 +1,7 @@
 """Gaussian clouded logit adjustment (Li, Cheung, Lu; CVPR 2022), and its angular form (TAI 2024)."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 
@@ -15,13 +16,12 @@ from gcl_jax.ranges import ranged
 class GCL(Method):
     """GCL: CE on s * (cos - k * cloud * |eps| - m at the target), eq. 9-10 as in the published code.
 
-    Stage 1 trains "all" with s = 30, m = 0; stage 2 trains the "classifier" with s = 20,
+    Stage 1 trains all with s = 30, m = 0; stage 2 trains the classifier with s = 20,
     m = 0.1 and ``focal_gamma`` = 1 (its factor carries no gradient). ``cloud_size`` is Table 3's
     strategy: log, power (with ``cloud_exponent``) or cosine. The noise is drawn per sample and
     class, and afresh for each of mixup's two terms.
     """
 
-    head: str = "cosine"
     scale: float = ranged(30.0, SCALE)
     margin: float = ranged(0.0, "[-10, 10]")
     noise_multiplier: float = ranged(0.5, "[0, 100]")
@@ -30,9 +30,10 @@ class GCL(Method):
     focal_gamma: float = ranged(0.0, FOCAL_GAMMA)
     mixup_alpha: float = ranged(1.0, MIXUP_ALPHA)
 
+    heads: ClassVar[tuple[str, ...]] = ("cosine", "cosine_lws")  # a cloud is measured in cosines
+
     def __post_init__(self):
         super().__post_init__()
-        require_one_of("head", self.head, ("cosine", "cosine_lws"))  # a cloud is measured in cosines
         require_one_of("cloud_size", self.cloud_size, longtail.CLOUD_SIZES)
 
     def constants(self, counts):
@@ -64,9 +65,7 @@ class AngularGCL(GCL):
 
     easy_margin: bool = True
 
-    def __post_init__(self):
-        super().__post_init__()
-        require_one_of("head", self.head, ("cosine",))  # a scaled cosine has no angle
+    heads: ClassVar[tuple[str, ...]] = ("cosine",)  # a scaled cosine has no angle
 
     def _per_example(self, cosine, labels, noise, cloud):
         return losses.angular_gcl(

@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from gcl_jax import contrastive, losses
-from gcl_jax.errors import require, require_one_of
+from gcl_jax.errors import require_one_of
 from gcl_jax.methods.base import LossOut, Method, Stream
 from gcl_jax.ranges import ranged
 from gcl_jax.sampling import ClassBalanced
@@ -20,7 +20,6 @@ class HybridSC(Method):
     that batch norm sees them together (the paper does not say). Prediction is the classifier's.
     """
 
-    head: str = "projection"
     contrast: str = "supervised"
     temperature: float = ranged(0.1, "[1e-3, 1000]")
     grayscale: float = ranged(0.2, "[0, 1]")
@@ -28,8 +27,10 @@ class HybridSC(Method):
     def __post_init__(self):
         super().__post_init__()
         require_one_of("contrast", self.contrast, ("supervised", "prototypical"))
-        expected = {"supervised": "projection", "prototypical": "projection_prototypes"}[self.contrast]
-        require(self.head == expected, "head", self.head, f"{expected!r} where contrast = {self.contrast!r}")
+
+    @property
+    def heads(self):
+        return ("projection",) if self.contrast == "supervised" else ("projection_prototypes",)
 
     def streams(self):
         views = 2 if self.contrast == "supervised" else 1

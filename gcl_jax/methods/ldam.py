@@ -1,9 +1,9 @@
 """Label-distribution-aware margins (Cao et al. 2019), with deferred re-weighting: LDAM-DRW."""
 
 import dataclasses
+from typing import ClassVar
 
 from gcl_jax import class_weights, losses
-from gcl_jax.errors import require
 from gcl_jax.methods.base import SCALE, LossOut
 from gcl_jax.methods.reweighting import Reweighted
 from gcl_jax.ranges import ranged
@@ -16,14 +16,11 @@ class LDAM(Reweighted):
     The mean divides by the sum of the weights. The default is LDAM-DRW; ``reweighting`` = "none" is LDAM alone.
     """
 
-    head: str = "cosine"
     reweighting: str = "deferred"
     scale: float = ranged(30.0, SCALE)
     max_margin: float = ranged(0.5, "[0, 10]")
 
-    def __post_init__(self):
-        super().__post_init__()
-        require(self.head == "cosine", "head", self.head, "'cosine': a margin is measured in cosines")
+    heads: ClassVar[tuple[str, ...]] = ("cosine",)  # a margin is measured in cosines
 
     def constants(self, counts):
         return super().constants(counts) | {"margin": class_weights.ldam_margins(counts, self.max_margin)}

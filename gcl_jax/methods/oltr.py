@@ -4,8 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from gcl_jax import centroids, losses
-from gcl_jax.errors import require, require_one_of
-from gcl_jax.methods.base import LR_FACTOR, SCALE, Group, LossOut, Method
+from gcl_jax.methods.base import SCALE, LossOut, Method
 from gcl_jax.ranges import ranged
 
 
@@ -14,46 +13,21 @@ class OLTR(Method):
     """CE on scale * squashed cosine + centroid_weight (attraction + repulsion_weight repulsion) (its published code).
 
     Centroids start as the class means of the features that this stage starts with, and are trained as parameters;
-    the memory is addressed by the classifier of the stage before, which goes on. ``trains`` = "classifier" freezes the
-    backbone and trains attention, feature layer and all behind them, as the published code does on Places-LT, where
-    the ``head`` "meta_embedding_512" also goes on with the feature layer of the stage before, a "linear_512".
-    ``feature_lr_factor`` is the backbone's, the attention's and the feature layer's, ``centroid_lr_factor`` the
-    centroids'.
+    the memory is addressed by the classifier of the stage before, which goes on. Where ``trainable`` is "head/",
+    attention, feature layer and all behind them train over a frozen backbone, as in the published code on Places-LT,
+    where the head "meta_embedding_512" also goes on with the feature layer of the stage before, a "linear_512". Its
+    rates are the stage's optimizer.lr_mult.
     """
 
-    head: str = "meta_embedding"
     scale: float = ranged(16.0, SCALE)
     centroid_weight: float = ranged(0.01, "[0, 1e4]")
     repulsion_weight: float = ranged(0.01, "[0, 1e4]")
     repulsion_margin: float = ranged(10.0, "[0, 1e6]")
-    feature_lr_factor: float = ranged(0.1, LR_FACTOR)
-    centroid_lr_factor: float = ranged(0.1, LR_FACTOR)
 
+    heads: ClassVar[tuple[str, ...]] = ("meta_embedding", "meta_embedding_512")
+    restore: ClassVar[str] = "backbone/|head/(kernel|bias)$"  # the feature layer is another
+    restores_classifier: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"class_means"})
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_one_of("head", self.head, ("meta_embedding", "meta_embedding_512"))
-        require_one_of("trains", self.trains, ("all", "classifier"))
-        require(not self.fresh_head, "fresh_head", self.fresh_head, "False: the classifier before addresses the memory")
-
-    def group(self, path):
-        if path[0] != "head":
-            return "features" if self.trains == "all" else None
-        if path[1] == "centroids":
-            return "centroids"
-        return "features" if path[1] == "attention" or path[1].startswith("feature_") else "head"
-
-    def groups(self):
-        return {
-            "features": Group(self.feature_lr_factor),
-            "head": Group(),
-            "centroids": Group(self.centroid_lr_factor),
-        }
-
-    def inherits(self, path):
-        fresh = self.head == "meta_embedding" and path[-1].startswith("feature_")
-        return path[0] != "head" or (super().inherits(path) and not fresh)
 
     def init_params(self, key, params, stats):
         return {**params, "head": {**params["head"], "centroids": stats.class_means}}

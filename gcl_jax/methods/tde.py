@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax import losses
-from gcl_jax.errors import require
 from gcl_jax.methods.base import SCALE, LossOut, Method
 from gcl_jax.ranges import ranged
 
@@ -21,17 +20,13 @@ class TDE(Method):
     0.9 on CIFAR. ``alpha`` can be changed after training by config.posthoc.alpha.
     """
 
-    head: str = "two_part_normalized"
     scale: float = ranged(16.0, SCALE)
     alpha: float = ranged(1.0, "[0, 1000]")
     decay: float = ranged(0.9, "[0, 1)")
 
+    heads: ClassVar[tuple[str, ...]] = ("two_part_normalized",)
     posthoc: ClassVar[frozenset[str]] = frozenset({"alpha"})
     needs_training: ClassVar[bool] = True  # the moving feature, without which nothing would be subtracted
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(self.head == "two_part_normalized", "head", self.head, "'two_part_normalized'")
 
     def init_state(self, key, params, stats):
         return {"moving_feature": jnp.zeros(params["head"]["kernel"].shape[0])}

@@ -87,7 +87,7 @@ def build(name: str, head: str, num_classes: int, dtype: jnp.dtype = jnp.float32
     Raises UserError for a name that is not registered, or has no ``remat``.
     """
     require_one_of("config.model.name", name, BACKBONES)
-    require_one_of("method.head", head, HEADS)
+    require_one_of("head", head, HEADS)
     options = {}
     if remat:
         require_one_of("config.model.name with remat", name, PHOTOGRAPH_BACKBONES)

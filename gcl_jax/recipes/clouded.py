@@ -14,13 +14,12 @@ def _first(p, name="gcl", **hyperparameters):
     return p.train(c.method(name, **clouded, **hyperparameters), alone=False)
 
 
-def _second(p: Protocol, sampler: Mapping, name="gcl", **hyperparameters) -> dict:
+def _second(p: Protocol, sampler: Mapping, name="gcl", trainable="head/", head="cosine", **hyperparameters) -> dict:
     # 0.002 is the published code's effective rate: its schedule and its parameter group multiply 0.1 by 0.1 and 0.2.
-    clouded = dict(
-        trains="classifier", scale=20.0, margin=0.1, noise_multiplier=0.5, focal_gamma=1.0, mixup_alpha=p.mixup_alpha
-    )
+    clouded = dict(scale=20.0, margin=0.1, noise_multiplier=0.5, focal_gamma=1.0, mixup_alpha=p.mixup_alpha)
     method = c.method(name, **(clouded | hyperparameters))
-    return p.retrain(method, sampler=sampler, epochs=30, learning_rate=0.002, bn="frozen")
+    stage = dict(trainable=trainable, head=head)
+    return p.retrain(method, sampler=sampler, epochs=30, learning_rate=0.002, bn="frozen", stage=stage)
 
 
 def _gcl(p, sampler, **hyperparameters):
@@ -49,7 +48,7 @@ def gcl_effective_number(p: Protocol) -> ConfigDict:
 
 def gcl_lws(p: Protocol) -> ConfigDict:
     """GCL whose stage 2 learns one factor a class, on CBEN batches (Table 5)."""
-    return _gcl(p, c.sampler("cben", a=0.999, b=0.0009), trains="scale", head="cosine_lws")
+    return _gcl(p, c.sampler("cben", a=0.999, b=0.0009), trainable="head/scale", head="cosine_lws")
 
 
 def gcl_tau_norm(p: Protocol) -> ConfigDict:
@@ -60,7 +59,7 @@ def gcl_tau_norm(p: Protocol) -> ConfigDict:
     config = p.experiment(
         representation=_first(p),
         classifier=_second(p, c.sampler("cben", a=0.999, b=0.0009)),
-        tau_norm=p.make(c.method("tau_norm", head="half_cosine", scale=20.0)),
+        tau_norm=p.make(c.method("tau_norm", scale=20.0), head="half_cosine"),
     )
     config.tuning.update(key="tau_norm.method.tau", grid=TAUS, validation_fraction=0.1)
     return config

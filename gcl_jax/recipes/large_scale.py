@@ -38,8 +38,12 @@ class LargeScale:
         """The first stage with the method ``name``."""
         trained = {}
         if self.published:
-            hyperparameters |= dict(trains="last_block", last_block=LAST_BLOCK, fresh_head=True)
-            trained = dict(bn_scope=LAST_BLOCK, init_from=self.published)
+            trained = dict(
+                trainable=f"backbone/{LAST_BLOCK}/|head/",
+                restore=f"backbone/(?!{LAST_BLOCK}/)",
+                bn_scope=LAST_BLOCK,
+                init_from=self.published,
+            )
         optimizer = c.optimizer(learning_rate=self.learning_rate, weight_decay=self.weight_decay, **self.schedule)
         return c.stage(
             c.method(name, **hyperparameters),
@@ -59,8 +63,13 @@ class LargeScale:
         learning_rate: float,
         bn: str,
         batch_size: int = 0,
+        lr_mult: tuple[str, ...] = (),
+        **stage: object,
     ) -> dict:
-        """A stage that re-trains, under a cosine schedule; ``batch_size`` 0 is the first stage's."""
+        """A stage that re-trains, under a cosine schedule; ``batch_size`` 0 is the first stage's.
+
+        ``stage`` are other fields of `config.stage`.
+        """
         return c.stage(
             method,
             sampler,
@@ -68,7 +77,10 @@ class LargeScale:
             batch_size=batch_size or self.batch_size,
             bn=bn,
             bn_scope=LAST_BLOCK if self.published and bn != "frozen" else "",
-            optimizer=c.optimizer(learning_rate=learning_rate, schedule="cosine", weight_decay=self.weight_decay),
+            optimizer=c.optimizer(
+                learning_rate=learning_rate, schedule="cosine", weight_decay=self.weight_decay, lr_mult=lr_mult
+            ),
+            **stage,
         )
 
     def scaled(self, learning_rate: float) -> float:

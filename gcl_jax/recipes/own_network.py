@@ -46,7 +46,7 @@ def hybrid_sc(p: Protocol) -> ConfigDict:
 def hybrid_psc(p: Protocol) -> ConfigDict:
     """Hybrid-PSC (Wang et al. 2021): contrast with learned prototypes, temperature 1, and 0.1 on CIFAR-100."""
     temperature = 0.1 if p.dataset == "cifar100" else 1.0
-    return _hybrid(p, head="projection_prototypes", contrast="prototypical", temperature=temperature)
+    return _hybrid(p, contrast="prototypical", temperature=temperature)
 
 
 def oltr(p: Protocol) -> ConfigDict:
@@ -59,13 +59,14 @@ def oltr(p: Protocol) -> ConfigDict:
     return p.experiment(
         representation=p.train(c.method("cross_entropy"), alone=False),
         meta_embedding=p.retrain(
-            c.method("oltr", feature_lr_factor=0.1, centroid_lr_factor=0.1),
+            c.method("oltr"),
             sampler=c.sampler("class_aware", per_class=4),
             epochs=60,
             learning_rate=0.1,
             bn="train",
             batch=2,
             weight_decay=5e-4,
+            lr_mult=("backbone/|head/(attention|feature_)=0.1", "head/centroids=0.1"),
             **schedule,
         ),
     )

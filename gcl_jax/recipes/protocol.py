@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from ml_collections import ConfigDict
 
@@ -45,12 +46,13 @@ class Protocol:
         alone: bool = True,
         batch: int = 1,
         rate: float = 1.0,
+        stage: Mapping = MappingProxyType({}),
         **optimizer: object,
     ) -> dict:
         """A stage from scratch, by default with steps at 80 and 90 % of its epochs to 0.1 and 0.01 of the rate.
 
         ``alone`` if no later stage trains; ``batch`` and ``rate`` are factors of the protocol's batch size and rate;
-        ``optimizer`` are other fields of `config.optimizer`.
+        ``optimizer`` are other fields of `config.optimizer`, ``stage`` of `config.stage`.
         """
         default = dict(
             learning_rate=rate * self.learning_rate,
@@ -65,6 +67,7 @@ class Protocol:
             epochs=self.epochs if alone else self.first_epochs,
             batch_size=batch * self.batch_size,
             optimizer=c.optimizer(**(default | optimizer)),
+            **stage,
         )
 
     def retrain(
@@ -76,6 +79,7 @@ class Protocol:
         learning_rate: float,
         bn: str,
         batch: int = 1,
+        stage: Mapping = MappingProxyType({}),
         **optimizer: object,
     ) -> dict:
         """A stage that goes on from the one before, by default under a cosine schedule; arguments as `train`'s."""
@@ -87,11 +91,12 @@ class Protocol:
             batch_size=batch * self.batch_size,
             bn=bn,
             optimizer=c.optimizer(**(default | optimizer)),
+            **stage,
         )
 
-    def make(self, method: Mapping) -> dict:
+    def make(self, method: Mapping, **stage: object) -> dict:
         """A stage of no epochs: its method makes the classifier of what the stage before trained."""
-        return c.stage(method, c.sampler("instance"), epochs=0, batch_size=self.batch_size, bn="frozen")
+        return c.stage(method, c.sampler("instance"), epochs=0, batch_size=self.batch_size, bn="frozen", **stage)
 
 
 def cifar_lt(dataset: str, imbalance_ratio: float | str) -> Protocol:

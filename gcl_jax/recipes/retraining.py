@@ -20,49 +20,50 @@ TAUS = tuple(i / 10 for i in range(21))  # Decoupling's grid
 
 def ce_mixup_crt(p: Protocol) -> ConfigDict:
     """CE + mixup, then its classifier goes on, class-balanced (GCL's script, --loss_type CE): 30 epochs at 0.002."""
-    again = c.method("cross_entropy", trains="classifier", mixup_alpha=p.mixup_alpha)
+    again = c.method("cross_entropy", mixup_alpha=p.mixup_alpha)
     return p.experiment(
         representation=p.train(c.method("cross_entropy", mixup_alpha=1.0), alone=False),
         classifier=p.retrain(
-            again, sampler=c.sampler("class_balanced"), epochs=30, learning_rate=0.002, bn="frozen"
+            again, sampler=c.sampler("class_balanced"), epochs=30, learning_rate=0.002, bn="frozen",
+            stage=dict(trainable="head/"),
         ),
     )  # fmt: skip
 
 
 def crt(p: Protocol) -> ConfigDict:
     """CE, then cRT (Kang et al. 2020): a fresh classifier, class-aware batches, 10 epochs; batch norm updates."""
-    again = c.method("cross_entropy", trains="classifier", fresh_head=True)
+    again = c.method("cross_entropy")
     return p.experiment(
         representation=p.train(c.method("cross_entropy"), alone=False),
         classifier=p.retrain(
-            again, sampler=c.sampler("class_aware", per_class=4), epochs=10, learning_rate=0.025, bn="stats_only"
+            again, sampler=c.sampler("class_aware", per_class=4), epochs=10, learning_rate=0.025, bn="stats_only",
+            stage=dict(trainable="head/", restore="backbone/"),
         ),
     )  # fmt: skip
 
 
 def lws(p: Protocol) -> ConfigDict:
     """CE, then learnable weight scaling (Kang et al. 2020): class-aware batches, 5 epochs; batch norm updates."""
-    scaling = c.method("cross_entropy", trains="scale", head="linear_lws")
+    scaling = c.method("cross_entropy")
     return p.experiment(
         representation=p.train(c.method("cross_entropy"), alone=False),
         classifier=p.retrain(
-            scaling, sampler=c.sampler("class_aware", per_class=4), epochs=5, learning_rate=0.025, bn="stats_only"
+            scaling, sampler=c.sampler("class_aware", per_class=4), epochs=5, learning_rate=0.025, bn="stats_only",
+            stage=dict(trainable="head/scale", head="linear_lws"),
         ),
     )  # fmt: skip
 
 
 def tau_norm(p: Protocol) -> ConfigDict:
     """CE, then tau-normalisation (Kang et al. 2020), tau chosen on a tenth of the training images held out."""
-    config = p.experiment(
-        representation=p.train(c.method("cross_entropy")), tau_norm=p.make(c.method("tau_norm", head="linear"))
-    )
+    config = p.experiment(representation=p.train(c.method("cross_entropy")), tau_norm=p.make(c.method("tau_norm")))
     config.tuning.update(key="tau_norm.method.tau", grid=TAUS, validation_fraction=0.1)
     return config
 
 
 def nearest_class_mean(p: Protocol) -> ConfigDict:
     """CE, then the nearest class mean of centred, normalised features (Kang et al. 2020)."""
-    means = c.method("nearest_class_mean", head="nearest_mean_cl2n")
+    means = c.method("nearest_class_mean", variant="cl2n")
     return p.experiment(representation=p.train(c.method("cross_entropy")), nearest_class_mean=p.make(means))
 
 
@@ -84,7 +85,7 @@ def mislas(p: Protocol) -> ConfigDict:
     """
     settings = MISLAS.get(p.dataset, MISLAS["cifar10"])
     head, tail, shifted, factor = settings.get(p.imbalance_ratio, settings[100])
-    smoothed = c.method("mislas", smoothing_head=head, smoothing_tail=tail, classifier_lr_factor=factor)
+    smoothed = c.method("mislas", smoothing_head=head, smoothing_tail=tail)
     return p.experiment(
         representation=p.train(c.method("cross_entropy", mixup_alpha=1.0), alone=False, batch=2),
         classifier=p.retrain(
@@ -94,5 +95,6 @@ def mislas(p: Protocol) -> ConfigDict:
             learning_rate=0.1,
             bn="stats_only" if shifted else "frozen",
             batch=2,
+            lr_mult=(f"head/(kernel|bias)$={factor}",),
         ),
     )

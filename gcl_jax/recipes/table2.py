@@ -34,11 +34,12 @@ def logit_adjustment(p: LargeScale) -> ConfigDict:
 
 def lws(p: LargeScale) -> ConfigDict:
     """CE, then learnable weight scaling (Kang et al. 2020), the "Decoupling" of Table 2: 5 epochs; BN updates."""
-    scaling = c.method("cross_entropy", trains="scale", head="linear_lws")
+    scaling = c.method("cross_entropy")
+    factors = dict(trainable="head/scale", head="linear_lws")
     aware = c.sampler("class_aware", per_class=4)
     return p.experiment(
         representation=p.first("cross_entropy"),
-        classifier=p.second(scaling, aware, epochs=5, learning_rate=p.scaled(0.1), bn="stats_only"),
+        classifier=p.second(scaling, aware, epochs=5, learning_rate=p.scaled(0.1), bn="stats_only", **factors),
     )
 
 
@@ -47,10 +48,10 @@ def oltr(p: LargeScale) -> ConfigDict:
 
     Batch 128, rate 0.1, and 0.01 for backbone, attention and centroids, x 0.1 every 20 epochs.
     """
-    method = c.method("oltr", feature_lr_factor=0.1, centroid_lr_factor=0.1)
+    slow = ("backbone/|head/(attention|feature_)=0.1", "head/centroids=0.1")
     return p.experiment(
         representation=p.first("cross_entropy"),
-        meta_embedding=_drawn_to_centroids(method, epochs=60, learning_rate=0.1, bn="train"),
+        meta_embedding=_drawn_to_centroids(epochs=60, learning_rate=0.1, bn="train", lr_mult=slow),
     )
 
 
@@ -61,43 +62,59 @@ def oltr_places(p: LargeScale) -> ConfigDict:
     second all behind the backbone, whose batch norm updates: 0.01, and 1e-4 for attention and feature layer. x 0.1
     every 10 epochs.
     """
-    plain = c.method("cross_entropy", head="linear_512", fresh_head=True, feature_lr_factor=0.01)
-    rates = dict(feature_lr_factor=0.01, centroid_lr_factor=1.0)
-    method = c.method("oltr", trains="classifier", head="meta_embedding_512", **rates)
+    second = dict(
+        trainable="head/",
+        head="meta_embedding_512",
+        restore="backbone/|head/(feature_)?(kernel|bias)$",
+        lr_mult=("head/(attention|feature_)=0.01",),
+    )
     return p.experiment(
         representation=c.stage(
-            plain,
+            c.method("cross_entropy"),
             c.sampler("instance"),
+            head="linear_512",
+            restore="backbone/",
             epochs=30,
             batch_size=128,
             init_from=p.published,
-            optimizer=c.optimizer(learning_rate=0.1, weight_decay=5e-4, **_IN_THIRDS),
+            optimizer=c.optimizer(
+                learning_rate=0.1, weight_decay=5e-4, lr_mult=("backbone/|head/feature_=0.01",), **_IN_THIRDS
+            ),
         ),
-        meta_embedding=_drawn_to_centroids(method, epochs=30, learning_rate=0.01, bn="stats_only"),
+        meta_embedding=_drawn_to_centroids(epochs=30, learning_rate=0.01, bn="stats_only", **second),
     )
 
 
 _IN_THIRDS = dict(schedule="step", boundaries_percent=(100 / 3, 200 / 3), decay_factors=(0.1, 0.01))
 
 
-def _drawn_to_centroids(method, *, epochs, learning_rate, bn):
+def _drawn_to_centroids(*, epochs, learning_rate, bn, lr_mult, **stage):
     return c.stage(
-        method,
+        c.method("oltr"),
         c.sampler("class_aware", per_class=4),
         epochs=epochs,
         batch_size=128,
         bn=bn,
-        optimizer=c.optimizer(learning_rate=learning_rate, weight_decay=5e-4, **_IN_THIRDS),
+        optimizer=c.optimizer(learning_rate=learning_rate, weight_decay=5e-4, lr_mult=lr_mult, **_IN_THIRDS),
+        **stage,
     )
 
 
 def ce_mixup_crt(p: LargeScale) -> ConfigDict:
     """CE + mixup, then cRT (Kang et al. 2020): a fresh classifier, class-aware batches, 10 epochs or 30."""
-    again = c.method("cross_entropy", trains="classifier", fresh_head=True)
+    again = c.method("cross_entropy")
     aware = c.sampler("class_aware", per_class=4)
     return p.experiment(
         representation=p.first("cross_entropy", mixup_alpha=0.2),
-        classifier=p.second(again, aware, epochs=p.crt_epochs, learning_rate=p.scaled(0.1), bn="stats_only"),
+        classifier=p.second(
+            again,
+            aware,
+            epochs=p.crt_epochs,
+            learning_rate=p.scaled(0.1),
+            bn="stats_only",
+            trainable="head/",
+            restore="backbone/",
+        ),
     )
 
 
@@ -113,19 +130,34 @@ def disalign(p: LargeScale) -> ConfigDict:
 def mislas(p: LargeScale) -> ConfigDict:
     """MiSLAS (Zhong et al. 2021): CE + mixup 0.2, then label-aware smoothing on scaled logits, 10 epochs."""
     head, tail = p.smoothing
-    smoothed = c.method("mislas", smoothing_head=head, smoothing_tail=tail, classifier_lr_factor=0.05)
+    smoothed = c.method("mislas", smoothing_head=head, smoothing_tail=tail)
     aware = c.sampler("class_aware", per_class=4)
     return p.experiment(
         representation=p.first("cross_entropy", mixup_alpha=0.2),
-        classifier=p.second(smoothed, aware, epochs=10, learning_rate=0.1, bn="stats_only", batch_size=256),
+        classifier=p.second(
+            smoothed,
+            aware,
+            epochs=10,
+            learning_rate=0.1,
+            bn="stats_only",
+            batch_size=256,
+            lr_mult=("head/(kernel|bias)$=0.05",),
+        ),
     )
 
 
 def gcl(p: LargeScale) -> ConfigDict:
     """GCL: clouded logits with mixup 0.2, then the classifier on CBEN batches, 30 epochs at 0.002, without mixup."""
     noise, scale = p.clouds["noise_multiplier"], p.clouds["scale"]
-    again = c.method("gcl", trains="classifier", scale=scale, margin=0.1, noise_multiplier=noise, focal_gamma=1.0)
+    again = c.method("gcl", scale=scale, margin=0.1, noise_multiplier=noise, focal_gamma=1.0)
     return p.experiment(
         representation=p.first("gcl", scale=30.0, margin=0.0, noise_multiplier=noise, mixup_alpha=0.2),
-        classifier=p.second(again, c.sampler("cben", a=0.999, b=0.0009), epochs=30, learning_rate=0.002, bn="frozen"),
+        classifier=p.second(
+            again,
+            c.sampler("cben", a=0.999, b=0.0009),
+            epochs=30,
+            learning_rate=0.002,
+            bn="frozen",
+            trainable="head/",
+        ),
     )

@@ -1,6 +1,7 @@
 """Where a stage's parameters come from: the stage before, another run, or a published checkpoint."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -80,7 +81,7 @@ def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]]
 
     Parameters and batch statistics keep their fresh values where ``inherits`` says no. A head is
     inherited like the rest and never left out by itself: weights of other classes, or of another
-    kind of head, are for a method with ``fresh_head``. Raises UserError naming the first array that
+    kind of head, are for a ``restore`` without it. Raises UserError naming the first array that
     is missing, has another shape or is not finite, and the first of ``found`` that would be left unused.
     """
     result = {}
@@ -108,6 +109,16 @@ def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]]
     return result
 
 
+def restored_by(regex: str) -> Callable[[tuple[str, ...]], bool]:
+    """Whether a path, such as ("head", "kernel"), is matched by ``regex`` from its start: the stage's ``restore``.
+
+    >>> restored_by("backbone/|head/kernel")(("head", "kernel_scale"))
+    True
+    """
+    pattern = re.compile(regex)
+    return lambda path: pattern.match("/".join(path)) is not None
+
+
 def inherited(variables: Mapping, inherits: Callable[[tuple[str, ...]], bool]) -> dict:
     """The part of ``variables`` that `inherit` took from elsewhere."""
     flat = traverse_util.flatten_dict(dict(variables))
@@ -115,7 +126,7 @@ def inherited(variables: Mapping, inherits: Callable[[tuple[str, ...]], bool]) -
 
 
 def _cure(path: tuple[str, ...]) -> str:
-    return "; --config.STAGE.method.fresh_head=True takes the backbone alone" if path[0] == "head" else ""
+    return "; --config.STAGE.restore=backbone/ takes the backbone alone" if path[0] == "head" else ""
 
 
 def digest(variables: Mapping) -> str:

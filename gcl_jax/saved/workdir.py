@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import errors, json_files, json_shape, logs, paths
-from gcl_jax.config import identity
+from gcl_jax.config import identity, older
 from gcl_jax.data import Dataset, summary
 from gcl_jax.errors import UserError
 from gcl_jax.json_shape import NUMBER
@@ -262,7 +262,7 @@ def compare(root: epath.Path, keys: dict, data: dict | None = None, *, apart_fro
     if not file.exists():
         raise UserError(f"{root} holds a run but no config.json to tell whose: choose another --workdir")
     content = json_files.read(file, shape={"training": dict})
-    known = content["training"]
+    known = older.training_keys(content["training"])
     known = {k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}
     differing = [d for d in identity.differences(known, keys) if d.split(":")[0] != f"config.{apart_from}"]
     if [d.split(":")[0] for d in differing] == ["config.data_fingerprint"]:

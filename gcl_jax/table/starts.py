@@ -1,14 +1,12 @@
 """Whether what a run started from is still what lies there: another network under the same path is another row."""
 
 import functools
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from flax import traverse_util
 
-from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError
 from gcl_jax.saved import handover
 from gcl_jax.table.plan import Node
@@ -28,8 +26,8 @@ def replaced(node: Node, seed: int, started_from: str | None) -> str:
     before = stage_before(node.config, stage)
     try:
         start = handover.seed_folder(block.init_from, seed)
-        method, stamp = json.dumps(block.method.to_dict(), sort_keys=True), _stamp(start)
-        held, all_of_it = _digest(start, before, method, stamp)
+        stamp = _stamp(start)
+        held, all_of_it = _digest(start, before, block.restore, stamp)
         same = held == started_from
         if not same and not all_of_it:
             key = (str(node.folder), seed, stamp)
@@ -45,19 +43,19 @@ _older: dict[tuple, str] = {}  # what `_older_digest` said: it takes the data
 
 
 @functools.cache
-def _digest(start: str, before: str | None, method: str, stamp: tuple) -> tuple[str, bool]:
-    """The digest of what a stage of ``method`` takes from ``start``, and whether that is all there is.
+def _digest(start: str, before: str | None, restore: str, stamp: tuple) -> tuple[str, bool]:
+    """The digest of what a stage whose ``restore`` it is takes from ``start``, and whether that is all there is.
 
     Loaded once while its files, of which ``stamp`` tells, stay as they are.
     """
     found = handover.load(start, before)
-    taken = _taken(found, method)
+    taken = _taken(found, restore)
     return handover.digest(taken), len(_flat(taken)) == len(_flat(found))
 
 
-def _taken(found: Mapping, method: str) -> dict:
+def _taken(found: Mapping, restore: str) -> dict:
     own = {name: found.get(name, {}) for name in ("params", "batch_stats")}
-    return handover.inherited(own, config_lib.build_method(json.loads(method)).inherits)
+    return handover.inherited(own, handover.restored_by(restore))
 
 
 def _flat(variables: Mapping) -> dict:

@@ -236,7 +236,7 @@ def _evaluate_one(parts, config, names, seed, folder, overrides, as_trained) -> 
             start, found = starts.read(config, name, seed)
             distributed.same(f"what {name} starts from", handover.digest(handover.arrays(found)))
             made = None if config[name].epochs else stage.start(seed, found, start)
-            variables, step = stage.variables(*made[:2]) if made else stage.checked(found, start), 0
+            variables, step = stage.variables(made[0]) if made else stage.checked(found, start), 0
         else:
             continue
         found = stage.evaluate(variables, stage.stats())()

@@ -5,12 +5,11 @@ nothing is fetched for it but with a log line's numbers and at a checkpoint. Tha
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from gcl_jax.training.train_state import TrainState
 
@@ -19,7 +18,10 @@ NAMES = 10  # of arrays that a report lists
 
 
 def none_yet(params: Tree, batch_stats: Tree, method_state: Tree) -> dict[str, jax.Array]:
-    """The record before the first step: {"step": 0, "loss", "counts": of each array of the three trees}."""
+    """The record before the first step: {"step": 0, "loss", "counts": of each array of the three trees}.
+
+    ``params`` are those that train.
+    """
     arrays = len(jax.tree.leaves((params, batch_stats, method_state)))
     return {"step": jnp.int32(0), "loss": jnp.float32(0), "counts": jnp.zeros(arrays, jnp.int32)}
 
@@ -27,7 +29,7 @@ def none_yet(params: Tree, batch_stats: Tree, method_state: Tree) -> dict[str, j
 def noted(trouble: Mapping, step: jax.Array, metrics: Mapping, made: Tree) -> dict[str, jax.Array]:
     """``trouble``, or if there is none yet and a number of this step's is not finite, what is wrong with it.
 
-    ``made`` is (params, batch_stats, method_state) after the update; a gradient that is not finite shows in them.
+    ``made`` is (trained params, batch_stats, method_state) after the update: a gradient that is not finite shows there.
     """
     counts = jnp.stack([jnp.sum(~jnp.isfinite(leaf), dtype=jnp.int32) for leaf in jax.tree.leaves(made)])
     bad = jnp.any(counts > 0) | ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(v)) for v in metrics.values()]))
@@ -36,19 +38,19 @@ def noted(trouble: Mapping, step: jax.Array, metrics: Mapping, made: Tree) -> di
     return {name: jnp.where(first, now[name], trouble[name]) for name in now}
 
 
-def report(found: Mapping[str, int], names: Sequence[str], group: Callable[[tuple[str, ...]], str | None]) -> dict:
+def report(found: Mapping[str, int], names: Sequence[str]) -> dict:
     """What is wrong, for people: arrays and numbers of each kind, and the first names.
 
-    ``found`` {name: how many of its numbers are not finite} is part of ``names``; ``group`` gives a parameter's group.
+    ``found`` {name: how many of its numbers are not finite} is part of ``names``.
 
     >>> names = ["params/head/bias", "params/head/kernel", "batch_stats/bn/mean"]
-    >>> report({"params/head/kernel": 3}, names, lambda path: path[0])
+    >>> report({"params/head/kernel": 3}, names)
     {'kinds': {'params of head': {'arrays': 1, 'of': 2, 'numbers': 3}}, 'first': ['params/head/kernel']}
     """
 
     def kind(name):
-        first, *path = name.split("/")
-        return f"params of {group(tuple(path))}" if first == "params" else first
+        first, part, *_ = name.split("/")
+        return f"params of {part}" if first == "params" else first
 
     of, kinds = Counter(map(kind, names)), {}
     for name, count in found.items():
@@ -63,10 +65,8 @@ def skip(before: TrainState, after: TrainState, left_out: jax.Array, restart: ja
 
     ``restart`` says that the tally begins anew with this step.
     """
-    count = before.step + 1
     skipped = before.replace(
-        step=count,
-        opt_state=optax.tree.set(before.opt_state, count=count),  # that of the schedule, which is the step
+        step=before.step + 1,
         tally=jax.tree.map(lambda x: jnp.where(restart, 0, x), before.tally),
     )
     return jax.tree.map(lambda a, b: jnp.where(left_out, a, b), skipped, after)

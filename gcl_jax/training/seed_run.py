@@ -20,8 +20,7 @@ from gcl_jax.saved.checkpoint import Checkpoints, flatten
 from gcl_jax.saved.workdir import done_file
 from gcl_jax.training import non_finite
 from gcl_jax.training.stage import Stage
-from gcl_jax.training.train_state import TrainState, merge, split
-from gcl_jax.training.train_step import Constants
+from gcl_jax.training.train_state import TrainState
 
 # What an evaluation writes to metrics.jsonl; result.json has everything.
 LOGGED = ("accuracy", "top5", "many", "medium", "few", "macro_recall", "nll", "ece")
@@ -110,7 +109,7 @@ class SeedRun:
         """
         if step is not None:
             self._undamaged(lambda: self._checkpoints.note(step))  # before all read the arrays, and wait for each other
-            like = to_save(self.state, self.constants)
+            like = to_save(self.state)
             tree, note = self._undamaged(lambda: self._checkpoints.restore(step, like))
             if note["stage_key"] not in self._keys:
                 raise UserError(
@@ -118,7 +117,7 @@ class SeedRun:
                     "another --workdir, or remove that folder to train anew"
                 )
             self.stage.require_classes(note.get("class_names"), str(self._folder))
-            self.state, self.constants = from_saved(self.stage, tree, self.constants)
+            self.state = from_saved(self.stage, tree)
             self._began -= note["seconds"]
             self.owed = note.get("evaluation_owed", False)
             logs.say(f"{self._name}: resuming after step {step}{self._other_compiler(note)}")
@@ -152,11 +151,11 @@ class SeedRun:
         return f"{means['loss']:.3f}" if means else "all skipped"
 
     def _learning_rate(self, step: int) -> float:
-        return self.stage.settings.learning_rates[(step - 1) // self.stage.settings.steps_per_epoch]
+        return float(f"{float(self.stage.settings.schedule(step - 1)):.7g}")  # float32 has no more digits
 
     def evaluate(self, step: int, state: TrainState) -> Callable[[], None]:
         """Dispatch an evaluation; calling the result fetches it, writes its lines, and saves the best on validation."""
-        fetch = self.stage.evaluate(self.stage.variables(state, self.constants), self.constants.stats)
+        fetch = self.stage.evaluate(self.stage.variables(state), self.constants.stats)
         kept = None
         if self._best or not step:  # at step 0 no step has looked at the numbers yet
             self._require_finite(step, state)
@@ -193,7 +192,7 @@ class SeedRun:
 
     def _copy(self, state: TrainState) -> dict:
         """What a checkpoint holds; a copy, since the step donates these buffers while a save still reads them."""
-        return jax.tree.map(jnp.copy, to_save(state, self.constants))
+        return jax.tree.map(jnp.copy, to_save(state))
 
     def _note(self) -> dict:
         return {
@@ -210,7 +209,7 @@ class SeedRun:
         """Write predictions and DONE.json, and return what that holds, in every process."""
         if not self._predictions:
             # Killed between the last checkpoint and DONE.json: nothing was left to train.
-            self._predictions = self.stage.evaluate(self.stage.variables(state, self.constants), self.constants.stats)()
+            self._predictions = self.stage.evaluate(self.stage.variables(state), self.constants.stats)()
         self._checkpoints.wait()
         return distributed.first(lambda: self._write_done(step))
 
@@ -240,7 +239,13 @@ class SeedRun:
     def _diverged(self, trouble: dict, noticed: int) -> None:
         """Write down what is not finite; then raise UserError, or `GoBack` with the step's batch to be skipped."""
         step, state = int(trouble["step"]) or noticed, self.state
-        names = flatten({"params": state.params, "batch_stats": state.batch_stats, "method_state": state.method_state})
+        names = flatten(
+            {
+                "params": self.stage.trained(state.params),
+                "batch_stats": state.batch_stats,
+                "method_state": state.method_state,
+            }
+        )
         in_order = [n for part in ("params", "batch_stats", "method_state") for n in names if n.startswith(f"{part}/")]
         counts = np.asarray(trouble["counts"])
         found = {name: int(count) for name, count in zip(in_order, counts, strict=True) if count}
@@ -256,7 +261,7 @@ class SeedRun:
             "learning_rate": self._learning_rate(step),
             "loss": str(float(trouble["loss"])),
             "batch": self.stage.feed.entries(self.seed, step),
-            **non_finite.report(found, in_order, self.stage.group),
+            **non_finite.report(found, in_order),
             "last_good_checkpoint": good,
         }
         distributed.first(lambda: json_files.write(file, what))
@@ -283,11 +288,11 @@ def _all_finite(tree) -> jax.Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
-def to_save(state: TrainState, constants: Constants) -> dict:
-    """A checkpoint's tree: the state with whole parameters, so that it stands alone."""
+def to_save(state: TrainState) -> dict:
+    """A checkpoint's tree: the state, but for the record of numbers that are not finite."""
     return {
         "step": state.step,
-        "params": merge(state.params, constants.frozen),
+        "params": state.params,
         "batch_stats": state.batch_stats,
         "opt_state": state.opt_state,
         "method_state": state.method_state,
@@ -295,11 +300,10 @@ def to_save(state: TrainState, constants: Constants) -> dict:
     }
 
 
-def from_saved(stage: Stage, tree: dict, constants: Constants) -> tuple[TrainState, Constants]:
+def from_saved(stage: Stage, tree: dict) -> TrainState:
     """The inverse of `to_save`."""
-    trainable, frozen, _ = split(tree["params"], stage.group)
-    trouble = stage.replicate(non_finite.none_yet(trainable, tree["batch_stats"], tree["method_state"]))
-    return TrainState(**{**tree, "params": trainable}, trouble=trouble), constants.replace(frozen=frozen)
+    none = non_finite.none_yet(stage.trained(tree["params"]), tree["batch_stats"], tree["method_state"])
+    return TrainState(**tree, trouble=stage.replicate(none))
 
 
 def best_epochs(records: list[dict]) -> dict:

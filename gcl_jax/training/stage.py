@@ -22,11 +22,12 @@ from gcl_jax.methods import ClassStats
 from gcl_jax.saved import classes, handover
 from gcl_jax.training import evaluate, non_finite, train_step
 from gcl_jax.training.feed import Feed
-from gcl_jax.training.train_state import TrainState, merge, split
+from gcl_jax.training.param_labels import stage_labels
+from gcl_jax.training.train_state import TrainState
 
 
 class Stage:
-    """A stage's network, method, optimiser and compiled steps; seeds come in when it runs, ``seeds`` at once.
+    """A stage's network, method, optimizer and compiled steps; seeds come in when it runs, ``seeds`` at once.
 
     Raises UserError for a config that does not fit the data or the network: channels, blocks, too few images.
     """
@@ -48,7 +49,7 @@ class Stage:
             epochs=block.epochs,
             steps_per_epoch=steps_per_epoch,
             log_every=config.log.every_steps,
-            learning_rates=tuple(optim.epoch_learning_rates(**config_lib.schedule_fields(block))),
+            schedule=config_lib.make_schedule(block, steps_per_epoch),
             micro_batches=block.micro_batches,
         )
         self.steps_per_call = backend.steps_per_call(
@@ -62,7 +63,7 @@ class Stage:
         )  # fmt: skip
         self.network = models.build(
             config.model.name,
-            self.method.head,
+            block.head,
             dataset.num_classes,
             backend.DTYPES[config.precision],
             remat=config.model.remat,
@@ -79,19 +80,22 @@ class Stage:
         self.apply = train_step.NetworkApply(self.network, block.bn, block.bn_scope)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
         blocks = {path[0] for path in traverse_util.flatten_dict(shapes["params"]["backbone"]) if len(path) > 2}
-        for key, named in (("method.last_block", self.method.last_block), ("bn_scope", block.bn_scope)):
-            if named:
-                require_one_of(f"config.{name}.{key}", named, sorted(blocks))
+        if block.bn_scope:
+            require_one_of(f"config.{name}.bn_scope", block.bn_scope, sorted(blocks))
+        self.restores = handover.restored_by(block.restore)
         self._paths = tuple(traverse_util.flatten_dict(shapes["params"]))
-        self._norms = {path[:-1] for path in traverse_util.flatten_dict(shapes["batch_stats"])}
-        _, _, groups = split(shapes["params"], self.group)
-        self.optimizer = optim.sgd(
-            train_step.learning_rate_at(self.settings),
+        self.labels, groups = stage_labels(name, block, shapes)
+        self.freezes = optim.FROZEN in jax.tree.leaves(self.labels)
+        self.optimizer = optim.make_optimizer(
+            config_lib.build_optimizer(block.optimizer.to_dict(), f"config.{name}.optimizer"),
+            self.labels,
             groups,
-            self.method.groups(),
-            **{k: block.optimizer[k] for k in ("momentum", "nesterov", "weight_decay", "clip_norm")},
+            weight_decay=block.optimizer.weight_decay,
+            clip_norm=block.optimizer.clip_norm,
         )
-        update = train_step.make_update(self.apply, self.method, self.optimizer, augment, loader.fetch, self.settings)
+        update = train_step.make_update(
+            self.apply, self.method, self.optimizer, self.labels, augment, loader.fetch, self.settings
+        )
         self.step = train_step.make_train_step(update, mesh, rows=rows, seeds=seeds)
         self._compiled = None
         own = mesh_lib.over_seeds(mesh) if seeds > 1 else mesh_lib.replicated(mesh)
@@ -110,10 +114,9 @@ class Stage:
         )
         self.feature_step = evaluate.make_feature_step(self.apply, augment, loader.fetch)
 
-    def group(self, path: tuple[str, ...]) -> str | None:
-        """The method's group; ``bn`` = "stats_only" freezes the affine parameters of batch norm on top."""
-        fixed = self.block.bn == "stats_only" and path[:-1] in self._norms
-        return None if fixed else self.method.group(path)
+    def trained(self, params: Any) -> dict:
+        """The part of a complete parameter tree that trains."""
+        return optim.trained_leaves(params, self.labels)
 
     def _init_network(self, key: jax.Array) -> dict:
         images = jnp.zeros((1, *self.image_shape), jnp.float32)
@@ -153,7 +156,7 @@ class Stage:
         if found is None:
             return variables, ("random",)
         variables = self._with(jax.device_get(variables), found, origin)
-        taken = handover.inherited(variables, self.method.inherits)
+        taken = handover.inherited(variables, self.restores)
         return variables, (handover.digest(taken), handover.digest(variables))
 
     def require_classes(self, class_names: Sequence[str] | None, origin: str) -> None:
@@ -171,13 +174,13 @@ class Stage:
         """``fresh`` variables with what the method inherits from ``found``."""
         if self._takes_the_head():
             cure = "Give the data the same classes in the same order"
-            if self.method.trains != "scale":
-                cure += f", or take the backbone alone with --config.{self.name}.method.fresh_head=True"
+            if self.labels["head"]["kernel"] != optim.FROZEN:  # which would not get away from a random start
+                cure += f", or take the backbone alone with --config.{self.name}.restore=backbone/"
             classes.require_same(found.get("class_names"), self.dataset.class_names, origin, cure)
-        return handover.inherit(fresh, found, self.method.inherits, origin)
+        return handover.inherit(fresh, found, self.restores, origin)
 
     def _takes_the_head(self) -> bool:
-        return any(path[0] == "head" and self.method.inherits(path) for path in self._paths)
+        return any(path[0] == "head" and self.restores(path) for path in self._paths)
 
     def _fresh(self) -> dict:
         """Variables of the network's shapes, without values."""
@@ -192,28 +195,25 @@ class Stage:
         variables, started_from = self.inherit(seed, found, origin)
         variables = self.replicate(variables)
         stats = self.stats(variables)
-        state, frozen, stats = self._begin(key, variables, stats)
-        constants = train_step.Constants(key, frozen, stats, self.loader.arrays("train"))
-        # A copy, since the step donates its state and frozen leaves may share buffers with it.
+        state, stats = self._begin(key, variables, stats)
+        constants = train_step.Constants(key, stats, self.loader.arrays("train"))
+        # A copy, since the step donates its state, whose leaves may share buffers.
         return self.replicate(jax.tree.map(jnp.copy, state)), self.replicate(constants), started_from
 
-    def _begin(self, key: jax.Array, variables: dict, stats: ClassStats) -> tuple[TrainState, dict, ClassStats]:
-        """A run's state, frozen parameters and class statistics; pure, so that their shapes can be had without data."""
+    def _begin(self, key: jax.Array, variables: dict, stats: ClassStats) -> tuple[TrainState, ClassStats]:
+        """A run's state and class statistics; pure, so that their shapes can be had without data."""
         params = self.method.init_params(rng.fold(key, "parameters"), variables["params"], stats)
         method_state = self.method.init_state(rng.fold(key, "state"), params, stats)
-        trainable, frozen, _ = split(params, self.group)
-        if not trainable:
-            raise UserError(f"config.{self.name}.method trains no parameter: leave the stage out of config.stages")
         state = TrainState(
             step=jnp.int32(0),
-            params=trainable,
+            params=params,
             batch_stats=variables["batch_stats"],
-            opt_state=self.optimizer.init(trainable),
+            opt_state=self.optimizer.init(params),
             method_state=method_state,
             tally=train_step.empty_tally(self.method),
-            trouble=non_finite.none_yet(trainable, variables["batch_stats"], method_state),
+            trouble=non_finite.none_yet(self.trained(params), variables["batch_stats"], method_state),
         )
-        return state, frozen, stats.replace(train_features=None)  # of use to init_params only, and large
+        return state, stats.replace(train_features=None)  # of use to init_params only, and large
 
     def shapes(self) -> tuple[TrainState, train_step.Constants]:
         """What `start` would return for any seed, as shapes; only the data set's arrays are there."""
@@ -224,9 +224,9 @@ class Stage:
         given = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in found.items()}
         given["train_features"] = (given["train_features"], jax.ShapeDtypeStruct(features.shape[:1], np.int32))
         stats = stats.replace(**{name: given[name] for name in self.method.needs})
-        state, frozen, stats = jax.eval_shape(self._begin, key, variables, stats)
+        state, stats = jax.eval_shape(self._begin, key, variables, stats)
         key = jax.eval_shape(jax.random.key, 0)
-        return state, train_step.Constants(key, frozen, stats, self.loader.arrays("train"))
+        return state, train_step.Constants(key, stats, self.loader.arrays("train"))
 
     def _features(self, variables: dict) -> jax.ShapeDtypeStruct:
         images = jax.ShapeDtypeStruct((len(self.dataset.splits["train"]), *self.image_shape), np.float32)
@@ -237,7 +237,7 @@ class Stage:
         """States or constants of `seeds` runs as one, with a leading seed axis on all but the data set's arrays."""
         place = mesh_lib.over_seeds(self.mesh)
         if isinstance(several[0], train_step.Constants):
-            bare = self.stack([(one.key, one.frozen, one.stats) for one in several])
+            bare = self.stack([(one.key, one.stats) for one in several])
             return train_step.Constants(*bare, several[0].arrays)
         return mesh_lib.place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *several), place)
 
@@ -282,9 +282,9 @@ class Stage:
         state = self._skip(before, state, jnp.asarray(left_out) if self.seeds > 1 else left_out[0], restart)
         return state, jax.tree.map(jnp.copy, {**state.tally, "trouble": state.trouble})
 
-    def variables(self, state: TrainState, constants: train_step.Constants) -> tuple:
+    def variables(self, state: TrainState) -> tuple:
         """(params, batch_stats, method_state) as evaluation takes them."""
-        return merge(state.params, constants.frozen), state.batch_stats, state.method_state
+        return state.params, state.batch_stats, state.method_state
 
     def checked(self, found: dict, origin: str) -> tuple:
         """Loaded variables as evaluation takes them; UserError where they are of another model or other classes."""

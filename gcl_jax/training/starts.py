@@ -5,14 +5,13 @@ from collections.abc import Iterable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 from ml_collections import ConfigDict
 
-from gcl_jax import config as config_lib
-from gcl_jax import models
+from gcl_jax import models, optim
 from gcl_jax.errors import UserError
 from gcl_jax.machine import backend, distributed
 from gcl_jax.saved import handover
+from gcl_jax.training.param_labels import stage_labels
 
 
 def stage_before(config: ConfigDict, name: str) -> str | None:
@@ -48,14 +47,13 @@ def look(config: ConfigDict, name: str, seeds: Iterable[int]) -> dict[str, dict]
 
 
 def _require_backbone(config, name, found, start):
-    method, fresh = _network(config, name)
-    handover.inherit(fresh, found, lambda path: path[0] != "head" and method.inherits(path), start)
+    restores = handover.restored_by(config[name].restore)
+    handover.inherit(_network(config, name), found, lambda path: path[0] != "head" and restores(path), start)
 
 
 def _require_that_all_train(config, name):
-    method, fresh = _network(config, name)
-    paths = traverse_util.flatten_dict(fresh["params"])
-    if any(method.group(path) is None for path in paths) or (config[name].bn == "stats_only" and fresh["batch_stats"]):
+    labels, _ = stage_labels(name, config[name], _network(config, name))
+    if optim.FROZEN in jax.tree.leaves(labels):
         raise UserError(
             f"config.{name} keeps parameters frozen but has nothing to start from: set "
             f"--config.{name}.init_from=DIR, or put the stage after another in config.stages"
@@ -63,10 +61,9 @@ def _require_that_all_train(config, name):
 
 
 def _network(config, name):
-    """The method of a stage, and its network's variables for two classes, without values."""
-    method = config_lib.build_method(config[name].method.to_dict(), f"config.{name}.method")
-    network = models.build(config.model.name, method.head, 2, backend.DTYPES[config.precision])
+    """The variables of a stage's network for two classes, without values."""
+    network = models.build(config.model.name, config[name].head, 2, backend.DTYPES[config.precision])
     images = jnp.zeros((1, 64, 64, len(config.data.mean)))  # a backbone's parameters are the same for all sizes
     found = jax.eval_shape(lambda key: network.init(key, images, train=False), jax.random.key(0))
     fresh = {"params": found["params"], "batch_stats": found.get("batch_stats", {})}
-    return method, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), fresh)
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), fresh)

@@ -10,14 +10,14 @@ import optax
 from flax import struct
 from jax.sharding import Mesh
 
-from gcl_jax import losses, rng
+from gcl_jax import losses, optim, rng
 from gcl_jax.data.augment import Augment
 from gcl_jax.machine import backend
 from gcl_jax.machine import mesh as mesh_lib
 from gcl_jax.methods.base import Apply, ClassStats, Method, Time
 from gcl_jax.models import Network
 from gcl_jax.training import non_finite
-from gcl_jax.training.train_state import TrainState, merge
+from gcl_jax.training.train_state import TrainState
 
 Tree = Any
 
@@ -28,7 +28,6 @@ class Constants:
     becomes a constant of the program)."""
 
     key: jax.Array  # the stage's root key
-    frozen: Tree  # frozen parameters
     stats: ClassStats
     arrays: Tree  # the loader's resident arrays, or {}
 
@@ -40,7 +39,7 @@ class StepSettings:
     epochs: int
     steps_per_epoch: int
     log_every: int  # steps; the tally also ends with each epoch
-    learning_rates: tuple[float, ...]  # one an epoch
+    schedule: optax.Schedule  # step, from 0 -> learning rate
     micro_batches: int = 1  # whose mean gradient makes one update
 
 
@@ -74,26 +73,20 @@ class NetworkApply(Apply):
         return self.network.apply({"params": params}, features, method=Network.scores, **options)
 
 
-def learning_rate_at(settings: StepSettings) -> Callable[[jax.Array], jax.Array]:
-    """The learning rate as a function of the (traced) step."""
-    table = jnp.asarray(settings.learning_rates, jnp.float32)
-    return lambda step: table[jnp.minimum(step // settings.steps_per_epoch, settings.epochs - 1)]
-
-
 def make_update(
     apply: Apply,
     method: Method,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
+    param_labels: Tree,
     augment: Augment,
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
     settings: StepSettings,
 ) -> Callable[[TrainState, Constants, dict], TrainState]:
     """Build ``update(state, constants, row) -> state``: one step; ``row`` is {stream: what the loader's fetch takes}.
 
-    Gather, augmentation, forward, loss, gradient of the trainable sub-tree and update: a pure
-    function, which `make_train_step` compiles.
+    Gather, augmentation, forward, loss, gradient and update: a pure function, which `make_train_step` compiles.
+    ``optimizer`` and ``param_labels`` are those of `optim.make_optimizer`, over the complete parameter tree.
     """
-    rate = learning_rate_at(settings)
     streams = method.streams()
 
     def update(state: TrainState, constants: Constants, row: dict) -> TrainState:
@@ -103,7 +96,7 @@ def make_update(
             epoch=state.step // settings.steps_per_epoch,
             epochs=jnp.int32(settings.epochs),
             fraction=state.step.astype(jnp.float32) / (settings.epochs * settings.steps_per_epoch),
-            learning_rate=rate(state.step),
+            learning_rate=settings.schedule(state.step),
         )
 
         def gradient(moving, row, key):
@@ -116,8 +109,8 @@ def make_update(
                 batches[name] = {"image": images, "label": labels}
             batch = method.prepare(rng.fold(key, "prepare"), batches, t)
 
-            def objective(trainable):
-                params = merge(trainable, constants.frozen)
+            def objective(params):
+                params = optim.stop_frozen(params, param_labels)
                 out, *moved = method.forward(apply, params, *moving, batch, train=True)
                 terms = method.loss(rng.fold(key, "loss"), out, batch, t, constants.stats)
                 if set(terms.metrics) != set(method.logged):
@@ -137,8 +130,9 @@ def make_update(
             )
         else:
             (batch_stats, method_state), (grads, metrics) = gradient(moving, row, step_key)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, learning_rate=t.learning_rate)
+        params = optim.apply_updates(state.params, updates, param_labels)
+        made = (optim.trained_leaves(params, param_labels), batch_stats, method_state)
         return TrainState(
             step=state.step + 1,
             params=params,
@@ -146,7 +140,7 @@ def make_update(
             opt_state=opt_state,
             method_state=method_state,
             tally=add_to_tally(state.tally, metrics, restart=restarts(state.step, settings)),
-            trouble=non_finite.noted(state.trouble, state.step + 1, metrics, (params, batch_stats, method_state)),
+            trouble=non_finite.noted(state.trouble, state.step + 1, metrics, made),
         )
 
     return update
@@ -186,12 +180,12 @@ def make_train_step(
     everywhere = mesh_lib.replicated(mesh)
     own = everywhere
     if seeds > 1:
-        train_step = jax.vmap(train_step, in_axes=(0, Constants(0, 0, 0, None), 0, None))
+        train_step = jax.vmap(train_step, in_axes=(0, Constants(0, 0, None), 0, None))
         own = mesh_lib.over_seeds(mesh)
     return jax.jit(
         train_step,
         donate_argnums=0,
-        in_shardings=(own, Constants(own, own, own, everywhere), block_sharding(mesh, seeds), everywhere),
+        in_shardings=(own, Constants(own, own, everywhere), block_sharding(mesh, seeds), everywhere),
         out_shardings=(own, everywhere),  # every process logs from the tally
         compiler_options=backend.compiler_options(),
     )

@@ -110,7 +110,7 @@ def choose(config: ConfigDict, starts: Mapping[int, str]) -> dict:
             for seed, folder in starts.items():
                 found = distributed.everywhere(lambda folder=folder: handover.load(folder, before))
                 state, constants, _ = stage.start(seed, found, folder)
-                found = stage.evaluate(stage.variables(state, constants), constants.stats, ("validation",))()
+                found = stage.evaluate(stage.variables(state), constants.stats, ("validation",))()
                 recalls.append(metrics.summarize(found["validation"], parts.dataset.counts)["macro_recall"])
             scores.append(float(np.mean(recalls)))
     chosen = config.tuning.grid[int(np.argmax(scores))]
