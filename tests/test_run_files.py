@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import socket
+from types import SimpleNamespace
 
 import pytest
 from etils import epath
@@ -160,7 +161,7 @@ def test_a_config_of_another_shape(tmp_path, monkeypatch):
             lambda: workdir._places_in(root),
             lambda: workdir._starts_in(root, ["representation"]),
             lambda: workdir.tuned_value(root, config),
-            lambda: workdir.require_own_data(root, "f"),
+            lambda: workdir.require_own_data(root, SimpleNamespace(fingerprint="f", older_fingerprint="g")),
         ):
             try:
                 read()
