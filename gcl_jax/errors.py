@@ -1,6 +1,6 @@
 """The one exception for whatever a user can put right, and the checks that raise it most.
 
-Commands print its message as a single line and exit with status 1 (`in_one_line`); everything else
+Commands print its message as a single line and exit with status 1 (`exit_on_user_error`); everything else
 is a defect of ours and keeps its traceback.
 """
 
@@ -28,7 +28,7 @@ _OF_FILES = (
 
 
 @contextlib.contextmanager
-def in_one_line() -> Iterator[None]:
+def exit_on_user_error() -> Iterator[None]:
     """End the process with one line and status 1 on a UserError, or on a flag that is none; also a decorator.
 
     >>> with in_one_line():

@@ -9,7 +9,7 @@ function, jax and flatbuffers are enough; those six lines take numpy and Pillow,
     probabilities = function.call(images)
 """
 
-from gcl_jax.machine import command
+from gcl_jax.runtime import command
 
 if __name__ == "__main__":
     command.begin()
@@ -24,13 +24,13 @@ from collections.abc import Sequence
 from absl import logging
 
 from gcl_jax import command_line, json_files
-from gcl_jax.errors import UserError, in_one_line
+from gcl_jax.errors import UserError, exit_on_user_error
 from gcl_jax.replacing import replacing
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-@in_one_line()
+@exit_on_user_error()
 def main(arguments: Sequence[str]) -> None:
     """Write both files; a UserError becomes one line and exit status 1."""
     logging.set_verbosity(logging.ERROR)
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError("jax.export writes with flatbuffers, which is not installed: pip install flatbuffers")
 
     from gcl_jax import trained  # the heavy half, now that the command is good
-    from gcl_jax.machine import jax_settings
+    from gcl_jax.runtime import jax_settings
 
     jax_settings.pin()
     network = trained.read(given.workdir, given.stage)
@@ -80,7 +80,7 @@ SQUARE = "np.uint8(resized[top : top + height, left : left + width] + 0.5)"
 
 def description(network) -> dict:
     """What model.json says of a `trained.Trained`: all that a program needs to give it what `gcl_jax.predict` gives."""
-    from gcl_jax.saved import results
+    from gcl_jax.workdir import results
 
     height, width, channels = network.image_shape
     gray = channels == 1

@@ -33,8 +33,8 @@ def read(path: epath.Path, *keys: str, shape: Mapping | None = None) -> dict:
         raise damaged(path, str(error)) from error
     if not isinstance(found, dict) or not found:
         raise damaged(path, "it holds no object")
-    if told := json_shape.mismatch(found, {**dict.fromkeys(keys, object), **(shape or {})}):
-        raise damaged(path, told)
+    if message := json_shape.mismatch(found, {**dict.fromkeys(keys, object), **(shape or {})}):
+        raise damaged(path, message)
     return found
 
 

@@ -49,8 +49,8 @@ def _of_object(value: Any, shape: Mapping, where: str) -> str:
             if name not in value:
                 if not key.endswith("?"):
                     return f"{where} has no {name}"
-            elif told := mismatch(value[name], inner, name if where == "it" else f"{where}.{name}"):
-                return told
+            elif message := mismatch(value[name], inner, name if where == "it" else f"{where}.{name}"):
+                return message
     return ""
 
 

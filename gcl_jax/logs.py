@@ -11,15 +11,15 @@ from tqdm import tqdm
 
 from gcl_jax import json_files, json_shape
 from gcl_jax.errors import UserError, writing
-from gcl_jax.machine import distributed, quiet_tensorflow
 from gcl_jax.replacing import replacing
+from gcl_jax.runtime import distributed, quiet_tensorflow
 
 # What is read of a line of metrics.jsonl again.
 _RECORD = {"stage": str, "step": int, "kind": str}
 _EVALUATION = {"epoch": int, "accuracy": json_shape.NUMBER}
 
 
-def say(text: str) -> None:
+def log_info(text: str) -> None:
     """Print a line above the progress bar, if there is one."""
     if distributed.is_first():
         tqdm.write(text, file=sys.stdout)
@@ -48,8 +48,8 @@ def named(stage: str, seed: int | None = None, *, alone: bool = False) -> str:
     'representation'
     """
     subject = _subject.get()
-    told = seed is not None and (subject or not alone)
-    return ", ".join([*filter(None, [subject]), stage, *([f"seed {seed}"] if told else [])])
+    message = seed is not None and (subject or not alone)
+    return ", ".join([*filter(None, [subject]), stage, *([f"seed {seed}"] if message else [])])
 
 
 class MetricsLog:
@@ -61,17 +61,17 @@ class MetricsLog:
     def __init__(self, path: epath.Path):
         self._path = path
 
-    def cut_back(self, stage: str, step: int, *, owed: bool = False) -> None:
+    def cut_back(self, stage: str, step: int, *, pending_eval: bool = False) -> None:
         """Drop the lines of ``stage`` after ``step``, and a last line that a kill left unfinished.
 
-        With ``owed``, also those of an evaluation at ``step``, which is still to come.
+        With ``pending_eval``, also those of an evaluation at ``step``, which is still to come.
         """
         if not self._path.exists():
             return
         records = self._records()
 
         def stands(record):
-            evaluated = owed and record["step"] == step and record["kind"] != "train"
+            evaluated = pending_eval and record["step"] == step and record["kind"] != "train"
             return record["stage"] != stage or (record["step"] <= step and not evaluated)
 
         kept = [line for line, record in records if stands(record)]
@@ -96,11 +96,11 @@ class MetricsLog:
         for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
             try:
                 record = json.loads(line)
-                told = json_shape.mismatch(record, _RECORD)
-                if not told and record["kind"] in ("test", "validation"):
-                    told = json_shape.mismatch(record, _EVALUATION)
-                if told:
-                    raise ValueError(told)
+                message = json_shape.mismatch(record, _RECORD)
+                if not message and record["kind"] in ("test", "validation"):
+                    message = json_shape.mismatch(record, _EVALUATION)
+                if message:
+                    raise ValueError(message)
             except (ValueError, RecursionError) as error:
                 raise UserError(f"line {number} of {self._path} is not one of ours ({error}): remove it") from error
             found.append((line.decode(), record))
@@ -120,7 +120,9 @@ class TensorBoard:
 
                 self._writer = metric_writers.SummaryWriter(str(folder))
             except ImportError as error:
-                say(f"TensorBoard is off: {error.name} is missing (pip install 'gcl_jax[tf]'); metrics.jsonl goes on")
+                log_info(
+                    f"TensorBoard is off: {error.name} is missing (pip install 'gcl_jax[tf]'); metrics.jsonl goes on"
+                )
 
     def write(self, step: int, scalars: Mapping[str, object]) -> None:
         """Write the numbers among ``scalars`` at ``step``."""

@@ -205,17 +205,17 @@ def cloud_sizes(counts: np.ndarray, strategy: str = "log", exponent: float = 1 /
     return delta / largest if largest > 0 else np.zeros_like(delta)
 
 
-def shot_groups(counts: np.ndarray, *, most_few: int = 19) -> dict[str, np.ndarray]:
+def shot_groups(counts: np.ndarray, *, max_few: int = 19) -> dict[str, np.ndarray]:
     """Many (> 100 training images), medium (20..100) and few (< 20) as bool[C] masks.
 
-    The rule of classifier-balancing's utils, used by most of the field; ``most_few`` = 20 is the other one in use,
+    The rule of classifier-balancing's utils, used by most of the field; ``max_few`` = 20 is the other one in use,
     which counts classes of exactly 20 images to the few.
 
     >>> {k: v.tolist() for k, v in shot_groups(np.array([101, 100, 20, 19])).items()}
     {'many': [True, False, False, False], 'medium': [False, True, True, False], 'few': [False, False, False, True]}
     """
     counts = np.asarray(counts)
-    return {"many": counts > 100, "medium": (counts > most_few) & (counts <= 100), "few": counts <= most_few}
+    return {"many": counts > 100, "medium": (counts > max_few) & (counts <= 100), "few": counts <= max_few}
 
 
 # Fixed index ranges of MiSLAS on classes sorted by falling count: number of classes -> two cuts.

@@ -1,6 +1,6 @@
 """Train and evaluate: python -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=DIR."""
 
-from gcl_jax.machine import command, preemption
+from gcl_jax.runtime import command, preemption
 
 if __name__ == "__main__":  # what follows takes a second to import
     preemption.answer_from_the_start()
@@ -12,10 +12,10 @@ from absl import app, flags, logging
 
 from gcl_jax import command_line
 from gcl_jax.config import validation
-from gcl_jax.errors import UserError, in_one_line
-from gcl_jax.machine import backend, distributed, jax_settings, leaving
+from gcl_jax.errors import UserError, exit_on_user_error
+from gcl_jax.runtime import backend, distributed, jax_settings, leaving
 
-with in_one_line():
+with exit_on_user_error():
     _CONFIG = command_line.define_config(sys.argv)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; started again, it goes on where it stands.")
 _EVAL_ONLY = flags.DEFINE_bool("eval_only", False, "Evaluate the run in --workdir and write eval.json.")
@@ -31,17 +31,17 @@ _DISTRIBUTED = flags.DEFINE_bool(
 )
 
 
-@in_one_line()
-@preemption.answered()
-@distributed.none_left_waiting()
+@exit_on_user_error()
+@preemption.signal_handlers()
+@distributed.abort_on_local_error()
 def main(argv: list[str]) -> None:
     """Run the experiment; a UserError becomes one line and exit status 1, a signal a saved step and status 0."""
     logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a save
     backend.keep_freed_memory()
     distributed.start(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, found_by_jax=_DISTRIBUTED.value)
     jax_settings.pin()
-    distributed.everywhere(lambda: validation.validate(_CONFIG.value))  # once all can be told
-    from gcl_jax.machine import compilation_cache  # now that the config is good: the heavy half
+    distributed.all_or_raise(lambda: validation.validate(_CONFIG.value))  # once all can be told
+    from gcl_jax.runtime import compilation_cache  # now that the config is good: the heavy half
     from gcl_jax.training import experiment
 
     compilation_cache.use()
@@ -49,10 +49,10 @@ def main(argv: list[str]) -> None:
         _CONFIG.value, _WORKDIR.value, overrides=command_line.overrides(), eval_only=_EVAL_ONLY.value
     )
     if "across_seeds" in result:
-        experiment.logs.say(experiment.results.format_seeds(result))
+        experiment.logs.log_info(experiment.results.format_seeds(result))
 
 
-@in_one_line()
+@exit_on_user_error()
 def _parse(argv: list[str]) -> list[str]:
     command_line.parse(argv)
     if not _WORKDIR.value:

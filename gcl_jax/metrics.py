@@ -74,7 +74,7 @@ def summarize(found: Predictions, counts: np.ndarray) -> dict:
         "balanced_accuracy": balanced,
         "top5": float(100 * (found.rank < 5).mean()) if num_classes > 5 else None,
         **{name: mean_over(group) for name, group in longtail.shot_groups(counts).items()},
-        "few_up_to_20": {name: mean_over(group) for name, group in longtail.shot_groups(counts, most_few=20).items()},
+        "few_up_to_20": {name: mean_over(group) for name, group in longtail.shot_groups(counts, max_few=20).items()},
         "mislas_ranges": mislas and {name: mean_over(group) for name, group in mislas.items()},
         "macro_recall": balanced,
         "nll": float(found.nll.mean(dtype=np.float64)),

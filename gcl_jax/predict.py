@@ -5,7 +5,7 @@ Probabilities are softmax at the method's scale, as in result.json. Files that a
 exit status 1; the others are answered.
 """
 
-from gcl_jax.machine import command
+from gcl_jax.runtime import command
 
 if __name__ == "__main__":
     command.begin()
@@ -26,14 +26,14 @@ from gcl_jax import command_line
 from gcl_jax.data import on_disk
 from gcl_jax.data.problems import first
 from gcl_jax.data.walk import SUFFIXES, shortened, walk
-from gcl_jax.errors import UserError, in_one_line, require
-from gcl_jax.machine import streams
+from gcl_jax.errors import UserError, exit_on_user_error, require
 from gcl_jax.replacing import replacing
+from gcl_jax.runtime import streams
 
 BATCH = 64
 
 
-@in_one_line()
+@exit_on_user_error()
 def main(arguments: Sequence[str]) -> None:
     """Print the likeliest classes of each image; a UserError becomes one line and exit status 1."""
     logging.set_verbosity(logging.ERROR)
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     from gcl_jax import trained  # the heavy half, now that the command is good
-    from gcl_jax.machine import compilation_cache, jax_settings
+    from gcl_jax.runtime import compilation_cache, jax_settings
 
     jax_settings.pin()
     compilation_cache.use()
@@ -81,9 +81,9 @@ def main(arguments: Sequence[str]) -> None:
     if not target:
         streams.require_written()
     if bad:
-        told = [f"{path} is no image that can be read ({reason})" for path, reason in bad.items()]
+        message = [f"{path} is no image that can be read ({reason})" for path, reason in bad.items()]
         raise UserError(
-            f"{len(bad):,} of {len(paths):,} files have no answer:" + "".join(f"\n  {t}" for t in first(told))
+            f"{len(bad):,} of {len(paths):,} files have no answer:" + "".join(f"\n  {t}" for t in first(message))
         )
 
 

@@ -11,16 +11,17 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import json_files, models, paths
-from gcl_jax.config import older, validation
+from gcl_jax.checkpoints import checkpoint
+from gcl_jax.config import migrate, validation
 from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError, require_readable
-from gcl_jax.machine import backend
-from gcl_jax.methods import ClassStats
-from gcl_jax.saved import checkpoint, workdir
-from gcl_jax.saved.workdir import done_file
+from gcl_jax.methods import ClassInfo
+from gcl_jax.runtime import backend
 from gcl_jax.training import evaluate
 from gcl_jax.training.train_step import NetworkApply
+from gcl_jax.workdir import ownership
+from gcl_jax.workdir.ownership import done_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,11 +74,11 @@ class Trained:
             self.config.posthoc.logit_adjustment,
         )
 
-        stats = ClassStats(jnp.asarray(self.counts, jnp.float32), {})
+        info = ClassInfo(jnp.asarray(self.counts, jnp.float32), {})
 
         def probabilities(variables: tuple, images: jax.Array) -> jax.Array:
             with backend.matmul_precision(self.config.precision):
-                return jax.nn.softmax(logits(variables, stats, images))
+                return jax.nn.softmax(logits(variables, info, images))
 
         return probabilities
 
@@ -91,14 +92,14 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
     require_readable([root])
     if not root.exists():
         raise UserError(f"--workdir={folder}: there is no folder {root}")
-    if around := workdir.stage_around(root):
+    if around := ownership.stage_around(root):
         run, own = around
         raise UserError(f"--workdir={folder} is of a stage, {own}: name its run, --workdir={run} --stage={own}")
     file = next((f for f in (root / "config.json", root.parent / "config.json") if f.exists()), None)
     if file is None:
         raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
     config = _config_in(file)
-    workdir.require_readable([root, root / f"seed_{config.seed}"], config.stages)
+    ownership.require_readable([root, root / f"seed_{config.seed}"], config.stages)
     own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
     there = [name for name in config.stages if paths.matching(own / name / "checkpoints", "[0-9]*")]
     finished = [name for name in there if done_file(own, name).exists()]
@@ -122,7 +123,7 @@ def _config_in(file: epath.Path) -> ConfigDict:
     """The config in a run's config.json; UserError that names the file where it is none."""
     found = json_files.read(file, shape={"config": dict})["config"]
     try:
-        config = older.with_defaults(ConfigDict(found))
+        config = migrate.with_defaults(ConfigDict(found))
         validation.validate(config)
     except UserError as error:
         raise UserError(f"{file}: {error}") from error

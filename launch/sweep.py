@@ -32,7 +32,7 @@ from ml_collections import ConfigDict  # noqa: E402
 
 from gcl_jax import command_line  # noqa: E402
 from gcl_jax.config import validation  # noqa: E402
-from gcl_jax.errors import UserError, cut, in_one_line, shown  # noqa: E402
+from gcl_jax.errors import UserError, cut, exit_on_user_error, shown  # noqa: E402
 
 MOST_POINTS = 10_000
 CLOSES = {"(": ")", "[": "]", "{": "}"}
@@ -41,7 +41,7 @@ LONGEST = 200  # bytes of a folder's name; file systems take 255
 SIGNALLED = [status for number in (signal.SIGTERM, signal.SIGINT) for status in (-number, 128 + number)]
 
 
-@in_one_line()
+@exit_on_user_error()
 def main(argv: Sequence[str]) -> None:
     """Print or run the sweep; a UserError becomes one line and exit status 1."""
     given, rest = _parse(argv)

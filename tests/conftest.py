@@ -69,7 +69,7 @@ QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # the environment of processes 
 @pytest.fixture(scope="module")
 def quick_compilation():
     """All compiles twice as fast and runs slower; for tests that compare such programs with each other only."""
-    from gcl_jax.machine import backend
+    from gcl_jax.runtime import backend
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend, "compiler_options", lambda: {"xla_backend_optimization_level": 0})

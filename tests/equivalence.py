@@ -24,7 +24,7 @@ from tiny import digits, load_config  # noqa: E402
 from gcl_jax import data  # noqa: E402
 from gcl_jax.config import validation  # noqa: E402
 from gcl_jax.data.augment import Augment  # noqa: E402
-from gcl_jax.machine import backend, mesh  # noqa: E402
+from gcl_jax.runtime import backend, mesh  # noqa: E402
 from gcl_jax.training import stage  # noqa: E402
 
 STEPS = 20
@@ -74,15 +74,15 @@ def trajectory(built, seeds):
     """Parameters and statistics after step 1 and step 20, for each of ``seeds`` run at once."""
     found = jax.device_get(built._init(jax.random.key(7))) | {"method_state": {}}  # as if from a stage before
     started = [built.start(seed, found, "")[:2] for seed in seeds]
-    state, constants = (built.stack(part) if len(seeds) > 1 else part[0] for part in zip(*started, strict=True))
+    state, inputs = (built.stack(part) if len(seeds) > 1 else part[0] for part in zip(*started, strict=True))
     state = widen(state)
-    constants, results = constants.replace(stats=widen(constants.stats)), []
+    inputs, results = inputs.replace(stats=widen(inputs.stats)), []
     done, per_epoch = 0, built.settings.steps_per_epoch
     while done < STEPS:
         # Step 1 by itself, then as many at a time as the layout says, ending with the epoch.
         size = 1 if done == 0 else min(built.steps_per_call, per_epoch - done % per_epoch, STEPS - done)
         block = next(built.feed.blocks(seeds, done // per_epoch, done % per_epoch, [size]))
-        state, _ = built.step(state, constants, block, np.int32(size))
+        state, _ = built.step(state, inputs, block, np.int32(size))
         done += size
         if done in (1, STEPS):
             results.append(

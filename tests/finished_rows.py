@@ -7,11 +7,12 @@ import numpy as np
 from test_table_plan import cells
 
 from gcl_jax import config as config_lib
-from gcl_jax.saved import handover, results
-from gcl_jax.saved.checkpoint import Checkpoints
+from gcl_jax.checkpoints import warm_start
+from gcl_jax.checkpoints.checkpoint import Checkpoints
 from gcl_jax.table import __main__ as command
 from gcl_jax.table import plan
-from gcl_jax.table.declared import TABLES
+from gcl_jax.table.specs import TABLES
+from gcl_jax.workdir import results
 
 
 def network(value, head=0.0):
@@ -32,7 +33,7 @@ def save(stage, variables):
 
 def digest(config, stage, variables):
     """By which a stage knows what it started from."""
-    return handover.digest(handover.inherited(variables, handover.restored_by(config[stage].restore)))
+    return warm_start.digest(warm_start.restored_part(variables, warm_start.restored_by(config[stage].restore)))
 
 
 def finish(cell, root, *, start=None, data="d1", accuracy=50.0, code="c", seeds=None):

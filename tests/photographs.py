@@ -69,7 +69,7 @@ def config_of(root, source, **overrides):
 
 def trained_on(config, folder):
     """The result of a run and the checkpoints of its stages."""
-    from gcl_jax.saved import checkpoint
+    from gcl_jax.checkpoints import checkpoint
     from gcl_jax.training import experiment
 
     result = experiment.run(config, str(folder))

@@ -12,7 +12,7 @@ import sys
 import time
 
 import gcl_jax.training.trainer as trainer
-from gcl_jax.machine import backend
+from gcl_jax.runtime import backend
 
 
 def kill():
@@ -39,10 +39,10 @@ def main(stage, moment, number, *arguments):
         if hooks["stage"] == stage and moment == "save":
             on_save = hooks["on_save"]
 
-            def save(done, state, owed):
+            def save(done, state, pending_eval):
                 if done == int(number):
                     kill_before_rename_to(number)
-                on_save(done, state, owed)
+                on_save(done, state, pending_eval)
                 if done == int(number):
                     time.sleep(20)
                     sys.exit("the checkpoint was never renamed into place")

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from gcl_jax.saved import checkpoint
+from gcl_jax.checkpoints import checkpoint
 
 
 def assert_same_run(workdir, expected, stages=("representation", "classifier")):

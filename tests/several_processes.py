@@ -20,10 +20,10 @@ import photographs  # noqa: E402
 from tiny import digits  # noqa: E402
 
 from gcl_jax import data  # noqa: E402
+from gcl_jax.checkpoints import checkpoint  # noqa: E402
 from gcl_jax.config import validation  # noqa: E402
 from gcl_jax.data.augment import Augment  # noqa: E402
-from gcl_jax.machine import backend, distributed, mesh  # noqa: E402
-from gcl_jax.saved import checkpoint  # noqa: E402
+from gcl_jax.runtime import backend, distributed, mesh  # noqa: E402
 from gcl_jax.training import stage  # noqa: E402
 
 # (loader, seeds at once)
@@ -51,10 +51,10 @@ def build(name, config, dataset, seeds):
     loader, read = data.make_loader(config.data.loader, dataset, grid, resize=config.data.photos.resize), []
     rows = loader.rows
 
-    def noted(split, plan, draws=None):
+    def noted(split, plan, crop_noise=None):
         if split == "train":
             read.append({name: plan[name].tolist() for name in plan})
-        return rows(split, plan, draws)
+        return rows(split, plan, crop_noise)
 
     loader.rows = noted
     return stage.Stage(config, name, dataset, loader, grid, seeds), read
@@ -79,7 +79,7 @@ def main():
             variables = jax.tree.map(lambda x: x, states[0])
             predictions = built.evaluate(built.replicate(variables), built.stats())()
             found |= {f"{name} test {key}": value for key, value in vars(predictions["test"]).items()}
-            assert distributed.first(lambda p=predictions: p["test"].predicted.tolist()) == (
+            assert distributed.run_on_host0(lambda p=predictions: p["test"].predicted.tolist()) == (
                 predictions["test"].predicted.tolist()
             )
     OUT.mkdir(exist_ok=True, parents=True)

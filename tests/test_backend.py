@@ -12,7 +12,7 @@ from tiny import digits, override, override_flags
 
 from gcl_jax import models
 from gcl_jax.errors import UserError
-from gcl_jax.machine import backend, compilation_cache, memory
+from gcl_jax.runtime import backend, compilation_cache, memory
 from gcl_jax.training import experiment
 
 
@@ -47,7 +47,7 @@ def test_freed_memory_is_kept_on_cpu_only(platforms, kept):
         pytest.skip("glibc's malloc is Linux's")
     plugin = "backend._has_accelerator_plugin = lambda: True; "
     for installed in ("", plugin):  # which JAX_PLATFORMS overrules
-        code = f"from gcl_jax.machine import backend; {installed}print(backend.keep_freed_memory())"
+        code = f"from gcl_jax.runtime import backend; {installed}print(backend.keep_freed_memory())"
         done = subprocess.run(
             [sys.executable, "-c", code], env={"JAX_PLATFORMS": platforms}, capture_output=True, text=True, check=True
         )

@@ -7,17 +7,15 @@ import pytest
 from conftest import Family, relative_error
 
 from gcl_jax import losses, methods, optim
-from gcl_jax.methods import ClassStats, Time
+from gcl_jax.methods import ClassInfo, StepInfo
 from gcl_jax.models import HEADS
 from gcl_jax.models.norm import BatchNorm
 
-NOW = Time(*(jnp.float32(0) for _ in range(5)))
+NOW = StepInfo(*(jnp.float32(0) for _ in range(5)))
 
 
 def stats_of(method, counts):
-    return ClassStats(
-        jnp.asarray(counts), {k: jnp.asarray(v, jnp.float32) for k, v in method.constants(counts).items()}
-    )
+    return ClassInfo(jnp.asarray(counts), {k: jnp.asarray(v, jnp.float32) for k, v in method.constants(counts).items()})
 
 
 def out_of(head, params, features):

@@ -7,10 +7,10 @@ from tiny import digits, override
 
 from gcl_jax import config as config_lib
 from gcl_jax import data
+from gcl_jax.checkpoints import class_names, integrity, warm_start
 from gcl_jax.errors import UserError
-from gcl_jax.machine import mesh
 from gcl_jax.report import embedding
-from gcl_jax.saved import classes, damage, handover
+from gcl_jax.runtime import mesh
 from gcl_jax.training import starts
 from gcl_jax.training.stage import Stage
 
@@ -54,18 +54,18 @@ def network():
 @pytest.mark.parametrize(("names", "told"), OTHERS.items(), ids=str)
 def test_other_classes_are_told_by_the_first_difference(names, told):
     with pytest.raises(UserError, match=rf"^RUN has other classes than the data: {told}\. Cure"):
-        classes.require_same(ABCD, names, "RUN", "Cure")
+        class_names.require_same(ABCD, names, "RUN", "Cure")
 
 
 @pytest.mark.parametrize("names", SAME, ids=str)
 def test_the_same_classes_are_the_same(names):
-    assert not classes.difference(ABCD, names)
-    assert not classes.difference(names, ABCD)
-    assert not classes.difference(None, names)
+    assert not class_names.difference(ABCD, names)
+    assert not class_names.difference(names, ABCD)
+    assert not class_names.difference(None, names)
 
 
 def test_a_name_that_another_system_writes_otherwise_is_the_same():
-    assert not classes.difference(("ha\u0308user", "b"), ("h\u00e4user", "b"))
+    assert not class_names.difference(("ha\u0308user", "b"), ("h\u00e4user", "b"))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_name_that_another_system_writes_otherwise_is_the_same():
     ],
 )
 def test_what_cannot_be_compared_is_said(theirs, ours, told):
-    assert classes.unknown(theirs, ours) == told
+    assert class_names.unknown(theirs, ours) == told
 
 
 @pytest.mark.parametrize("method", ["cross_entropy", "lws", "crt"])
@@ -94,7 +94,7 @@ def test_a_head_that_is_taken_over_needs_the_same_classes(network, method, capsy
     for names in (("d", "c", "b", "a"), ("a", "b", "c", "e"), ("a", "b", "c"), (*ABCD, "e")):
         one = stage(names, "cross_entropy", **kwargs)
         one._init = lambda key, one=one: one._fresh()  # nothing is compiled
-        for take in (one.accepts, lambda found, origin, one=one: one.inherit(0, found, origin)):
+        for take in (one.accepts, lambda found, origin, one=one: one.restore_variables(0, found, origin)):
             with pytest.raises(UserError, match="RUN has other classes than the data") as error:
                 take(network, "RUN")
             assert ("restore=backbone/" in str(error.value)) == (method != "lws")
@@ -111,7 +111,7 @@ def test_a_backbone_alone_goes_with_any_classes(network, capsys):
             one = stage(names, method, **kwargs)
             one._init = lambda key, one=one: one._fresh()
             one.accepts(network, "RUN")
-            one.inherit(0, network, "RUN")
+            one.restore_variables(0, network, "RUN")
     assert not capsys.readouterr().out
 
 
@@ -127,9 +127,9 @@ def test_a_whole_network_is_evaluated_on_its_own_classes(network):
 def test_what_a_checkpoint_was_trained_on_is_read_with_it(monkeypatch, tmp_path):
     found = {"params": {}, "batch_stats": {}, "method_state": {}}
     for note, named in (({"class_names": list(ABCD)}, {"class_names": ABCD}), ({}, {})):
-        monkeypatch.setattr(handover.checkpoint, "read_variables", lambda *_, n=note: (dict(found), n, 3))
-        assert handover.read(tmp_path) == (found | named, 3)
-        assert handover.arrays(handover.read(tmp_path)[0]) == found
+        monkeypatch.setattr(warm_start.checkpoint, "read_variables", lambda *_, n=note: (dict(found), n, 3))
+        assert warm_start.read(tmp_path) == (found | named, 3)
+        assert warm_start.arrays(warm_start.read(tmp_path)[0]) == found
 
 
 def test_one_picture_is_of_runs_with_one_legend():
@@ -169,7 +169,7 @@ def test_a_bad_start_is_told_before_data_are_read(tmp_path, finished_start, monk
     refused({"stages": ("classifier",)}, r"nothing to start from: set --config\.classifier\.init_from=DIR")
     refused({"stages": ("representation",), "representation.bn": "stats_only"}, "keeps parameters frozen")
 
-    damaged = damage.Damaged(finished_start / "representation" / "checkpoints" / "3", "for a test")
+    damaged = integrity.Damaged(finished_start / "representation" / "checkpoints" / "3", "for a test")
     not_finite = stage(ABCD, "cross_entropy")._fresh()
     not_finite["params"]["backbone"]["conv1"]["kernel"][:] = np.nan
     for found, match in (
@@ -183,16 +183,16 @@ def test_a_bad_start_is_told_before_data_are_read(tmp_path, finished_start, monk
                 raise damaged
             return found, {}, 3
 
-        monkeypatch.setattr(handover.checkpoint, "read_variables", read)
+        monkeypatch.setattr(warm_start.checkpoint, "read_variables", read)
         refused({"classifier.init_from": str(finished_start)}, match)
     assert not (tmp_path / "run").exists()
 
 
 def test_what_was_looked_at_takes_no_memory(finished_start, monkeypatch):
     fresh = stage(ABCD, "cross_entropy")._fresh()
-    for leaf in handover.traverse_util.flatten_dict(fresh).values():
+    for leaf in warm_start.traverse_util.flatten_dict(fresh).values():
         leaf[:] = 1
-    monkeypatch.setattr(handover.checkpoint, "read_variables", lambda *_: (fresh, {"class_names": ABCD}, 3))
+    monkeypatch.setattr(warm_start.checkpoint, "read_variables", lambda *_: (fresh, {"class_names": ABCD}, 3))
     config = override(digits(), SMALL | {"classifier.init_from": str(finished_start)})
     ((start, found),) = starts.look(config, "classifier", [0, 1, 2]).items()
     assert start == str(finished_start)

@@ -6,7 +6,7 @@ from conftest import ROOT
 from ml_collections import config_flags
 
 from gcl_jax import command_line, config, methods
-from gcl_jax.config import identity, validation
+from gcl_jax.config import stage_fingerprint, validation
 from gcl_jax.errors import UserError
 
 DIGITS = f"--config={ROOT}/configs/digits_lt/gcl.py"
@@ -239,7 +239,7 @@ def test_missing_config_and_missing_file(monkeypatch):
 def test_stage_identity_ignores_what_does_not_train():
     def key(**values):
         made = config.experiment(stages={"s": config.stage(config.method("gcl"), config.sampler("instance"))}, **values)
-        return identity.stage_key(identity.training_keys(made, "s"), "data")
+        return stage_fingerprint.stage_key(stage_fingerprint.training_keys(made, "s"), "data")
 
     same = [{"log": {"every_steps": 7}}, {"eval": {"batch_size": 3}}, {"posthoc": {"logit_adjustment": 1.0}},
             {"data": {"path": "/elsewhere"}}, {"data": {"loader": "host"}}, {"checkpoint": {"keep": 9}},
@@ -252,7 +252,9 @@ def test_stage_identity_ignores_what_does_not_train():
 def test_photographs_are_known_by_their_size_and_not_by_where_their_lists_lie():
     def keys(**photos):
         stages = {"s": config.stage(config.method("gcl"), config.sampler("instance"))}
-        return identity.training_keys(config.experiment(stages=stages, data={"source": "list", "photos": photos}), "s")
+        return stage_fingerprint.training_keys(
+            config.experiment(stages=stages, data={"source": "list", "photos": photos}), "s"
+        )
 
     assert keys(train_list="a.txt", test_list="b.txt", validation_list="c.txt", counts="d.json") == keys()
     assert keys(on_bad_image="skip", allow_outside=True) == keys()

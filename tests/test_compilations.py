@@ -6,7 +6,7 @@ import jax
 import pytest
 from tiny import digits, override
 
-from gcl_jax.machine import backend
+from gcl_jax.runtime import backend
 from gcl_jax.training import experiment
 
 

@@ -13,10 +13,10 @@ from tiny import load_config, override
 
 from gcl_jax import data, optim, recipes
 from gcl_jax.config import validation
-from gcl_jax.machine import mesh
 from gcl_jax.models import BACKBONES, TWO_BRANCHES
 from gcl_jax.models.norm import BatchNorm
-from gcl_jax.table.declared import RATIOS, TABLES
+from gcl_jax.runtime import mesh
+from gcl_jax.table.specs import RATIOS, TABLES
 from gcl_jax.training.stage import Stage
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -212,6 +212,6 @@ def test_every_stage_of_every_listed_config_takes_a_step(monkeypatch, dataset, n
     for leaf in jax.tree.leaves(state.params):
         assert np.isfinite(leaf).all()
     if stage.settings.epochs:
-        state, tally = stage.step(state, constants, next(stage.feed.blocks([0], 0, 0, [1])), np.int32(1))
-        assert np.isfinite(tally["loss"])
+        state, metric_sums = stage.step(state, constants, next(stage.feed.blocks([0], 0, 0, [1])), np.int32(1))
+        assert np.isfinite(metric_sums["loss"])
         assert state.step == 1

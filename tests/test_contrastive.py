@@ -10,7 +10,7 @@ from tiny import load_config
 from gcl_jax import config as config_lib
 from gcl_jax import contrastive, methods, optim
 from gcl_jax.data.augment import random_grayscale
-from gcl_jax.methods import Time
+from gcl_jax.methods import StepInfo
 
 GRAY = np.array([0.299, 0.587, 0.114])
 
@@ -85,7 +85,7 @@ def test_curriculum_and_schedule(losses_contrastive):
     streams = {"main": {"image": np.zeros((2, 1, 4, 4, 3)), "label": jnp.zeros(1, int)}, "balanced": {}}
     shares = []
     for epoch in range(200):
-        t = Time(jnp.int32(0), jnp.int32(epoch), jnp.int32(200), jnp.float32(0), jnp.float32(0))
+        t = StepInfo(jnp.int32(0), jnp.int32(epoch), jnp.int32(200), jnp.float32(0), jnp.float32(0))
         shares.append(float(method.prepare(None, streams, t)["share"]))
     assert relative_error(shares, family["alpha_200_epochs"]) <= 1e-5
     a = np.array(shares)
@@ -117,7 +117,7 @@ def test_the_loss_is_the_mixture_of_its_two_terms(contrast):
     else:
         similarity = z @ prototypes.T / 0.5
         contrastive_term = (similarity[np.arange(3), 1 - anchors] - similarity[np.arange(3), anchors]).mean()
-    found = terms.per_example.mean() + terms.penalty
+    found = terms.per_example.mean() + terms.aux_loss
     assert float(found) == pytest.approx(0.3 * ce.mean() + 0.7 * contrastive_term, rel=1e-5)
 
 

@@ -13,7 +13,7 @@ from gcl_jax import data, longtail
 from gcl_jax.data import arrays, digits
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.errors import UserError
-from gcl_jax.machine import mesh
+from gcl_jax.runtime import mesh
 
 
 def cut(source, **overrides):

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from gcl_jax import data
-from gcl_jax.data import duplicates, pack, undecodable
+from gcl_jax.data import corrupt, duplicates, pack
 from gcl_jax.data.__main__ import main
 from gcl_jax.data.files import Files
 
@@ -19,7 +19,7 @@ KEYS = {"name": "m", "profile": "none", "imbalance_ratio": 1.0, "subset_seed": 0
 @pytest.fixture(autouse=True)
 def without_decoding(monkeypatch):
     """A start without TensorFlow, which takes long to import."""
-    monkeypatch.setattr(undecodable, "settle", lambda source, on_bad_image: source)
+    monkeypatch.setattr(corrupt, "drop_corrupt", lambda source, on_bad_image: source)
 
 
 def write(root, contents):

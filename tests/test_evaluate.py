@@ -7,12 +7,12 @@ import pytest
 from gcl_jax.data.augment import Augment
 from gcl_jax.data.dataset import Dataset, Split
 from gcl_jax.data.device import DeviceLoader
-from gcl_jax.machine import mesh
-from gcl_jax.methods import ClassStats, CrossEntropy
+from gcl_jax.methods import ClassInfo, CrossEntropy
+from gcl_jax.runtime import mesh
 from gcl_jax.training import evaluate
 
 COUNTS = np.array([90, 9, 1], np.float32)
-STATS = ClassStats(jnp.asarray(COUNTS), {})
+STATS = ClassInfo(jnp.asarray(COUNTS), {})
 AUGMENT = Augment(crop_padding=0, flip=False, mean=(0.0,), std=(1 / 255,))  # images come out as their pixel values
 
 

@@ -9,8 +9,8 @@ import pytest
 from tiny import digits, override
 
 from gcl_jax import data
+from gcl_jax.checkpoints import checkpoint
 from gcl_jax.errors import UserError
-from gcl_jax.saved import checkpoint
 from gcl_jax.training import experiment
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -8,22 +8,22 @@ import shutil
 
 import numpy as np
 import pytest
+from encoded_images import config_of, four_classes
 from etils import epath
 from packs import arguments, load
-from photographs import config_of, four_classes
 from PIL import Image
 from test_photos import encoded, picture
 from tiny import override
 
 from gcl_jax import data
+from gcl_jax.data import encoded_images as photographs_lib
 from gcl_jax.data import packed
-from gcl_jax.data import photographs as photographs_lib
 from gcl_jax.data.__main__ import main
 from gcl_jax.data.files import Files
 from gcl_jax.data.records import Records
 from gcl_jax.errors import UserError
-from gcl_jax.saved import workdir
 from gcl_jax.training import experiment
+from gcl_jax.workdir import ownership
 
 pytest.importorskip("gcl_jax.data.decode", reason="photographs need TensorFlow")
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -161,12 +161,12 @@ def dataset_of(config):
 def claim(config, run, *, finished=False):
     """What every start of a run does, also the one that finds it ``finished``."""
     names, dataset = ["representation"], functools.partial(dataset_of, config)
-    workdir.claim(epath.Path(run), config, names, False, dataset, lambda: None, finished=finished)
+    ownership.open_for_writing(epath.Path(run), config, names, False, dataset, lambda: None, finished=finished)
 
 
 def look(config, run):
     """What `--eval_only` does."""
-    workdir.check(epath.Path(run), config, ["representation"], False, lambda: dataset_of(config), lambda: None)
+    ownership.verify(epath.Path(run), config, ["representation"], False, lambda: dataset_of(config), lambda: None)
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_their_fingerprint_is_what_that_commit_computed(classes):
 def test_one_that_is_looked_at_says_a_word(older, capsys):
     config, run = older
     look(config, run)
-    workdir.require_own_data(epath.Path(run), dataset_of(config))
+    ownership.require_own_data(epath.Path(run), dataset_of(config))
     told = capsys.readouterr().out.splitlines()
     assert len(told) == 2
     assert all("is of an older gcl_jax, which decoded JPEG to slightly other pixels" in line for line in told)

@@ -11,11 +11,11 @@ import pytest
 from conftest import ROOT
 from tiny import digits
 
-from gcl_jax.config import identity
+from gcl_jax.config import stage_fingerprint
 from gcl_jax.errors import UserError
-from gcl_jax.machine import jax_settings as settings
-from gcl_jax.saved import results, workdir
-from gcl_jax.training.seed_run import SeedRun
+from gcl_jax.runtime import jax_settings as settings
+from gcl_jax.training.stage_run import StageRun
+from gcl_jax.workdir import ownership, results
 
 GROUPS = {
     "PINNED": set(settings.PINNED),
@@ -91,17 +91,17 @@ def test_what_is_not_used_is_named(monkeypatch, capsys, variable, stays):
 
 def test_x64_is_part_of_whose_run_it_is(kept, tmp_path):
     config = digits()
-    before = identity.training_keys(config, "classifier")
+    before = stage_fingerprint.training_keys(config, "classifier")
     assert "jax_enable_x64" not in before  # so that older folders are of a run without
     (tmp_path / "representation" / "checkpoints" / "5").mkdir(parents=True)
-    keys = workdir._keys(config, ["representation"], False)
+    keys = ownership._keys(config, ["representation"], False)
     (tmp_path / "config.json").write_text(json.dumps({"training": keys}))
     jax.config.update("jax_enable_x64", True)
-    after = identity.training_keys(config, "classifier")
-    assert identity.stage_key(before, "data") != identity.stage_key(after, "data")
+    after = stage_fingerprint.training_keys(config, "classifier")
+    assert stage_fingerprint.stage_key(before, "data") != stage_fingerprint.stage_key(after, "data")
     assert results.environment()["jax_settings"]["jax_enable_x64"] is True
     with pytest.raises(UserError, match=r"config.jax_enable_x64: absent -> True"):
-        workdir.compare(workdir.epath.Path(tmp_path), workdir._keys(config, ["representation"], False))
+        ownership.compare(ownership.epath.Path(tmp_path), ownership._keys(config, ["representation"], False))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_x64_is_part_of_whose_run_it_is(kept, tmp_path):
 def test_a_run_that_goes_on_under_another_compiler_says_so(monkeypatch, then, now, told):
     monkeypatch.setattr(settings, "compiler", lambda: settings.of_compiler(now))
     note = {} if then is None else {"compiler_environment": then}
-    found = SeedRun._other_compiler(copy.deepcopy(note))
+    found = StageRun._other_compiler(copy.deepcopy(note))
     assert found.startswith(told) and bool(found) == bool(told)  # noqa: PT018
 
 

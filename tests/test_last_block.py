@@ -9,7 +9,7 @@ from tiny import digits, override
 from gcl_jax import data
 from gcl_jax.config import validation
 from gcl_jax.errors import UserError
-from gcl_jax.machine import mesh
+from gcl_jax.runtime import mesh
 from gcl_jax.training.stage import Stage
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -39,7 +39,7 @@ def flat(tree):
 def test_the_last_block_starts_anew_and_trains_under_a_trunk_that_stays():
     stage = built(**LAST_BLOCK)
     found = jax.device_get(stage._init_network(jax.random.key(7))) | {"method_state": {}}
-    state, constants, _ = stage.start(0, found, "published weights")
+    state, inputs, _ = stage.start(0, found, "published weights")
     own, stats = flat(stage.trained(state.params)), flat(state.batch_stats)
     params = {path: value for path, value in flat(state.params).items() if path not in own}
     assert all(path[:2] == LAST or path[0] == "head" for path in own)
@@ -51,7 +51,7 @@ def test_the_last_block_starts_anew_and_trains_under_a_trunk_that_stays():
     assert np.abs(own[kernel] - published[kernel]).max() > 0.01
     np.testing.assert_array_equal(own["head", "kernel"], published["head", "kernel"])  # restore names it
     for block in stage.feed.blocks([0], 0, 0, [1, 1]):
-        state, _ = stage.step(state, constants, block, np.int32(1))
+        state, _ = stage.step(state, inputs, block, np.int32(1))
     assert all(np.abs(value - own[path]).max() > 0 for path, value in flat(stage.trained(state.params)).items())
     for path, value in flat(state.batch_stats).items():
         assert np.array_equal(value, stats[path]) == (path[:2] != LAST), path
@@ -59,10 +59,10 @@ def test_the_last_block_starts_anew_and_trains_under_a_trunk_that_stays():
 
 def test_without_a_scope_the_trunks_statistics_move_too():
     stage = built(bn_scope="", **LAST_BLOCK)
-    state, constants, _ = stage.start(0, None, "")
+    state, inputs, _ = stage.start(0, None, "")
     before = flat(state.batch_stats)
     for block in stage.feed.blocks([0], 0, 0, [1]):
-        state, _ = stage.step(state, constants, block, np.int32(1))
+        state, _ = stage.step(state, inputs, block, np.int32(1))
     assert not any(np.array_equal(value, before[path]) for path, value in flat(state.batch_stats).items())
 
 

@@ -357,8 +357,8 @@ SHOTS = {1000: {19: [385, 479, 136], 20: [385, 469, 146]}, 8142: {19: [842, 4_07
 
 
 def test_shots_by_both_conventions(published):
-    for most_few, expected in SHOTS[len(published)].items():
-        groups = longtail.shot_groups(published, most_few=most_few)
+    for max_few, expected in SHOTS[len(published)].items():
+        groups = longtail.shot_groups(published, max_few=max_few)
         assert [int(group.sum()) for group in groups.values()] == expected
         assert np.all(sum(group.astype(int) for group in groups.values()) == 1)
     assert longtail.shot_groups(published)["few"].sum() == SHOTS[len(published)][19][2]

@@ -45,8 +45,8 @@ def run(*, first=0, epochs=2, per_epoch=5, log_every=2, save_every=4, eval_every
             yield at, size
             at += size
 
-    def on_log(done, tally):
-        assert tally["at"] == done
+    def on_log(done, metric_sums):
+        assert metric_sums["at"] == done
         events.append(("log", done))
         return ""
 
@@ -59,7 +59,7 @@ def run(*, first=0, epochs=2, per_epoch=5, log_every=2, save_every=4, eval_every
     state = train(
         first, stage="a stage", first=first, step=step, constants=None, blocks=blocks, settings=settings,
         steps_per_call=most, eval_every_epochs=eval_every, save_every_steps=save_every, on_log=on_log,
-        on_eval=on_eval, on_save=lambda done, state, owed: events.append(("save", done, state)),
+        on_eval=on_eval, on_save=lambda done, state, pending_eval: events.append(("save", done, state)),
     )  # fmt: skip
     assert state == epochs * per_epoch
     return events

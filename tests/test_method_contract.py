@@ -10,11 +10,11 @@ from toy_method import Toy
 
 from gcl_jax import config as config_lib
 from gcl_jax import data, methods, optim
+from gcl_jax.checkpoints.checkpoint import Checkpoints, flatten
 from gcl_jax.config import validation
 from gcl_jax.errors import UserError
-from gcl_jax.machine import mesh
-from gcl_jax.saved.checkpoint import Checkpoints, flatten
-from gcl_jax.training import seed_run
+from gcl_jax.runtime import mesh
+from gcl_jax.training import stage_run
 from gcl_jax.training.stage import Stage
 
 methods.register("toy", Toy)
@@ -50,9 +50,9 @@ def make_stage(dataset, method, *, bn="train", devices=2, name="representation",
     return Stage(config, name, dataset, data.make_loader("device", dataset, grid), grid)
 
 
-def advance(stage, state, constants, steps, first=0):
+def advance(stage, state, inputs, steps, first=0):
     for block in stage.feed.blocks([0], 0, first, [1] * steps):
-        state, _ = stage.step(state, constants, block, np.int32(1))
+        state, _ = stage.step(state, inputs, block, np.int32(1))
     return state
 
 
@@ -90,14 +90,14 @@ CASES = [
 def test_what_moves_what_stays_and_going_on_from_a_checkpoint(dataset, tmp_path, name, trainable, bn):
     """With weight decay, momentum and clipping on: two finite steps, one compilation; a third from what was saved."""
     stage = make_stage(dataset, config_lib.method(name), bn=bn, trainable=trainable, **{"representation.epochs": 3})
-    state, constants, _ = stage.start(0, found_by(stage), "a stage before")
+    state, inputs, _ = stage.start(0, found_by(stage), "a stage before")
     # In the second of three epochs: curricula begin and end with one of their parts alone.
     state = state.replace(step=state.step + stage.settings.steps_per_epoch)
-    before = jax.device_get(seed_run.to_save(state))
-    state = advance(stage, state, constants, 2)
+    before = jax.device_get(stage_run.to_save(state))
+    state = advance(stage, state, inputs, 2)
     if name == "toy":
         assert np.abs(state.method_state["mean"]).max() > 0  # a state that a checkpoint has to bring back
-    after = jax.device_get(seed_run.to_save(state))
+    after = jax.device_get(stage_run.to_save(state))
     assert stage.step._cache_size() == 1
     labels = traverse_util.flatten_dict(stage.labels)
     for path, old in traverse_util.flatten_dict(before["params"]).items():
@@ -116,12 +116,12 @@ def test_what_moves_what_stays_and_going_on_from_a_checkpoint(dataset, tmp_path,
     assert sum(leaf.size for leaf in momentum.values()) == trainable
     with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
         checkpoints.save(2, after, {})
-    straight = jax.device_get(seed_run.to_save(advance(stage, state, constants, 1, first=2)))
-    state, constants, _ = stage.start(0, found_by(stage), "a stage before")
+    straight = jax.device_get(stage_run.to_save(advance(stage, state, inputs, 1, first=2)))
+    state, inputs, _ = stage.start(0, found_by(stage), "a stage before")
     with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
-        tree, _ = checkpoints.restore(2, seed_run.to_save(state))
-    state = seed_run.from_saved(stage, tree)
-    resumed = jax.device_get(seed_run.to_save(advance(stage, state, constants, 1, first=2)))
+        tree, _ = checkpoints.restore(2, stage_run.to_save(state))
+    state = stage_run.from_saved(stage, tree)
+    resumed = jax.device_get(stage_run.to_save(advance(stage, state, inputs, 1, first=2)))
     jax.tree.map(np.testing.assert_array_equal, resumed, straight)
 
 
@@ -142,9 +142,9 @@ def test_two_devices_equal_one(dataset, name):
     for devices in (1, 2):
         method = config_lib.method(name, **({"mixup_alpha": 1.0} if name == "gcl" else {}))
         stage = make_stage(dataset, method, devices=devices, **{"representation.optimizer.learning_rate": 0.01})
-        state, constants, _ = stage.start(0, found_by(stage), "a stage before")
-        state = advance(stage, state, constants, 3)
-        results.append(flatten(jax.device_get(seed_run.to_save(state))))
+        state, inputs, _ = stage.start(0, found_by(stage), "a stage before")
+        state = advance(stage, state, inputs, 3)
+        results.append(flatten(jax.device_get(stage_run.to_save(state))))
     one, two = results
     assert one.keys() == two.keys()
     for path in one:

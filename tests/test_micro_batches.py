@@ -8,11 +8,11 @@ from tiny import digits, override
 
 from gcl_jax import config as config_lib
 from gcl_jax import data
+from gcl_jax.checkpoints.checkpoint import flatten
 from gcl_jax.config import validation
 from gcl_jax.errors import UserError
-from gcl_jax.machine import mesh
-from gcl_jax.saved.checkpoint import flatten
-from gcl_jax.training import batches, seed_run
+from gcl_jax.runtime import mesh
+from gcl_jax.training import batches, stage_run
 from gcl_jax.training.stage import Stage
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -45,8 +45,8 @@ def after(stage, steps=3):
     found = jax.device_get(stage._init_network(jax.random.key(7))) | {"method_state": {}}
     state, constants, _ = stage.start(0, found, "")
     for block in stage.feed.blocks([0], 0, 0, [1] * steps):
-        state, tally = stage.step(state, constants, block, np.int32(1))
-    return flatten(jax.device_get(seed_run.to_save(state, constants))), jax.device_get(tally)
+        state, metric_sums = stage.step(state, constants, block, np.int32(1))
+    return flatten(jax.device_get(stage_run.to_save(state, constants))), jax.device_get(metric_sums)
 
 
 def close(ours, theirs, rtol=1e-4):

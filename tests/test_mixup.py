@@ -25,7 +25,7 @@ def batch(num=16, seed=0):
 
 
 @functools.cache  # compiling the permutation under vmap takes seconds
-def draws(alpha):
+def crop_noise(alpha):
     """lambda [DRAWS] and permutation [DRAWS, 16] of as many keys."""
     keys = jax.random.split(jax.random.key(7), DRAWS)
     found = jax.jit(jax.vmap(lambda key: {k: mixup.mix(key, batch(), alpha)[k] for k in ("lam", "label_b")}))(keys)
@@ -59,28 +59,28 @@ def test_labels_and_other_entries_stay():
 
 
 def test_second_labels_are_a_permutation():
-    _, orders = draws(1.0)
+    _, orders = crop_noise(1.0)
     assert np.array_equal(np.sort(orders), np.tile(np.arange(16), (DRAWS, 1)))
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.2])
 def test_lambda_is_beta_distributed(alpha):
-    lam, _ = draws(alpha)
+    lam, _ = crop_noise(alpha)
     assert scipy.stats.kstest(lam, scipy.stats.beta(alpha, alpha).cdf).pvalue > ERROR
 
 
 def test_chance_statistic_can_fail():
-    lam, _ = draws(0.2)
+    lam, _ = crop_noise(0.2)
     assert scipy.stats.kstest(lam, "uniform").pvalue < ERROR
 
 
 def test_partner_of_the_first_image_is_uniform_and_may_be_itself():
-    _, orders = draws(1.0)
+    _, orders = crop_noise(1.0)
     assert scipy.stats.chisquare(np.bincount(orders[:, 0], minlength=16)).pvalue > ERROR
 
 
 def test_lambda_and_permutation_are_independent():
-    lam, orders = draws(1.0)
+    lam, orders = crop_noise(1.0)
     assert scipy.stats.pearsonr(lam, orders[:, 0]).pvalue > ERROR
 
 

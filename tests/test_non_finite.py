@@ -13,9 +13,9 @@ from tiny import digits, override
 
 from gcl_jax import config as config_lib
 from gcl_jax import methods
+from gcl_jax.checkpoints import checkpoint
 from gcl_jax.errors import UserError
-from gcl_jax.machine import preemption
-from gcl_jax.saved import checkpoint
+from gcl_jax.runtime import preemption
 from gcl_jax.training import experiment, trainer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -75,7 +75,7 @@ class Infinite(methods.CrossEntropy):
     """Cross-entropy whose penalty is infinite at step 7 and moves nothing: all that the update makes is finite."""
 
     def loss(self, key, out, batch, t, stats):
-        return super().loss(key, out, batch, t, stats)._replace(penalty=jnp.where(t.step + 1 == 7, jnp.inf, 0.0))
+        return super().loss(key, out, batch, t, stats)._replace(aux_loss=jnp.where(t.step + 1 == 7, jnp.inf, 0.0))
 
 
 methods.register("infinite", Infinite)
@@ -117,8 +117,8 @@ def test_a_skipped_step_is_one_that_never_was(tmp_path, capsys):
         args = checkpoint.ocp.args.Composite(state=checkpoint.ocp.args.StandardRestore())
         before, after = (manager.restore(step, args=args)["state"] for step in (8, 10))
     counted = [name for name in before if not np.array_equal(before[name], after[name])]
-    assert {name.rsplit("/", 1)[-1] for name in counted if not name.startswith("tally")} == {"step"}
-    assert all(after[name] == 10 for name in counted if not name.startswith("tally"))
+    assert {name.rsplit("/", 1)[-1] for name in counted if not name.startswith("metric_sums")} == {"step"}
+    assert all(after[name] == 10 for name in counted if not name.startswith("metric_sums"))
     train = {x["step"]: x for x in lines(tmp_path / "run") if x["kind"] == "train"}
     assert list(train) == [4, 8, 9, 13, 17, 18]
     assert "loss" not in train[9]  # the whole window was skipped
@@ -139,7 +139,7 @@ def test_a_run_with_a_skip_resumes_bit_for_bit(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "train", stopped_at_the_second)
-        with pytest.raises(SystemExit), preemption.answered():
+        with pytest.raises(SystemExit), preemption.signal_handlers():
             experiment.run(config(**SKIP), tmp_path / "run")
     assert calls == [0, 6]
     experiment.run(config(**SKIP), tmp_path / "run")
@@ -147,7 +147,7 @@ def test_a_run_with_a_skip_resumes_bit_for_bit(tmp_path, monkeypatch):
 
 
 def test_skips_have_a_bound(tmp_path):
-    bad = {"representation.method.last": 99, "non_finite.most_skips": 2}
+    bad = {"representation.method.last": 99, "non_finite.max_skips": 2}
     with pytest.raises(UserError, match="not finite at step 9"):
         experiment.run(config(**SKIP, **bad), tmp_path / "run")
     assert json.loads((tmp_path / "run/representation/skipped.json").read_text())["steps"] == [7, 8]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from gcl_jax import npz_files
+from gcl_jax.checkpoints import pretrained, warm_start
 from gcl_jax.data import arrays
 from gcl_jax.errors import UserError
-from gcl_jax.saved import handover, pretrained
 
 
 def npy(array):
@@ -83,7 +83,7 @@ HOSTILE = {
 READERS = {
     "data": (lambda path: arrays.read("mine", path), "config.data.path"),
     "weights": (pretrained.read, "init_from"),
-    "hand-over": (lambda path: handover.load(path, None), "init_from"),
+    "hand-over": (lambda path: warm_start.load(path, None), "init_from"),
 }
 
 

@@ -7,7 +7,7 @@ from conftest import ROOT
 from ml_collections import ConfigDict
 from tiny import load_config
 
-from gcl_jax.config import identity, older, validation
+from gcl_jax.config import migrate, stage_fingerprint, validation
 
 OLD = json.loads((ROOT / "tests" / "fixtures" / "configs_8f92ab7.json").read_text())
 
@@ -23,7 +23,7 @@ def today(name):
 
 @pytest.mark.parametrize("name", OLD)
 def test_an_old_config_is_todays(name):
-    found = older.with_defaults(ConfigDict(OLD[name]))
+    found = migrate.with_defaults(ConfigDict(OLD[name]))
     validation.validate(found)
     assert plain(found.to_dict()) == plain(today(name).to_dict())
 
@@ -37,10 +37,10 @@ def test_the_training_keys_of_an_old_run_are_todays(name):
     kept = {k: v for k, v in old.items() if k in ("data", "seed", "precision", *old["stages"])}
     kept |= {"model": {"name": old["model"]["name"]}, "stages": old["stages"], "folder_per_seed": False}
     kept["data"] = {k: v for k, v in old["data"].items() if k not in ("path", "loader")}
-    found = older.training_keys(kept)
-    assert plain(found | identity.training_keys(config, config.stages[-1])) == plain(found)
+    found = migrate.training_keys(kept)
+    assert plain(found | stage_fingerprint.training_keys(config, config.stages[-1])) == plain(found)
 
 
 @pytest.mark.parametrize("keys", [{}, {"data": 1}, {"data": {"source": "digits"}, "x": {"method": 3}}])
 def test_keys_of_no_version_stay_as_they_are(keys):
-    assert older.training_keys(keys) == keys
+    assert migrate.training_keys(keys) == keys

@@ -209,7 +209,7 @@ def test_class_means_start_the_centroids(oltr_decoupling):
     family = Family(oltr_decoupling, "oltr/class_mean/")
     close(evaluate.class_means(family["feat"], family["label"], 10), family["centroids"])
     means = jnp.asarray(family["centroids"])
-    stats = methods.ClassStats(jnp.ones(10), {}, class_means=means)
+    stats = methods.ClassInfo(jnp.ones(10), {}, class_means=means)
     params = {"head": {"centroids": jnp.zeros_like(means), "kernel": 1}, "backbone": 2}
     found = methods.OLTR().init_params(None, params, stats)
     assert found == {"head": {"centroids": means, "kernel": 1}, "backbone": 2}
@@ -240,7 +240,7 @@ def test_three_steps_of_everything(oltr_decoupling):
             logits, _ = embedded(params["head"], x, memory)
             out = {"features": x, "centroids": memory, "scores": logits / method.scale}
             found = method.loss(None, out, {"label": y}, None, None)
-            return losses.weighted_mean(found.per_example, found.weight) + found.penalty, found.penalty
+            return losses.weighted_mean(found.per_example, found.weight) + found.aux_loss, found.aux_loss
 
         (loss, of_features), grads = jax.value_and_grad(objective, has_aux=True)(params)
         close([loss, of_features], family["losses_total_feat"][i])

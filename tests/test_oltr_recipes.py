@@ -12,8 +12,8 @@ from tiny import load_config
 
 from gcl_jax import config as config_lib
 from gcl_jax import methods, metrics, models, optim
+from gcl_jax.checkpoints import warm_start
 from gcl_jax.errors import UserError
-from gcl_jax.saved import handover
 from gcl_jax.training.train_step import NetworkApply
 
 
@@ -120,17 +120,17 @@ def test_the_feature_layer_of_places_goes_on():
     np.testing.assert_allclose(out["scores"], x @ head["kernel"] + head["bias"], rtol=1e-5, atol=1e-5)
 
     fresh = variables("meta_embedding_512", 2)[1]
-    then = handover.inherit(fresh, first, restored_by(config.meta_embedding.restore), "x")["params"]["head"]
+    then = warm_start.restore_variables(fresh, first, restored_by(config.meta_embedding.restore), "x")["params"]["head"]
     for name in ("feature_kernel", "feature_bias", "kernel", "bias"):
         np.testing.assert_array_equal(then[name], head[name])
     for name in ("cosine_kernel", "selector_kernel"):
         np.testing.assert_array_equal(then[name], fresh["params"]["head"][name])
 
     plain, other = variables("linear", 3)[1], variables("meta_embedding", 4)[1]
-    then = handover.inherit(other, plain, restored_by(methods.OLTR.restore), "x")["params"]["head"]
+    then = warm_start.restore_variables(other, plain, restored_by(methods.OLTR.restore), "x")["params"]["head"]
     np.testing.assert_array_equal(then["feature_kernel"], other["params"]["head"]["feature_kernel"])
     with pytest.raises(UserError, match="head/feature_"):
-        handover.inherit(fresh, plain, restored_by(config.meta_embedding.restore), "x")
+        warm_start.restore_variables(fresh, plain, restored_by(config.meta_embedding.restore), "x")
 
 
 def restored_by(regex):

@@ -7,15 +7,15 @@ import photographs
 import pytest
 from tiny import digits, override
 
-from gcl_jax.data import undecodable
+from gcl_jax.data import corrupt
 from gcl_jax.errors import UserError
-from gcl_jax.saved import workdir
-from gcl_jax.training.parts import Parts
+from gcl_jax.training.run_context import RunContext
+from gcl_jax.workdir import ownership
 
 
 @pytest.fixture(autouse=True)
 def without_decoding(monkeypatch):
-    monkeypatch.setattr(undecodable, "settle", lambda source, on_bad_image: source)
+    monkeypatch.setattr(corrupt, "drop_corrupt", lambda source, on_bad_image: source)
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ def photos(tmp_path):
 def claim(photos, *, look=False):
     """A run's folder is claimed on these photographs, or only looked at; something is saved in it."""
     given = {"data.source": "folder", "data.path": str(photos), "data.profile": "none", "data.loader": "host"}
-    config, root = override(digits(), given), workdir.epath.Path(photos.parent / "run")
-    dataset = Parts(config).dataset
+    config, root = override(digits(), given), ownership.epath.Path(photos.parent / "run")
+    dataset = RunContext(config).dataset
     more = {"dataset": lambda: dataset, "check_starts": lambda: None}
     if look:
-        workdir.check(root, config, ["representation"], False, **more)
+        ownership.verify(root, config, ["representation"], False, **more)
     else:
-        workdir.claim(root, config, ["representation"], False, finished=False, **more)
+        ownership.open_for_writing(root, config, ["representation"], False, finished=False, **more)
         (root / "representation/checkpoints/1").mkdir(parents=True, exist_ok=True)
     return config
 

@@ -1,4 +1,4 @@
-"""README's "Photographs": five commands from a folder to an exported classifier, and a deep network on real JPEGs."""
+"""README's "EncodedImages": five commands from a folder to an exported classifier, and a deep network on real JPEGs."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from conftest import ROOT, _shared
 from tiny import load_config, override, override_flags
 
 from gcl_jax.config import validation
-from gcl_jax.training.parts import Parts
+from gcl_jax.training.run_context import RunContext
 
 pytest.importorskip("tensorflow", reason="photographs are decoded by TensorFlow")
 pytestmark = pytest.mark.slow
@@ -77,11 +77,11 @@ def test_a_deep_network_takes_steps_at_224_pixels(folder, name):
         {"model.name": name, "precision": "bf16", "representation.batch_size": 4},
     )
     validation.validate(config)
-    stage = Parts(config).stage("representation", 1)
+    stage = RunContext(config).stage("representation", 1)
     state, constants, _ = stage.start(0, None, "")
     before = np.array(state.params["backbone"]["layer4_0"]["conv2"]["kernel"])
     for block in stage.feed.blocks([0], 0, 0, [1, 1]):
         assert block["main"]["image"].shape == (1, 4, 224, 224, 3)
-        state, tally = stage.step(state, constants, block, np.int32(1))
-    assert np.isfinite(tally["loss"])
+        state, metric_sums = stage.step(state, constants, block, np.int32(1))
+    assert np.isfinite(metric_sums["loss"])
     assert np.abs(state.params["backbone"]["layer4_0"]["conv2"]["kernel"] - before).max() > 0

@@ -11,9 +11,9 @@ import pytest
 from same_run import assert_same_run
 from tiny import digits, override
 
-from gcl_jax.machine import backend, preemption
+from gcl_jax.runtime import backend, preemption
 from gcl_jax.training import experiment, loop, pace
-from gcl_jax.training.parts import Parts
+from gcl_jax.training.run_context import RunContext
 from gcl_jax.training.train_step import StepSettings
 
 
@@ -48,10 +48,10 @@ class Tally:
 def train(device, monkeypatch, *, most, steps=400, log_every=1000, stop_at=float("inf")):
     """The loop on a `Device`, told to stop at a time; returns when the step at hand was saved, or None."""
     monkeypatch.setattr(loop, "Pace", functools.partial(pace.Pace, clock=device.clock))
-    monkeypatch.setattr(preemption, "due", lambda: device.now >= stop_at)
+    monkeypatch.setattr(preemption, "should_stop", lambda: device.now >= stop_at)
     saved = []
 
-    def on_save(step, state, owed):
+    def on_save(step, state, pending_eval):
         device.dispatched[-1].block_until_ready()
         saved.append((step, device.now))
 
@@ -60,7 +60,7 @@ def train(device, monkeypatch, *, most, steps=400, log_every=1000, stop_at=float
             0, stage="a stage", first=0, step=device.step, constants=None,
             blocks=lambda epoch, row, sizes: (None for _ in sizes),
             settings=StepSettings(1, steps, log_every, (0.1,)), steps_per_call=most, eval_every_epochs=1,
-            save_every_steps=10**6, on_log=lambda step, tally: "", on_eval=lambda step, state: lambda: None,
+            save_every_steps=10**6, on_log=lambda step, metric_sums: "", on_eval=lambda step, state: lambda: None,
             on_save=on_save,
         )  # fmt: skip
 
@@ -150,7 +150,7 @@ def test_the_real_queue_is_short(monkeypatch):
             asked.append(time.monotonic())
         return bool(asked)
 
-    monkeypatch.setattr(preemption, "due", due)
+    monkeypatch.setattr(preemption, "should_stop", due)
 
     def step(state, constants, block, n):
         dispatched.append(1)
@@ -161,8 +161,8 @@ def test_the_real_queue_is_short(monkeypatch):
         loop.train(
             jnp.eye(400), stage="a stage", first=0, step=step, constants=None,
             blocks=lambda epoch, row, sizes: (None for _ in sizes), settings=StepSettings(1, 50, 100, (0.1,)),
-            steps_per_call=1, eval_every_epochs=1, save_every_steps=1000, on_log=lambda step, tally: "",
-            on_eval=lambda step, state: None, on_save=lambda step, state, owed: state.block_until_ready(),
+            steps_per_call=1, eval_every_epochs=1, save_every_steps=1000, on_log=lambda step, metric_sums: "",
+            on_eval=lambda step, state: None, on_save=lambda step, state, pending_eval: state.block_until_ready(),
         )  # fmt: skip
     assert time.monotonic() - asked[0] < 4 * seconds  # of two at most, on a machine with other work
 
@@ -208,7 +208,7 @@ def test_one_program_for_any_number_of_steps(monkeypatch):
     """What makes the test above hold on any backend: the text of the program that is compiled."""
     programs, stages = set(), []
     for wanted, most in ((1, 1), (3, 3), (0, 7)):
-        parts = Parts(override(digits(), SHORT | {"steps_per_call": wanted}))
+        parts = RunContext(override(digits(), SHORT | {"steps_per_call": wanted}))
         stages.append(parts.stage("representation", 1))
         assert stages[-1].steps_per_call == most
         state, constants = stages[-1].shapes()

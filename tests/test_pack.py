@@ -17,8 +17,8 @@ from gcl_jax import data, rng
 from gcl_jax.data import image_kind, pack, packed
 from gcl_jax.data.__main__ import main, parse
 from gcl_jax.errors import UserError
-from gcl_jax.machine import mesh
-from gcl_jax.training.parts import Parts
+from gcl_jax.runtime import mesh
+from gcl_jax.training.run_context import RunContext
 
 decode = pytest.importorskip("gcl_jax.data.decode", reason="photographs need TensorFlow")
 pytest.importorskip("array_record", reason="packs need array_record")
@@ -82,12 +82,12 @@ def test_batches_of_two_views_across_shards_are_those_of_the_list(classes, tmp_p
     main(arguments(classes, tmp_path / "out"))
     plan = rng.numpy_generator(0, "plan").integers(0, 24, (5, 8)).astype(np.int32)
 
-    def draws(stream, row):
-        return rng.numpy_generator(0, stream, row).random((8, 2, decode.UNIFORMS), np.float32)
+    def crop_noise(stream, row):
+        return rng.numpy_generator(0, stream, row).random((8, 2, decode.CROP_NOISE_SIZE), np.float32)
 
     def batches(root, source):
         loader = data.make_loader("host", load(root, source), mesh.make_mesh(jax.devices()[:1]), resize=36)
-        train, test = loader.rows("train", {"main": plan}, draws), loader.rows("test", {"eval": plan % 8})
+        train, test = loader.rows("train", {"main": plan}, crop_noise), loader.rows("test", {"eval": plan % 8})
         return [row["main"] for row in train] + [row["eval"] for row in test]
 
     for ours, theirs in zip(batches(tmp_path / "out", "packed"), batches(classes, "list"), strict=True):
@@ -98,7 +98,7 @@ def test_batches_of_two_views_across_shards_are_those_of_the_list(classes, tmp_p
 def test_a_long_tail_is_cut_from_a_pack_as_from_its_list(classes, whole):
     cut = {"data.profile": "exponential", "data.imbalance_ratio": 3.0}
     ours, theirs = (
-        Parts(photographs.override(config_of(root, source), cut)).dataset
+        RunContext(photographs.override(config_of(root, source), cut)).dataset
         for root, source in ((whole, "packed"), (classes, "list"))
     )
     assert ours.counts.tolist() == theirs.counts.tolist() != [9, 7, 5, 3]

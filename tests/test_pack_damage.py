@@ -14,7 +14,7 @@ from gcl_jax import data
 from gcl_jax.data import pack, packed
 from gcl_jax.data.__main__ import main
 from gcl_jax.errors import UserError
-from gcl_jax.machine import mesh
+from gcl_jax.runtime import mesh
 
 decode = pytest.importorskip("gcl_jax.data.decode", reason="photographs need TensorFlow")
 pytest.importorskip("array_record", reason="packs need array_record")

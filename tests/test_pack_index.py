@@ -28,8 +28,8 @@ def read(folder, index):
 
 
 def test_a_signed_index_is_read(tmp_path):
-    assert read(tmp_path, pack_index.signed(GOOD))["splits"] == GOOD["splits"]
-    assert read(tmp_path, json.dumps(pack_index.signed(GOOD), indent=3, sort_keys=True))["class_names"] == [
+    assert read(tmp_path, pack_index.with_checksums(GOOD))["splits"] == GOOD["splits"]
+    assert read(tmp_path, json.dumps(pack_index.with_checksums(GOOD), indent=3, sort_keys=True))["class_names"] == [
         "ant",
         "bee",
     ]
@@ -61,7 +61,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_change_breaks_the_checksum(tmp_path, change):
-    index = copy.deepcopy(pack_index.signed(GOOD))
+    index = copy.deepcopy(pack_index.with_checksums(GOOD))
     CHANGES[change](index)
     with pytest.raises(UserError, match=r"index\.json is damaged \(its checksum is wrong\): pack the data again"):
         read(tmp_path, index)
@@ -69,7 +69,7 @@ def test_every_change_breaks_the_checksum(tmp_path, change):
 
 def test_a_flipped_bit_anywhere_in_an_index_is_told(tmp_path):
     """As an error of one line; but of the checksum's own name, without which it is an older index, and said to be."""
-    text = json.dumps(pack_index.signed(GOOD)).encode()
+    text = json.dumps(pack_index.with_checksums(GOOD)).encode()
     name = text.index(b'"sha256"')
     silent, told = [], []
     for i in range(0, 8 * len(text), 23):  # prime to 8: every bit of a byte has its turn
@@ -117,7 +117,7 @@ def test_every_part_may_be_anything_and_nothing_is_a_traceback(tmp_path, resigne
             whole = index.get("whole", [])
             if resigned:
                 try:
-                    whole = pack_index.signed(whole)
+                    whole = pack_index.with_checksums(whole)
                 except (TypeError, KeyError, AttributeError, ValueError):
                     continue
             try:

@@ -9,9 +9,10 @@ from etils import epath
 from tiny import digits, override
 
 from gcl_jax import json_files, paths, trained
+from gcl_jax.checkpoints import checkpoint, integrity, warm_start
 from gcl_jax.errors import UserError
-from gcl_jax.saved import checkpoint, damage, handover, workdir
 from gcl_jax.training import experiment
+from gcl_jax.workdir import ownership
 
 NAMES = [
     "run[1]", "a*b", "a?b", "{x}", "[!a]", "[", "[[]", "x**y", "**", "sp ace", "q'uo\"te", "ü", "-x", "dot.", "~",
@@ -71,8 +72,8 @@ def test_a_checkpoint_is_read_back(folder):
     found, note, step = checkpoint.read(folder / "checkpoints")
     np.testing.assert_array_equal(found["params/head"], tree["params"]["head"])
     assert (note["of"], step) == ("it", 3)
-    damage.aside(folder).mkdir()
-    damage.refuse_to_start_over(folder)  # there is a good one
+    integrity.aside(folder).mkdir()
+    integrity.refuse_to_start_over(folder)  # there is a good one
 
 
 def test_a_backslash_is_refused_before_arrays_lie_elsewhere(tmp_path):
@@ -88,19 +89,19 @@ def test_a_backslash_is_refused_before_arrays_lie_elsewhere(tmp_path):
 def test_a_run_is_known_for_what_it_is(folder):
     """Whose it is, where its network lies, and what another run starts from."""
     config = override(digits(), {"num_seeds": 2})
-    assert not workdir._holds_something(folder)
+    assert not ownership._holds_something(folder)
     for seed in (0, 1):
         (folder / f"seed_{seed}" / "representation" / "checkpoints" / "3").mkdir(parents=True)
     json_files.write(folder / "config.json", {"training": {"seed": 0}, "config": config.to_dict()})
     with pytest.raises(UserError, match=r"holds a run of another config \(config\.seed: 0 -> 1\)"):
-        workdir.compare(folder, {"seed": 1})
+        ownership.compare(folder, {"seed": 1})
     (folder / "seed_0" / "representation" / "DONE.json").write_text("{}")
     assert trained.locate(str(folder))[1:] == (folder / "seed_0", "representation")
-    assert handover.seed_folder(str(folder), 1) == str(folder / "seed_1")
+    assert warm_start.seed_folder(str(folder), 1) == str(folder / "seed_1")
     with pytest.raises(UserError, match="is a run of several seeds, but not of seed 7"):
-        handover.seed_folder(str(folder), 7)
+        warm_start.seed_folder(str(folder), 7)
     with pytest.raises(UserError, match=r"seed_1.representation is not finished"):
-        handover.load(handover.seed_folder(str(folder), 1), "representation")
+        warm_start.load(warm_start.seed_folder(str(folder), 1), "representation")
 
 
 def test_seeds_of_other_folders_are_not_among_the_results(folder):

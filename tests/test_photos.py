@@ -25,9 +25,9 @@ from gcl_jax.data import image_kind
 from gcl_jax.data.augment import Augment, color_jitter
 from gcl_jax.data.files import Files
 from gcl_jax.errors import UserError
-from gcl_jax.machine import mesh
+from gcl_jax.runtime import mesh
 from gcl_jax.training import experiment
-from gcl_jax.training.parts import Parts
+from gcl_jax.training.run_context import RunContext
 
 decode = pytest.importorskip("gcl_jax.data.decode", reason="photographs need TensorFlow")
 
@@ -67,7 +67,7 @@ def window_by_torchvision(height, width, u):
 
 @pytest.mark.parametrize(("height", "width"), [(375, 500), (500, 333), (64, 64), (40, 900), (900, 40), (1, 7)])
 def test_windows_are_torchvisions(height, width):
-    numbers = np.random.default_rng(0).random((200, decode.UNIFORMS), np.float32)
+    numbers = np.random.default_rng(0).random((200, decode.CROP_NOISE_SIZE), np.float32)
     found = np.array([decode.random_window(height, width, u).numpy() for u in numbers])
     expected = np.array([window_by_torchvision(height, width, u.tolist()) for u in numbers])
     # float32 and float64 round a few sides, and with them places, to the other pixel.
@@ -107,7 +107,7 @@ def test_formats_are_what_pillow_sees(kind):
     assert np.abs(found - expected).mean() < 1.5  # JPEG decoders differ by a level
     for size in (64, 224):
         assert decode.center_crop(given, size, size * 8 // 7).shape == (size, size, 3)
-        assert decode.random_resized_crop(given, tf.fill([decode.UNIFORMS], 0.4), size).dtype == tf.uint8
+        assert decode.random_resized_crop(given, tf.fill([decode.CROP_NOISE_SIZE], 0.4), size).dtype == tf.uint8
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -163,7 +163,7 @@ def test_the_test_crop_is_pillows(tmp_path):
 def test_a_train_crop_is_the_window_resized(kind):
     given = encoded(picture(2, 400, 600), kind)
     whole = Image.open(io.BytesIO(given)).convert("RGB")
-    for u in np.random.default_rng(3).random((8, decode.UNIFORMS), np.float32):
+    for u in np.random.default_rng(3).random((8, decode.CROP_NOISE_SIZE), np.float32):
         top, left, h, w = decode.random_window(400, 600, u).numpy().tolist()
         for size in (64, 224):
             box = (left, top, left + w, top + h)
@@ -193,9 +193,9 @@ def loader(root, paths, labels, size=32):
     return data.make_loader("host", dataset, mesh.make_mesh(jax.devices()[:1]), resize=40)
 
 
-def draws(views=1, seeds=0):
+def crop_noise(views=1, seeds=0):
     def of(stream, row):
-        shape = (*((seeds,) if seeds else ()), 4, views, decode.UNIFORMS)
+        shape = (*((seeds,) if seeds else ()), 4, views, decode.CROP_NOISE_SIZE)
         return rng.numpy_generator(0, stream, row).random(shape, np.float32)
 
     return of
@@ -206,11 +206,11 @@ PLAN = np.array([[0, 1, 2, 3], [4, 5, 6, 0], [11, 10, 9, 8]], np.int32)
 
 def test_batches_are_the_plans_images_cropped_by_the_draws(photographs):
     root, paths, labels = photographs
-    found = list(loader(*photographs).rows("train", {"main": PLAN}, draws()))
+    found = list(loader(*photographs).rows("train", {"main": PLAN}, crop_noise()))
     assert len(found) == 3
     for step, row in enumerate(found):
         assert row["main"]["label"].tolist() == labels[PLAN[step]].tolist()
-        numbers = draws()("main", step)
+        numbers = crop_noise()("main", step)
         for slot, i in enumerate(PLAN[step]):
             expected = decode.random_resized_crop((root / paths[i]).read_bytes(), numbers[slot, 0], 32).numpy()
             np.testing.assert_array_equal(row["main"]["image"][slot], expected)
@@ -221,7 +221,7 @@ def test_batches_are_the_plans_images_cropped_by_the_draws(photographs):
 def test_nothing_is_kept_of_an_epoch_that_is_over(photographs):
     many, seen = loader(*photographs), []
     for stop_after in (1, 3):
-        own = draws()
+        own = crop_noise()
         seen.append(weakref.ref(own))
         rows = many.rows("train", {"main": PLAN}, own)
         for _ in range(stop_after):
@@ -234,7 +234,7 @@ def test_nothing_is_kept_of_an_epoch_that_is_over(photographs):
 
 def test_views_streams_and_seeds_have_axes_of_their_own(photographs):
     many = loader(*photographs)
-    two = next(many.rows("train", {"main": PLAN, "other": PLAN[::-1]}, draws(views=2)))
+    two = next(many.rows("train", {"main": PLAN, "other": PLAN[::-1]}, crop_noise(views=2)))
     assert two["main"]["image"].shape == (4, 2, 32, 32, 3)
     assert (two["main"]["image"][:, 0] != two["main"]["image"][:, 1]).any()
     images, labels = many.fetch({}, jax.tree.map(jnp.asarray, two["main"]))
@@ -242,7 +242,7 @@ def test_views_streams_and_seeds_have_axes_of_their_own(photographs):
     np.testing.assert_array_equal(images[1], two["main"]["image"][:, 1])
     assert labels.shape == (4,)
     by_seed = np.stack([PLAN, PLAN[::-1]], axis=1)
-    several = next(many.rows("train", {"main": by_seed}, draws(seeds=2)))
+    several = next(many.rows("train", {"main": by_seed}, crop_noise(seeds=2)))
     assert several["main"]["image"].shape == (2, 4, 32, 32, 3)
     assert several["main"]["label"].tolist() == photographs[2][by_seed[0]].tolist()
 
@@ -263,7 +263,7 @@ def test_an_unreadable_image_is_named(photographs, tmp_path, bad, reason):
     (tmp_path / "bad.jpg").write_bytes(bad)
     given = np.array([*(f"{root}/{path}" for path in paths[:7]), "bad.jpg", *(f"{root}/{path}" for path in paths[8:])])
     plan = np.array([[0, 1, 2, 3], [4, 5, 6, 7]], np.int32)
-    rows = loader(tmp_path, given, labels).rows("train", {"main": plan}, draws())
+    rows = loader(tmp_path, given, labels).rows("train", {"main": plan}, crop_noise())
     next(rows)
     with pytest.raises(UserError, match=rf"bad\.jpg cannot be read \(.*{reason}.*inspect --decode"):
         next(rows)
@@ -385,7 +385,7 @@ def test_the_classes_of_real_photographs(photos_lt, tmp_path):
     """1,887 and 505 photographs of 101 classes, of which a few are gray: a batch of each kind of crop."""
     config = load_config("photos_lt/gcl.py", str(photos_lt))
     validation.validate(config)
-    parts = Parts(config)
+    parts = RunContext(config)
     assert (len(parts.dataset.splits["train"]), len(parts.dataset.splits["test"])) == (1887, 505)
     assert (parts.dataset.counts.max(), parts.dataset.counts.min()) == (60, 3)
     stage = parts.stage("representation", 1)

@@ -13,10 +13,10 @@ import pytest
 from conftest import ROOT
 
 from gcl_jax import models
+from gcl_jax.checkpoints import pretrained, warm_start
 from gcl_jax.errors import UserError
 from gcl_jax.methods.base import Method
 from gcl_jax.models import torch_names
-from gcl_jax.saved import handover, pretrained
 
 
 def torchvision_resnet18(classes=1000):
@@ -84,8 +84,8 @@ def test_a_name_that_is_not_known_is_named(name, shape):
         torch_names.from_torch(torchvision_resnet18() | {name: np.zeros(shape)})
 
 
-def inherited(variables, restore=Method.restore):
-    return handover.inherit(variables, FOUND, lambda path: re.match(restore, "/".join(path)), "a.pth")
+def restored_part(variables, restore=Method.restore):
+    return warm_start.restore_variables(variables, FOUND, lambda path: re.match(restore, "/".join(path)), "a.pth")
 
 
 def restored(path):
@@ -97,7 +97,7 @@ CURE = r"; --config\.STAGE\.restore=backbone/ takes the backbone alone$"
 
 
 def test_a_head_of_the_same_classes_is_inherited():
-    found = inherited(fresh("linear", 1000))
+    found = restored_part(fresh("linear", 1000))
     assert isinstance(found["params"]["head"]["kernel"], np.ndarray)
 
 
@@ -112,8 +112,8 @@ def test_a_head_of_the_same_classes_is_inherited():
 def test_another_head_is_left_out_where_the_config_says_so(head, classes, message):
     variables = fresh(head, classes)
     with pytest.raises(UserError, match=message + CURE):
-        inherited(variables)
-    found = inherited(variables, "backbone/")
+        restored_part(variables)
+    found = restored_part(variables, "backbone/")
     assert found["params"]["head"] == variables["params"]["head"]
     kernels = [leaf for leaf in jax.tree.leaves(found["params"]["backbone"]) if not isinstance(leaf, np.ndarray)]
     assert kernels == []
@@ -123,22 +123,22 @@ def test_a_file_without_a_head_is_left_to_a_fresh_one():
     trunk = {name: value for name, value in torchvision_resnet18().items() if not name.startswith("fc.")}
     found = torch_names.from_torch(trunk)
     with pytest.raises(UserError, match=r"has no params head/\w+" + ".*" + CURE):
-        handover.inherit(fresh("linear", 7), found, restored, "a.npz")
-    handover.inherit(fresh("linear", 7), found, lambda path: path[0] == "backbone", "a.npz")
+        warm_start.restore_variables(fresh("linear", 7), found, restored, "a.npz")
+    warm_start.restore_variables(fresh("linear", 7), found, lambda path: path[0] == "backbone", "a.npz")
 
 
 def test_numbers_that_are_not_finite_are_named():
     arrays = torchvision_resnet18()
     arrays["layer1.0.conv1.weight"] = np.full_like(arrays["layer1.0.conv1.weight"], np.nan)
     with pytest.raises(UserError, match=r"a\.npz: backbone/layer1_0/conv1/kernel holds numbers that are not finite"):
-        handover.inherit(fresh("linear", 1000), torch_names.from_torch(arrays), restored, "a.npz")
+        warm_start.restore_variables(fresh("linear", 1000), torch_names.from_torch(arrays), restored, "a.npz")
 
 
 def test_another_depth_is_named():
     with pytest.raises(UserError, match=r"a\.pth has no params backbone/layer1_2/\S+: it is of another model or head$"):
-        handover.inherit(fresh("linear", 1000, "resnet34"), FOUND, restored, "a.pth")
+        warm_start.restore_variables(fresh("linear", 1000, "resnet34"), FOUND, restored, "a.pth")
     with pytest.raises(UserError, match=r"a\.pth holds backbone/layer\d_1/\S+, for which the model has no place$"):
-        handover.inherit(fresh("linear", 1000, "resnet10"), FOUND, restored, "a.pth")
+        warm_start.restore_variables(fresh("linear", 1000, "resnet10"), FOUND, restored, "a.pth")
 
 
 def test_safetensors(tmp_path):
@@ -150,7 +150,7 @@ def test_safetensors(tmp_path):
     found = pretrained.read(str(file))
     assert set(found) == set(arrays)
     np.testing.assert_array_equal(found["conv1.weight"], arrays["conv1.weight"])
-    kernel = handover.load(str(file), None)["params"]["backbone"]["conv1"]["kernel"]
+    kernel = warm_start.load(str(file), None)["params"]["backbone"]["conv1"]["kernel"]
     assert (kernel.shape, kernel.dtype) == ((7, 7, 3, 2), np.float32)
 
     whole = file.read_bytes()
@@ -176,21 +176,21 @@ def test_a_package_that_is_missing_is_named_with_the_cure(tmp_path, monkeypatch,
     monkeypatch.setitem(sys.modules, package, None)
     (tmp_path / name).write_bytes(b"anything")
     with pytest.raises(UserError, match=f"init_from: .*{name} cannot be read without {package}: {cure}"):
-        handover.load(str(tmp_path / name), None)
+        warm_start.load(str(tmp_path / name), None)
 
 
 def test_a_file_of_another_kind_is_named(tmp_path):
     (tmp_path / "model.ckpt").write_bytes(b"")
     with pytest.raises(UserError, match=r"model\.ckpt is none of \.npz, \.safetensors, \.pth, \.pt, \.pth\.tar, nor a"):
-        handover.load(str(tmp_path / "model.ckpt"), None)
-    assert handover.seed_folder(str(tmp_path / "model.ckpt"), 3) == str(tmp_path / "model.ckpt")
+        warm_start.load(str(tmp_path / "model.ckpt"), None)
+    assert warm_start.seed_folder(str(tmp_path / "model.ckpt"), 3) == str(tmp_path / "model.ckpt")
 
 
 def test_arrays_of_anything_but_numbers_are_named(tmp_path):
     for name, value in (("text", np.array(["a"])), ("truth", np.array([True])), ("complex", np.array([1j]))):
         np.savez(tmp_path / "a.npz", **{"fc.weight": np.zeros((2, 3)), name: value})
         with pytest.raises(UserError, match=rf"init_from: .*a\.npz: {name} holds \S+, not real numbers"):
-            handover.load(str(tmp_path / "a.npz"), None)
+            warm_start.load(str(tmp_path / "a.npz"), None)
 
 
 def test_torchs_networks_and_files_are_ours():

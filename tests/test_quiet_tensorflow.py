@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from gcl_jax.machine import quiet_tensorflow
+from gcl_jax.runtime import quiet_tensorflow
 
 HEAVY = ("tensorflow_datasets", "clu")  # import TensorFlow themselves
 

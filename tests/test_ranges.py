@@ -12,9 +12,9 @@ from gcl_jax import config, data, optim, ranges, sampling
 from gcl_jax.config import validation
 from gcl_jax.config.keys import TUPLES_OF_TEXT
 from gcl_jax.errors import UserError
-from gcl_jax.machine import mesh
 from gcl_jax.methods import METHODS
 from gcl_jax.ranges import Range
+from gcl_jax.runtime import mesh
 from gcl_jax.sampling import SAMPLERS
 from gcl_jax.training.stage import Stage
 

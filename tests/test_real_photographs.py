@@ -9,10 +9,10 @@ import pytest
 from conftest import _shared
 from tiny import load_config, override
 
+from gcl_jax.checkpoints import checkpoint
 from gcl_jax.data import folder, pack
-from gcl_jax.saved import checkpoint
 from gcl_jax.training import experiment
-from gcl_jax.training.parts import Parts
+from gcl_jax.training.run_context import RunContext
 
 pytest.importorskip("tensorflow", reason="photographs are decoded by TensorFlow")
 pytestmark = pytest.mark.slow
@@ -68,7 +68,7 @@ def test_one_plan_and_one_result_from_every_source(root, from_list, tmp_path, so
         config = config_of(root, "packed", **{"data.path": str(tmp_path / "pack")})
     plans = []
     for each in (config_of(root, "list"), config):
-        parts = Parts(each)
+        parts = RunContext(each)
         plans.append([parts.stage(name, 1).feed.plan(0, 0)["main"] for name in EPOCHS])
     for theirs, ours in zip(*plans, strict=True):
         np.testing.assert_array_equal(theirs, ours)

@@ -9,7 +9,7 @@ from tiny import load_config
 
 from gcl_jax import config as config_lib
 from gcl_jax import longtail, losses, methods, optim, sampling
-from gcl_jax.methods import ClassStats, Time
+from gcl_jax.methods import ClassInfo, StepInfo
 
 ROWS = {  # the reference's name of a loss: (config file, stage)
     "gcl_stage1_m0_s30_k0.5": ("gcl_published", "representation"),
@@ -20,13 +20,13 @@ ROWS = {  # the reference's name of a loss: (config file, stage)
 
 def stats_of(method, counts):
     constants = {k: jnp.asarray(v, jnp.float32) for k, v in method.constants(np.asarray(counts)).items()}
-    return ClassStats(jnp.asarray(counts, jnp.float32), constants)
+    return ClassInfo(jnp.asarray(counts, jnp.float32), constants)
 
 
 def at(epoch, epochs=200):
     """The first step of an epoch that counts from 0."""
     fraction = jnp.float32(epoch) / jnp.float32(epochs)
-    return Time(jnp.int32(0), jnp.int32(epoch), jnp.int32(epochs), fraction, jnp.float32(0.1))
+    return StepInfo(jnp.int32(0), jnp.int32(epoch), jnp.int32(epochs), fraction, jnp.float32(0.1))
 
 
 def check(family, name, method, scores, labels, counts, kind, t=None):

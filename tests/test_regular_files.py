@@ -7,9 +7,9 @@ import socket
 import pytest
 
 from gcl_jax import command_line, regular_files
+from gcl_jax.checkpoints import pretrained
 from gcl_jax.data import arrays, class_counts, lists, packed
 from gcl_jax.errors import UserError
-from gcl_jax.saved import pretrained
 
 
 def pipe(path):

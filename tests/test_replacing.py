@@ -12,12 +12,12 @@ from PIL import Image
 
 from gcl_jax import export, json_files, logs, metrics, predict, trained
 from gcl_jax.errors import UserError
-from gcl_jax.machine import compilation_cache
 from gcl_jax.replacing import replacing
 from gcl_jax.report import embedding, figure
-from gcl_jax.saved import results
+from gcl_jax.runtime import compilation_cache
 from gcl_jax.table import files
-from gcl_jax.training.seed_run import save_predictions
+from gcl_jax.training.stage_run import save_predictions
+from gcl_jax.workdir import results
 
 LINES = b'{"stage": "a", "step": 1, "kind": "train"}\n' * 99 + b'{"stage": "a", "step": 2, "kind": "train"}\n'
 

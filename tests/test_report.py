@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from tiny import digits, override
 
 from gcl_jax import models, trained
+from gcl_jax.checkpoints import checkpoint
 from gcl_jax.data import digits as digits_source
 from gcl_jax.errors import UserError
 from gcl_jax.report import __main__ as command
 from gcl_jax.report import embedding, figure
-from gcl_jax.saved import checkpoint
 from gcl_jax.training import experiment
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -5,7 +5,7 @@ import pytest
 
 from gcl_jax import aligned, metrics
 from gcl_jax.report.__main__ import table as report_table
-from gcl_jax.saved import results
+from gcl_jax.workdir import results
 
 HUGE = 16671018435931051.13
 NUMBERS = [HUGE, -HUGE, 1e30, 1e308, 5e-324, float("inf"), -float("inf"), float("nan"), 0.0, -1.5, 999999.994, None]

@@ -12,7 +12,7 @@ from conftest import QUICK, ROOT
 from same_run import assert_same_run
 from tiny import override_flags
 
-from gcl_jax.saved import checkpoint
+from gcl_jax.checkpoints import checkpoint
 
 # 9 steps an epoch: 27 and 18 steps, with checkpoints in mid-epoch.
 CONFIG = "digits_lt/gcl.py"

@@ -11,11 +11,11 @@ from etils import epath
 from tiny import digits, override
 
 from gcl_jax import json_files, json_shape, logs, trained
-from gcl_jax.errors import UserError, in_one_line
-from gcl_jax.saved import results, workdir
+from gcl_jax.errors import UserError, exit_on_user_error
 from gcl_jax.table import seed_files
 from gcl_jax.training import experiment
-from gcl_jax.training.seed_run import SeedRun, best_epochs
+from gcl_jax.training.stage_run import StageRun, best_epochs
+from gcl_jax.workdir import ownership, results
 
 SCORES = {
     "accuracy": 81.5, "many": 90.0, "medium": None, "few": 70.0, "macro_recall": 80.0, "nll": 0.5, "ece": 0.1,
@@ -112,7 +112,7 @@ def test_lines_of_another_shape(tmp_path):
             (tmp_path / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
             try:
                 best_epochs(log.read("a"))
-                log.cut_back("a", 3, owed=True)
+                log.cut_back("a", 3, pending_eval=True)
             except UserError as error:
                 told.append(str(error))
     assert len(told) > 50
@@ -131,13 +131,13 @@ def test_skipped_steps_of_another_shape(tmp_path, content):
     run._folder = epath.Path(tmp_path)
     (tmp_path / "skipped.json").write_text(content)
     with pytest.raises(UserError, match=r"skipped\.json is damaged"):
-        SeedRun._read_skipped(run)
+        StageRun._read_skipped(run)
 
 
 def finished(folder, per_seed=False):
     """A finished run of the tiny config in ``folder``, written by hand; and its config."""
     config = override(digits(), {"stages": ("representation",)})
-    keys = workdir._keys(config, ["representation"], per_seed)
+    keys = ownership._keys(config, ["representation"], per_seed)
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"training": keys, "config": config.to_dict()}))
     (folder / "result.json").write_text(json.dumps(RESULT))
@@ -156,12 +156,12 @@ def test_a_config_of_another_shape(tmp_path, monkeypatch):
         file.write_text(json.dumps(changed))
         for read in (
             lambda: trained._config_in(epath.Path(file)),
-            lambda: workdir.compare_rules(root, config),
-            lambda: workdir.compare(root, whole["training"]),
-            lambda: workdir._places_in(root),
-            lambda: workdir._starts_in(root, ["representation"]),
-            lambda: workdir.tuned_value(root, config),
-            lambda: workdir.require_own_data(root, SimpleNamespace(fingerprint="f", older_fingerprint="g")),
+            lambda: ownership.compare_rules(root, config),
+            lambda: ownership.compare(root, whole["training"]),
+            lambda: ownership._places_in(root),
+            lambda: ownership._starts_in(root, ["representation"]),
+            lambda: ownership.tuned_value(root, config),
+            lambda: ownership.require_own_data(root, SimpleNamespace(fingerprint="f", older_fingerprint="g")),
         ):
             try:
                 read()
@@ -211,10 +211,10 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch, error, name):
 
 @pytest.mark.parametrize("number", [13, 1, 5, 21, 24, 30, 116])
 def test_an_error_of_a_file_is_a_line_wherever_it_is_opened(number):
-    with pytest.raises(SystemExit) as ended, in_one_line():
+    with pytest.raises(SystemExit) as ended, exit_on_user_error():
         raise OSError(number, os.strerror(number), "some/file")
     assert str(ended.value.code).startswith(f"error: some/file cannot be read or written ({os.strerror(number)})")
-    with pytest.raises(FileNotFoundError), in_one_line():  # a defect of ours keeps its traceback
+    with pytest.raises(FileNotFoundError), exit_on_user_error():  # a defect of ours keeps its traceback
         raise FileNotFoundError(2, os.strerror(2), "some/file")
 
 

@@ -12,9 +12,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from gcl_jax.checkpoints import pretrained, warm_start
 from gcl_jax.data import arrays
 from gcl_jax.errors import UserError
-from gcl_jax.saved import handover, pretrained
 
 
 class Runs:
@@ -51,7 +51,7 @@ EVIL = {
 READERS = {
     "data": lambda path: arrays.read("mine", path),
     "weights": pretrained.read,
-    "hand-over": lambda path: handover.load(path, None),
+    "hand-over": lambda path: warm_start.load(path, None),
 }
 
 

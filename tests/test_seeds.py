@@ -10,9 +10,10 @@ import pytest
 from etils import epath
 from tiny import digits, override
 
+from gcl_jax.checkpoints import checkpoint
 from gcl_jax.errors import UserError
-from gcl_jax.saved import checkpoint, lock
 from gcl_jax.training import experiment, trainer
+from gcl_jax.workdir import lock
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

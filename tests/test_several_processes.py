@@ -18,9 +18,9 @@ from conftest import ROOT, relative_error
 from same_run import assert_same_run as bitwise
 from tiny import override_flags
 
+from gcl_jax.checkpoints import checkpoint
 from gcl_jax.errors import UserError
-from gcl_jax.machine import distributed
-from gcl_jax.saved import checkpoint
+from gcl_jax.runtime import distributed
 
 LAYOUTS = {"1 x 4": (1, 4), "2 x 2": (2, 2), "4 x 1": (4, 1)}  # processes x devices
 FLAGS = [
@@ -143,7 +143,7 @@ def test_a_process_of_another_config_ends_both(tmp_path):
 @pytest.mark.slow
 def test_a_process_of_other_code_ends_both(tmp_path):
     script = tmp_path / "other.py"
-    change = "from gcl_jax.saved import results\nresults.code = lambda: 'changed'\n"
+    change = "from gcl_jax.checkpoints import results\nresults.code = lambda: 'changed'\n"
     script.write_text(f"import runpy\n{change}runpy.run_module('gcl_jax.main', run_name='__main__')\n")
     for status, _, error in run_main(tmp_path / "run", 2, 1, own={1: [str(script)]}, timeout=200):
         assert status == 1
@@ -221,7 +221,7 @@ def test_a_death_ends_the_other(tmp_path, victim):
 
 DAMAGED_HERE = """
 import runpy
-from gcl_jax.saved import damage
+from gcl_jax.checkpoints import damage
 def verify(flat, note, folder, told=damage.verify):
     if folder.name == "10":
         raise damage.Damaged(folder, "seen here alone")

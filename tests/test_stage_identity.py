@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from tiny import digits
 
 from gcl_jax import config as config_lib
-from gcl_jax.config import identity
+from gcl_jax.config import stage_fingerprint
 from gcl_jax.methods import METHODS
 from gcl_jax.sampling import SAMPLERS
 
@@ -29,8 +29,8 @@ def another(value):
 
 
 def identities(config):
-    keys = identity.training_keys(config, "representation")
-    return keys, identity.stage_key(keys, "data")
+    keys = stage_fingerprint.training_keys(config, "representation")
+    return keys, stage_fingerprint.stage_key(keys, "data")
 
 
 def changed(config, key):
@@ -45,7 +45,7 @@ def changed(config, key):
 
 
 def left_out(key):
-    return any(key == name or key.startswith(f"{name}.") for name in identity.NOT_TRAINING)
+    return any(key == name or key.startswith(f"{name}.") for name in stage_fingerprint.NOT_TRAINING)
 
 
 @pytest.mark.parametrize("key", [key for key in leaves(config_lib.TOP) if key != "stages"])
@@ -63,7 +63,7 @@ def test_a_key_of_the_top_level(key):
 def test_a_key_of_a_stage(key):
     config = digits()
     before, after = identities(config), identities(changed(config, f"representation.{key}"))
-    assert (before != after) == (key not in identity.NOT_TRAINING_STAGE)
+    assert (before != after) == (key not in stage_fingerprint.NOT_TRAINING_STAGE)
 
 
 def named(registry, kind):
@@ -83,21 +83,21 @@ def test_what_is_named_as_not_training_is_there():
     """A key that was renamed would enter the identity under its new name, unnoticed."""
     blocks = {**config_lib.TOP}
     known = set(leaves(blocks)) | set(blocks)
-    assert known >= identity.NOT_TRAINING
-    assert set(config_lib.STAGE) >= identity.NOT_TRAINING_STAGE
+    assert known >= stage_fingerprint.NOT_TRAINING
+    assert set(config_lib.STAGE) >= stage_fingerprint.NOT_TRAINING_STAGE
 
 
 def test_a_new_key_at_its_default_changes_no_hash(monkeypatch):
     """So that an upgrade neither ends a run nor trains a table's rows again; another value of it does."""
     config = digits()
-    before = identity.stage_key(identity.training_keys(config, "classifier"), "data")
+    before = stage_fingerprint.stage_key(stage_fingerprint.training_keys(config, "classifier"), "data")
     monkeypatch.setitem(config_lib.TOP["model"], "experts", 1)
     monkeypatch.setitem(config_lib.STAGE, "new", False)
     with config.unlocked():
         config.model.experts, config.representation.new, config.classifier.new = 1, False, False
-    assert identity.stage_key(identity.training_keys(config, "classifier"), "data") == before
+    assert stage_fingerprint.stage_key(stage_fingerprint.training_keys(config, "classifier"), "data") == before
     config.model.experts = 3
-    assert identity.stage_key(identity.training_keys(config, "classifier"), "data") != before
+    assert stage_fingerprint.stage_key(stage_fingerprint.training_keys(config, "classifier"), "data") != before
 
 
 def test_two_networks_never_share_a_key():

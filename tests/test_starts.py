@@ -12,10 +12,10 @@ from test_experiment import params, run
 from tiny import digits, load_config, override
 
 from gcl_jax import config as config_lib
+from gcl_jax.checkpoints import warm_start
 from gcl_jax.errors import UserError
-from gcl_jax.saved import handover
 from gcl_jax.training import experiment
-from gcl_jax.training.parts import Parts
+from gcl_jax.training.run_context import RunContext
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -72,25 +72,25 @@ def test_a_start_that_still_trains_is_refused(finished, tmp_path):
             run(tmp_path, config)
     checkpoints = tmp_path / "start" / "representation" / "checkpoints"
     step = max(int(folder.name) for folder in checkpoints.iterdir() if folder.name.isdecimal())
-    found = handover.load(str(checkpoints / str(step)), None)
+    found = warm_start.load(str(checkpoints / str(step)), None)
     np.testing.assert_array_equal(
         found["params"]["head"]["kernel"], params(workdir, "representation")["params/head/kernel"]
     )
     with pytest.raises(UserError, match=r"init_from: there is no .*7777"):
-        handover.load(str(checkpoints / "7777"), None)
+        warm_start.load(str(checkpoints / "7777"), None)
 
 
 def test_what_a_stage_started_from_is_what_it_took_over(finished):
     """Fresh parameters are known by seed and config: their last bit is another on another kind of CPU."""
-    found = handover.load(str(finished[0]), "representation")
+    found = warm_start.load(str(finished[0]), "representation")
     config = override(digits(), {"classifier.restore": "backbone/"})
-    stage = Parts(config).stage("classifier", 1)
+    stage = RunContext(config).stage("classifier", 1)
     (first, _, one), (second, _, other) = (stage.start(seed, found, "start") for seed in (0, 1))
     assert not np.array_equal(first.params["head"]["kernel"], second.params["head"]["kernel"])
     assert one[0] == other[0]
     assert one[1] != other[1]  # of all, which older versions kept: a run of theirs still goes on
-    whole = Parts(digits()).stage("classifier", 1).start(0, found, "start")[2]
-    expected = handover.digest({name: found[name] for name in ("params", "batch_stats")})
+    whole = RunContext(digits()).stage("classifier", 1).start(0, found, "start")[2]
+    expected = warm_start.digest({name: found[name] for name in ("params", "batch_stats")})
     assert whole == (expected, expected)
     assert expected != one[0]
 
@@ -104,8 +104,8 @@ def test_a_run_that_went_by_the_digest_of_all_goes_on(finished, tmp_path):
     (tmp_path / "run" / "result.json").unlink()
     file = tmp_path / "run" / "classifier" / "DONE.json"
     done = json.loads(file.read_text())
-    found = handover.load(str(tmp_path / "start"), "representation")
-    taken, whole = Parts(config).stage("classifier", 1).inherit(0, found, "start")[1]
+    found = warm_start.load(str(tmp_path / "start"), "representation")
+    taken, whole = RunContext(config).stage("classifier", 1).restore_variables(0, found, "start")[1]
     assert done["started_from"] == taken
     file.write_text(json.dumps(done | {"started_from": whole}))
     assert run(tmp_path, config)["final"] == result["final"]

@@ -11,7 +11,7 @@ from tiny import override_flags
 
 SPEAK = """
 import sys
-from gcl_jax.machine import streams
+from gcl_jax.runtime import streams
 streams.guard()
 from tqdm import tqdm
 from gcl_jax import errors
@@ -83,7 +83,7 @@ def test_every_name_can_be_printed(tmp_path, environment, line):
 
 STOPPED = """
 import os, signal, sys
-from gcl_jax.machine import preemption, streams
+from gcl_jax.runtime import preemption, streams
 streams.guard()
 preemption.answer_from_the_start()
 open(sys.argv[1], "w").write("begun")

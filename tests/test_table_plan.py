@@ -8,7 +8,7 @@ from tiny import override
 from gcl_jax.errors import UserError
 from gcl_jax.table import __main__ as command
 from gcl_jax.table import dry_run, plan, render
-from gcl_jax.table.declared import RATIOS, TABLES
+from gcl_jax.table.specs import RATIOS, TABLES
 from gcl_jax.training import tuning
 
 
@@ -183,7 +183,7 @@ def test_other_data_and_other_evaluations_are_other_runs(tmp_path):
     assert of_lists("--config.data.photos.allow_outside=True") == of_lists()
     tuned = {c.row.name: c.config for c in cells("baselines", ["digits_lt"])}["tau_norm"]
     other = override(tuned.copy_and_resolve_references(), {"data.photos.counts": "x.json"})
-    assert tuning.identity(other) != tuning.identity(tuned)
+    assert tuning.choice_fingerprint(other) != tuning.choice_fingerprint(tuned)
 
 
 def test_a_folder_of_ones_own_has_no_ratio(tmp_path):

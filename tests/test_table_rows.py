@@ -9,7 +9,7 @@ from finished_rows import finish, of, result_of, run
 from gcl_jax.errors import UserError
 from gcl_jax.table import __main__ as command
 from gcl_jax.table import dry_run, plan
-from gcl_jax.table.declared import TABLES
+from gcl_jax.table.specs import TABLES
 from gcl_jax.training import experiment, tuning
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from finished_rows import finish, network, of, run, save
 
+from gcl_jax.checkpoints import warm_start
 from gcl_jax.errors import UserError
-from gcl_jax.saved import handover
 from gcl_jax.table import dry_run, starts
-from gcl_jax.table.declared import TABLES
+from gcl_jax.table.specs import TABLES
 from gcl_jax.training import experiment
 
 
@@ -45,7 +45,7 @@ def put(where, value, head, how):
             np.savez(file, **arrays)
         else:
             pytest.importorskip("safetensors.numpy").save_file(arrays, str(file))
-        return str(file), handover.load(str(file), None)
+        return str(file), warm_start.load(str(file), None)
     variables = network(value, head)
     for folder in [where / "seed_0", where / "seed_1"] if how == "several seeds" else [where]:
         save(folder / "representation", variables)

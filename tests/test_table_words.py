@@ -11,9 +11,9 @@ from finished_rows import finish, of, result_of, run
 from gcl_jax import logs
 from gcl_jax.table import __main__ as command
 from gcl_jax.table import dry_run, plan, render
-from gcl_jax.table.declared import TABLES
+from gcl_jax.table.specs import TABLES
 from gcl_jax.training import experiment
-from gcl_jax.training.seed_run import SeedRun
+from gcl_jax.training.stage_run import StageRun
 
 
 @pytest.fixture(autouse=True)
@@ -137,4 +137,4 @@ def test_a_line_of_training_names_row_and_seed(seeds, within, told):
     config = types.SimpleNamespace(num_seeds=seeds)
     own = types.SimpleNamespace(seed=3, stage=types.SimpleNamespace(name="representation", config=config))
     with logs.about(within or ""):
-        assert SeedRun._name.fget(own) == told
+        assert StageRun._name.fget(own) == told

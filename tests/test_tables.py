@@ -10,12 +10,13 @@ from scipy import stats
 from test_table_plan import cells
 from tiny import digits, override
 
+from gcl_jax.checkpoints import checkpoint
 from gcl_jax.errors import UserError
-from gcl_jax.saved import checkpoint, results
 from gcl_jax.table import __main__ as command
 from gcl_jax.table import dry_run, plan, render, runs, significance
-from gcl_jax.table.declared import TABLES
+from gcl_jax.table.specs import TABLES
 from gcl_jax.training import experiment, tuning
+from gcl_jax.workdir import results
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -70,11 +71,11 @@ def test_a_table_equals_its_rows_run_alone(made, tmp_path):
     root, found = made
     own = digits(representation__epochs=2, classifier__epochs=1, seed=1)
     alone = experiment.run(own, tmp_path / "alone")
-    measured = runs.found(found["gcl"], root)["seeds"][1]
+    measured = runs.load_results(found["gcl"], root)["seeds"][1]
     assert measured["accuracy"] == alone["final"]["test"]["accuracy"]
     assert measured["nll"] == alone["final"]["test"]["nll"]
     assert measured["best"] == alone["stages"]["classifier"]["best"]["on_test"]["test_accuracy"]
-    stage_1 = runs.found(found["none"], root)["seeds"][1]
+    stage_1 = runs.load_results(found["none"], root)["seeds"][1]
     assert stage_1["nll"] == alone["stages"]["representation"]["final"]["test"]["nll"]
 
 
@@ -108,7 +109,7 @@ def test_what_is_finished_is_not_trained_again(made, monkeypatch):
 
     monkeypatch.setattr(experiment, "run", refuse)
     for cell in found.values():
-        assert len(runs.measure(cell, root)["seeds"]) == 2
+        assert len(runs.run_cell(cell, root)["seeds"]) == 2
     assert before == {path: path.stat().st_mtime_ns for path in root.rglob("DONE.json")}
     text = dry_run.describe(TABLES["table5"], list(found.values()), root, SHORT)
     assert "2 of 2 seeds finished" in text
@@ -117,7 +118,7 @@ def test_what_is_finished_is_not_trained_again(made, monkeypatch):
 
 def test_rows_that_saw_other_images_make_no_table(made, monkeypatch, capsys):
     root, found = made
-    theirs, name = runs.found, found["lws"].row.name
+    theirs, name = runs.load_results, found["lws"].row.name
 
     def changed(cell, root):
         return theirs(cell, root) | ({"data": ["other"]} if cell.row.name == name else {})
@@ -134,7 +135,7 @@ def test_rows_that_saw_other_images_make_no_table(made, monkeypatch, capsys):
 
 def test_a_row_that_fails_keeps_none_of_the_others(made, monkeypatch, capsys):
     root, found = made
-    theirs = runs.measure
+    theirs = runs.run_cell
 
     def failing(cell, root):
         if cell.row.name == "none":
@@ -164,16 +165,16 @@ def test_the_epochs_are_those_that_ran():
 def test_seeds_can_be_added_to_a_table(tmp_path, table, row):
     """Only the new seed trains; a choice and a posthoc evaluation are made anew, as if both had been there at first."""
     one, two = (next(c for c in cells(table, ["digits_lt"], SHORT, seeds=s) if c.row.name == row) for s in (1, 2))
-    first = runs.measure(one, tmp_path)
-    assert runs.found(two, tmp_path) is None
+    first = runs.run_cell(one, tmp_path)
+    assert runs.load_results(two, tmp_path) is None
     assert "1 of 2 seeds finished" in dry_run.describe(TABLES[table], [two], tmp_path, SHORT)
     trained = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("seed_0/*/DONE.json")}
     assert trained
-    both = runs.measure(two, tmp_path)
+    both = runs.run_cell(two, tmp_path)
     assert both["seeds"].keys() == {0, 1}
     assert trained == {path: path.stat().st_mtime_ns for path in trained}
-    assert runs.found(one, tmp_path) == first
-    at_once = runs.measure(two, tmp_path / "anew")
+    assert runs.load_results(one, tmp_path) == first
+    at_once = runs.run_cell(two, tmp_path / "anew")
     assert {s: v["nll"] for s, v in both["seeds"].items()} == {s: v["nll"] for s, v in at_once["seeds"].items()}
 
 
@@ -181,14 +182,14 @@ def test_a_choice_belongs_to_its_config(made):
     """Other seeds, grids, posthoc rules, data or schedules ask for another choice."""
     _, found = made
     config = found["tau_norm"].config
-    own = tuning.identity(config)
+    own = tuning.choice_fingerprint(config)
     for key, value in (
         ("num_seeds", 3), ("posthoc.logit_adjustment", 1.0), ("representation.epochs", 7), ("data.path", "other.npz"),
         ("tuning.grid", (0.0, 1.0)), ("tuning.validation_fraction", 0.2), ("tau_norm.init_from", "unseen"),
         ("classifier.init_from", "elsewhere"),
     ):  # fmt: skip
         other = override(config.copy_and_resolve_references(), {key: value})
-        assert tuning.identity(other) != own, key
+        assert tuning.choice_fingerprint(other) != own, key
         assert ("may have been trained on" in tuning.warning(other)) == (key == "classifier.init_from")
     assert tuning.warning(config) == ""
     assert "may have been trained on" in tuning.warning(other)
@@ -208,7 +209,7 @@ def test_tau_is_chosen_on_images_held_out(made):
     (file,) = held[-1].folder.glob("choice_*.json")
     choice = json.loads(file.read_text())
     assert choice["chosen"] == choice["grid"][int(np.argmax(choice["scores"]))]
-    assert runs.found(cell, root)["folder"].startswith("tau_norm_")
+    assert runs.load_results(cell, root)["folder"].startswith("tau_norm_")
     trained = json.loads((held[0].folder / "seed_0" / "result.json").read_text())["data"]
     assert (trained["num_train"], trained["num_validation"]) == (275, 29)
     expected = np.zeros(3)
@@ -219,10 +220,10 @@ def test_tau_is_chosen_on_images_held_out(made):
 
 
 def macro_recalls(config, folder, grid):
-    from gcl_jax.training.parts import Parts
+    from gcl_jax.training.run_context import RunContext
 
     held = tuning.held_out(config)
-    stage = Parts(held).stage("classifier", 1)
+    stage = RunContext(held).stage("classifier", 1)
     variables, _, _ = checkpoint.read_variables(folder / "checkpoints")
     split = stage.dataset.splits["validation"]
     images = (split.images / np.float32(255) - np.float32(0.3)) / np.float32(0.37)
@@ -240,11 +241,11 @@ def test_a_posthoc_row_is_evaluated_without_training(made, tmp_path):
     found = {
         c.row.name: c for c in cells("baselines", ["digits_lt"], SHORT) if "posthoc" in c.row.name or c.row.name == "ce"
     }
-    plain, adjusted = (runs.measure(found[name], tmp_path) for name in ("ce", "logit_adjustment_posthoc"))
+    plain, adjusted = (runs.run_cell(found[name], tmp_path) for name in ("ce", "logit_adjustment_posthoc"))
     assert plain["folder"] == adjusted["folder"]
     assert adjusted["seeds"][0]["nll"] != plain["seeds"][0]["nll"]
-    assert runs.found(found["ce"], tmp_path) == plain
-    assert runs.found(found["logit_adjustment_posthoc"], tmp_path) == adjusted
+    assert runs.load_results(found["ce"], tmp_path) == plain
+    assert runs.load_results(found["logit_adjustment_posthoc"], tmp_path) == adjusted
     config = override(found["ce"].config, {"posthoc.logit_adjustment": 1.0, "num_seeds": 1})
     alone = experiment.run(config, str(tmp_path / "alone"))
     assert adjusted["seeds"][0]["accuracy"] == alone["final"]["test"]["accuracy"]
@@ -257,7 +258,7 @@ def test_a_tuned_config_alone_chooses_and_keeps_its_choice(made, tmp_path):
     result = experiment.run(config, tmp_path / "run")
     (file,) = (tmp_path / "run" / "tuning").glob("choice_*.json")
     choice = json.loads(file.read_text())
-    measured = runs.found(found["tau_norm"], root)["seeds"]
+    measured = runs.load_results(found["tau_norm"], root)["seeds"]
     assert [r["final"]["test"]["accuracy"] for r in result["seeds"].values()] == [
         m["accuracy"] for m in measured.values()
     ]

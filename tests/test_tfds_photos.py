@@ -16,7 +16,7 @@ from gcl_jax import data, rng
 from gcl_jax.data import records, tfds_list
 from gcl_jax.data.__main__ import main, parse
 from gcl_jax.errors import UserError
-from gcl_jax.machine import mesh
+from gcl_jax.runtime import mesh
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs TensorFlow Datasets")
 decode = pytest.importorskip("gcl_jax.data.decode")
@@ -196,13 +196,13 @@ def test_batches_are_the_records_decoded(name, prepared, tmp_path):
     loader = data.make_loader("host", dataset, mesh.make_mesh(jax.devices()[:1]), resize=36)
     plan = np.array([[1, 0, 1], [0, 1, 0]], np.int32)
 
-    def draws(stream, row):
-        return rng.numpy_generator(0, stream, row).random((3, 1, decode.UNIFORMS), np.float32)
+    def crop_noise(stream, row):
+        return rng.numpy_generator(0, stream, row).random((3, 1, decode.CROP_NOISE_SIZE), np.float32)
 
-    for step, row in enumerate(loader.rows("train", {"main": plan}, draws)):
+    for step, row in enumerate(loader.rows("train", {"main": plan}, crop_noise)):
         for slot, i in enumerate(plan[step]):
             encoded = jpeg(stored(name, WORLD[name]["train"][i].split()[0]))
-            expected = decode.random_resized_crop(encoded, draws("main", step)[slot, 0], 32)
+            expected = decode.random_resized_crop(encoded, crop_noise("main", step)[slot, 0], 32)
             np.testing.assert_array_equal(row["main"]["image"][slot], expected)
             assert row["main"]["label"][slot] == dataset.splits["train"].labels[i]
 

@@ -15,7 +15,7 @@ from test_inspect import arguments, good
 from test_photos import encoded, picture
 
 from gcl_jax import predict
-from gcl_jax.data import folder, image_kind, image_size, on_disk, signatures, undecodable
+from gcl_jax.data import corrupt, folder, image_kind, image_size, on_disk, signatures
 from gcl_jax.data.__main__ import main
 from gcl_jax.errors import UserError
 
@@ -163,7 +163,7 @@ def test_all_are_named_in_one_report(tmp_path):
     keys = photographs.keys(size=16)
     source = folder.read("mine", str(tmp_path), keys)
     with pytest.raises(UserError, match="3 images cannot be decoded") as error:
-        undecodable.settle(source, "error")
+        corrupt.drop_corrupt(source, "error")
     for line in (
         "ant/heic.jpg: it is HEIC: convert",
         "bee/large.png: too large: 60,000 x",

@@ -7,9 +7,9 @@ from tiny import digits, override
 
 from gcl_jax import data, json_files, logs, trained
 from gcl_jax.errors import UserError
-from gcl_jax.machine import mesh
-from gcl_jax.saved import results, workdir
+from gcl_jax.runtime import mesh
 from gcl_jax.training import batches, experiment
+from gcl_jax.workdir import ownership, results
 
 BELOW = ("", "/checkpoints", "/checkpoints/3", "/best_on_validation", "/best_on_validation/checkpoints/3")
 
@@ -46,10 +46,10 @@ def test_the_folder_of_a_stage_is_known_for_one(run, below):
 def test_folders_beside_stages_are_free(run, tmp_path):
     root, _ = run
     for place in (root, root / "tuning", root / "seed_0", root / "x" / "representation", tmp_path, tmp_path / "other"):
-        workdir.require_no_stage(place)
+        ownership.require_no_stage(place)
     (root / "representation").mkdir(exist_ok=True)
     (tmp_path / "classifier" / "checkpoints").mkdir(parents=True)  # a run may be called like a stage
-    workdir.require_no_stage(tmp_path / "classifier")
+    ownership.require_no_stage(tmp_path / "classifier")
 
 
 def test_of_several_seeds_it_is_said_whose_network_it_is(tmp_path, monkeypatch):
@@ -84,7 +84,7 @@ def test_of_several_seeds_it_is_said_whose_network_it_is(tmp_path, monkeypatch):
 @pytest.mark.parametrize("per_seed", [False, True])
 def test_more_epochs_are_answered_with_how_to_have_them(tmp_path, values, stage, per_seed):
     def keys(config):
-        return json.loads(json.dumps(workdir._keys(config, config.stages, per_seed), default=list))
+        return json.loads(json.dumps(ownership._keys(config, config.stages, per_seed), default=list))
 
     root = folder_of_a_run(tmp_path / "run", seeds=(0, 1) if per_seed else ())
     json_files.write(root / "config.json", {"training": keys(digits()), "config": digits().to_dict()})
@@ -93,7 +93,7 @@ def test_more_epochs_are_answered_with_how_to_have_them(tmp_path, values, stage,
         own = root / "seed_N" if per_seed else root
         told = rf"{told}\. A schedule is .* --config\.{stage}\.init_from={own}/{stage}{each}"
     with pytest.raises(UserError, match=f"{told}$"):
-        workdir.compare(root, keys(override(digits(), values)))
+        ownership.compare(root, keys(override(digits(), values)))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_batches_are_looked_at_before_photographs_are_decoded(tmp_path, monkeypa
         "model.name": "resnet10", "representation.batch_size": 64, "classifier.batch_size": 32,
     }  # fmt: skip
     decoded = []
-    monkeypatch.setattr(data.undecodable, "settle", lambda *args: decoded.append(args))
+    monkeypatch.setattr(data.undecodable, "drop_corrupt", lambda *args: decoded.append(args))
     with pytest.raises(
         UserError, match=r"representation\.batch_size is 64 but there are 13 .* config\.classifier\.batch"
     ):
@@ -161,7 +161,7 @@ def test_images_that_are_skipped_may_make_a_cut_possible(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "left_out", lambda *_: "")
     monkeypatch.setattr(data, "remarks", lambda *_: [])
     monkeypatch.setattr(data, "reader", lambda _: type("reader", (), {"read": staticmethod(lambda *_: "found")}))
-    monkeypatch.setattr(data.undecodable, "settle", lambda *_: "settled")
+    monkeypatch.setattr(data.undecodable, "drop_corrupt", lambda *_: "settled")
     keys = dict.fromkeys(("name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction"))
     given = keys | {"source": "folder", "before_decoding": lambda _: None}
     assert data.load(**given, photos={"on_bad_image": "skip"}) is CUT

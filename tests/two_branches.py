@@ -6,14 +6,14 @@ import numpy as np
 from flax import traverse_util
 
 from gcl_jax import losses, models, optim
-from gcl_jax.methods import Time
+from gcl_jax.methods import StepInfo
 from gcl_jax.training.train_step import NetworkApply
 
 DATASETS = {"cifar10": 10, "cifar100": 100}
 
 
 def time(epoch, epochs, rate=0.1):
-    return Time(jnp.int32(0), jnp.int32(epoch), jnp.int32(epochs), jnp.float32(0), jnp.float32(rate))
+    return StepInfo(jnp.int32(0), jnp.int32(epoch), jnp.int32(epochs), jnp.float32(0), jnp.float32(rate))
 
 
 def streams(label_c, label_r, image_c=None, image_r=None):

@@ -15,10 +15,10 @@ from conftest import relative_error
 from torch_resnet import ResNet
 
 from gcl_jax import models
+from gcl_jax.checkpoints import pretrained, warm_start
 from gcl_jax.errors import UserError
 from gcl_jax.methods.base import Method
 from gcl_jax.models import torch_names
-from gcl_jax.saved import handover, pretrained
 
 NETWORKS = {
     "resnet10": ((1, 1, 1, 1), {"bottleneck": False}),
@@ -110,7 +110,7 @@ def test_a_checkpoint_is_unwrapped(tmp_path, key):
     parallel = {f"module.{name}": value for name, value in state_dict.items()}
     checkpoint = {"epoch": 3, "arch": "resnet10", key: parallel, "best_acc1": torch.tensor(1.0), "optimizer": optimizer}
     torch.save(checkpoint, tmp_path / "ckpt.best.pth.tar")
-    found = handover.load(str(tmp_path / "ckpt.best.pth.tar"), None)
+    found = warm_start.load(str(tmp_path / "ckpt.best.pth.tar"), None)
     jax.tree.map(np.testing.assert_array_equal, found, mapped(torch_network("resnet10")))
 
 
@@ -124,14 +124,14 @@ def test_the_parts_of_the_places_checkpoint_are_one_network(tmp_path):
         elif not name.startswith("fc."):
             parts["model"]["module." + name] = value
     torch.save({f"{part}_state_dict": value for part, value in parts.items()}, tmp_path / "a.pth.tar")
-    found = handover.load(str(tmp_path / "a.pth.tar"), None)
+    found = warm_start.load(str(tmp_path / "a.pth.tar"), None)
     expected = mapped(torch_network("resnet18"))
     expected["params"]["head"] = {"kernel": parts["classifier"]["module.fc.weight"].numpy()}
     jax.tree.map(np.testing.assert_array_equal, found, expected)
     fresh = jax.eval_shape(
         lambda: models.build("resnet18", "cosine", 7).init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False)
     )
-    handover.inherit(fresh, found, lambda path: re.match(Method.restore, "/".join(path)), "a.pth.tar")
+    warm_start.restore_variables(fresh, found, lambda path: re.match(Method.restore, "/".join(path)), "a.pth.tar")
 
 
 def test_half_precision_becomes_float32(tmp_path):
@@ -198,4 +198,4 @@ def test_a_damaged_file_is_named(tmp_path, kept, zipped):
 def test_a_file_without_a_state_dict_is_named(tmp_path, found):
     torch.save(found, tmp_path / "a.pth")
     with pytest.raises(UserError, match=r"a\.pth has no state dict|torch checkpoint: 'Tensor' is not a parameter"):
-        handover.load(str(tmp_path / "a.pth"), None)
+        warm_start.load(str(tmp_path / "a.pth"), None)

@@ -9,7 +9,7 @@ startup  whole commands
 Run it on an idle machine: contenders share its cores.
 """
 
-from gcl_jax.machine import command
+from gcl_jax.runtime import command
 
 if __name__ == "__main__":
     command.begin()
@@ -23,8 +23,8 @@ from absl import app, flags
 from gcl_jax import json_files
 from gcl_jax.benchmark import measure, report, startup
 from gcl_jax.benchmark.subjects import SUBJECTS, Options
-from gcl_jax.errors import UserError, in_one_line, require_one_of
-from gcl_jax.machine import streams
+from gcl_jax.errors import UserError, exit_on_user_error, require_one_of
+from gcl_jax.runtime import streams
 
 STARTUP = "startup"
 NAMES = (*SUBJECTS, STARTUP)
@@ -38,7 +38,7 @@ _ROOT = flags.DEFINE_string("root", "", "input: a folder of at least 512 JPEG fi
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "How often the contenders take turns.", lower_bound=1, upper_bound=10_000)
 
 
-@in_one_line()
+@exit_on_user_error()
 def main(argv: list[str]) -> None:
     """Measure the subject named; a UserError becomes one line and exit status 1."""
     name = argv[1]
@@ -86,7 +86,7 @@ def _say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-@in_one_line()
+@exit_on_user_error()
 def _parse(argv: list[str]) -> list[str]:
     rest = flags.FLAGS(argv)
     check(rest[1:], flags.FLAGS)

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax.benchmark import machine
-from gcl_jax.machine import backend, jax_settings
-from gcl_jax.machine.backend import MATMUL
+from gcl_jax.runtime import backend, jax_settings
+from gcl_jax.runtime.backend import MATMUL
 
 GB = 2**30
 

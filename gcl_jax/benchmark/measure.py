@@ -11,7 +11,7 @@ TURN_SECONDS = 2.0  # of contenders whose unit is shorter
 
 
 def measure(subject: Subject, rounds: int, say: Callable[[str], None]) -> dict:
-    """Measure ``subject``; the part of a report (see `report`) that is its own. ``say`` gets progress lines."""
+    """Measure ``subject``; the part of a report (see `report`) that is its own. ``log_info`` gets progress lines."""
     with contextlib.ExitStack() as stack:
         workers, found = [], {}
         for contender in subject.contenders:

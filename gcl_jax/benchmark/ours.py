@@ -12,11 +12,11 @@ from etils import epath
 
 from gcl_jax import data, recipes
 from gcl_jax.benchmark import cifar, machine
-from gcl_jax.machine import backend, jax_settings, memory
-from gcl_jax.machine import mesh as mesh_lib
+from gcl_jax.runtime import backend, jax_settings, memory
+from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.training import loop
-from gcl_jax.training.seed_run import SeedRun
 from gcl_jax.training.stage import Stage
+from gcl_jax.training.stage_run import StageRun
 
 STAGE, SEED = "representation", 0
 CPU_EPOCH_STEPS = 20  # a whole epoch takes a minute there
@@ -75,7 +75,7 @@ class Step(_Ours):
 
     def __init__(self, precision: str):
         super().__init__(precision)
-        self.state, self.constants, _ = self.stage.start(SEED, None, "")
+        self.state, self.inputs, _ = self.stage.start(SEED, None, "")
         self.program = self.stage.compile()
         self.blocks = [block for block, length in self.epoch_blocks(0) if length == self.stage.steps_per_call]
         self.dispatched = 0
@@ -86,7 +86,7 @@ class Step(_Ours):
         while units:
             size = min(units, self.stage.steps_per_call)
             block = self.blocks[self.dispatched % len(self.blocks)]
-            self.state, _ = self.program(self.state, self.constants, block, np.int32(size))
+            self.state, _ = self.program(self.state, self.inputs, block, np.int32(size))
             self.dispatched += 1
             units -= size
         jax.block_until_ready(self.state)
@@ -111,8 +111,8 @@ class Epoch(_Ours):
         self.steps = min(steps or (CPU_EPOCH_STEPS if backend.is_cpu() else whole), whole)
         self.images_per_unit = self.steps * cifar.BATCH
         self.folder = tempfile.TemporaryDirectory()
-        self.seed_run = SeedRun(self.stage, SEED, epath.Path(self.folder.name), None)
-        self.state, self.constants = self.seed_run.state, self.seed_run.constants
+        self.seed_run = StageRun(self.stage, SEED, epath.Path(self.folder.name), None)
+        self.state, self.inputs = self.seed_run.state, self.seed_run.inputs
         self.program = self.stage.compile()
         self.epochs = 0
         self._train(min(self.steps, 2 * self.stage.steps_per_call))
@@ -128,7 +128,7 @@ class Epoch(_Ours):
             stage=STAGE,
             first=0,
             step=self.program,
-            constants=self.constants,
+            inputs=self.inputs,
             blocks=lambda _, row, lengths: self.stage.feed.blocks([SEED], self.epochs, row, lengths),
             settings=dataclasses.replace(self.stage.settings, epochs=1, steps_per_epoch=steps),
             steps_per_call=self.stage.steps_per_call,
@@ -136,7 +136,7 @@ class Epoch(_Ours):
             save_every_steps=self.stage.config.checkpoint.every_steps,
             on_log=self.seed_run.log,
             on_eval=lambda step, state: lambda: None,
-            on_save=lambda step, state, owed: None,
+            on_save=lambda step, state, pending_eval: None,
         )
         self.epochs += 1
         jax.block_until_ready(self.state)
@@ -153,14 +153,14 @@ class Evaluation(_Ours):
 
     def __init__(self, precision: str):
         super().__init__(precision)
-        state, constants, _ = self.stage.start(SEED, None, "")
-        self.variables, self.stats = self.stage.variables(state), constants.stats
+        state, inputs, _ = self.stage.start(SEED, None, "")
+        self.variables, self.info = self.stage.variables(state), inputs.info
         self.run(1)
 
     def run(self, units: int) -> None:
         """Evaluate ``units`` times."""
         for _ in range(units):
-            self.stage.evaluate(self.variables, self.stats)()
+            self.stage.evaluate(self.variables, self.info)()
 
 
 class Input(_Ours):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from gcl_jax.benchmark import machine, photographs
-from gcl_jax.machine import backend
+from gcl_jax.runtime import backend
 
 
 class Ours:
@@ -22,7 +22,7 @@ class Ours:
         from gcl_jax import data
         from gcl_jax.data.augment import Augment
         from gcl_jax.data.files import Files
-        from gcl_jax.machine import mesh as mesh_lib
+        from gcl_jax.runtime import mesh as mesh_lib
 
         paths = np.array(photographs.prepare(root), object)
         split = data.Split(Files("", paths, photographs.SIZE), np.zeros(len(paths), np.int32))
@@ -41,10 +41,10 @@ class Ours:
             shape = (self.images_per_unit // photographs.BATCH, photographs.BATCH)
             plan = generator.integers(0, photographs.NUMBER, shape, np.int32)
 
-            def draws(stream, row, generator=generator):
-                return generator.random((photographs.BATCH, 1, self.loader.uniforms), np.float32)
+            def crop_noise(stream, row, generator=generator):
+                return generator.random((photographs.BATCH, 1, self.loader.crop_noise_size), np.float32)
 
-            for row in self.loader.rows("train", {"main": plan}, draws):
+            for row in self.loader.rows("train", {"main": plan}, crop_noise):
                 images = jax.device_put(row["main"]["image"])
                 jax.block_until_ready(self._step(jax.random.key(0), images) if self._step else images)
             self.epochs += 1

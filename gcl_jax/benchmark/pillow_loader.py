@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gcl_jax.benchmark import cifar
-from gcl_jax.machine import backend
+from gcl_jax.runtime import backend
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader

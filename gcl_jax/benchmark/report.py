@@ -30,8 +30,8 @@ from collections.abc import Mapping
 
 from gcl_jax.benchmark import machine
 from gcl_jax.benchmark.subjects import CEILING
-from gcl_jax.machine import backend
-from gcl_jax.saved import results
+from gcl_jax.runtime import backend
+from gcl_jax.workdir import results
 
 IDLE = 0.1  # cores
 PACKAGES = ("gcl_jax", "jax", "jaxlib", "torch", "pillow", "tensorflow", "tensorflow-cpu")

@@ -13,7 +13,7 @@ from gcl_jax import longtail
 from gcl_jax.benchmark import cifar, machine, torch_network
 from gcl_jax.benchmark.pillow_loader import ShuffledPrefix, make_loader
 from gcl_jax.errors import UserError
-from gcl_jax.machine import backend
+from gcl_jax.runtime import backend
 
 SCALE, NOISE_MULTIPLIER = 30.0, 0.5  # configs/cifar10_lt/gcl.py, stage 1
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 2e-4

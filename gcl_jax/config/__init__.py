@@ -3,6 +3,18 @@
 `validation` checks a whole config, `identity` says what it trains, `older` reads those of older versions.
 """
 
+from gcl_jax.config.accessors import (
+    build_method,
+    build_optimizer,
+    build_sampler,
+    color_jitter,
+    make_schedule,
+    naming,
+    schedule_fields,
+    seeds,
+    stages_to_run,
+    value_at,
+)
 from gcl_jax.config.blocks import experiment, method, optimizer, sampler, stage
 from gcl_jax.config.keys import (
     DATA,
@@ -15,18 +27,6 @@ from gcl_jax.config.keys import (
     TOP,
     check_block,
     check_keys,
-)
-from gcl_jax.config.reading import (
-    build_method,
-    build_optimizer,
-    build_sampler,
-    color_jitter,
-    make_schedule,
-    naming,
-    schedule_fields,
-    seeds,
-    stages_to_run,
-    value_at,
 )
 from gcl_jax.config.unknown import unknown_key
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
+from gcl_jax.config.accessors import build_method
 from gcl_jax.config.keys import OPTIMIZER, STAGE, TOP
-from gcl_jax.config.reading import build_method
 from gcl_jax.errors import UserError, did_you_mean, require_one_of
 from gcl_jax.methods import METHODS
 from gcl_jax.sampling import SAMPLERS

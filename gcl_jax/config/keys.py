@@ -88,7 +88,7 @@ TOP = {
     # every_minutes: besides every_steps, 0 = off; keep_best: also the best on validation images, where there are such.
     "checkpoint": {"every_steps": 1000, "every_minutes": 0.0, "keep": 2, "keep_best": True},
     # Numbers that are not finite: stop | skip (go back and leave that batch out, at most so many times a stage).
-    "non_finite": {"action": "stop", "most_skips": 10},
+    "non_finite": {"action": "stop", "max_skips": 10},
     "debug_nans": False,
 }
 TUPLES_OF_TEXT = ("stages", "lr_mult", "weight_decay_rules")  # all others are of numbers
@@ -137,7 +137,7 @@ RANGES = {
     "checkpoint.every_steps": Range("[1, 1000000000]"),
     "checkpoint.every_minutes": Range("[0, 1e6]"),
     "checkpoint.keep": Range("[1, 1000000]"),
-    "non_finite.most_skips": Range("[1, 1000000]"),
+    "non_finite.max_skips": Range("[1, 1000000]"),
 }
 
 

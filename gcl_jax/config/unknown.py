@@ -48,8 +48,8 @@ def unknown_key(config: ConfigDict, path: str) -> str | None:
             return f"config.{path}: config.{'.'.join(seen)} is a value, not a block"
         if part not in block:
             near = [f"config.{key}" for key in _nearest(config, seen, part, parts[-1])]
-            told = f"the nearest {'is' if len(near) == 1 else 'are'}" if near else "there is"
-            return f"config.{path} does not exist; {told} {', '.join(near or block)}"
+            message = f"the nearest {'is' if len(near) == 1 else 'are'}" if near else "there is"
+            return f"config.{path} does not exist; {message} {', '.join(near or block)}"
         block = block[part]
         seen.append(part)
     return None

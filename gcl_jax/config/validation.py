@@ -107,9 +107,9 @@ def _validate_stage(block, where):
             f"{where}.method.name is {block.method.name!r}, whose {missing[0]} is to be changed after training, but "
             f'there is no config.posthoc.{missing[0]}: add it to TOP["posthoc"] in gcl_jax/config/keys.py'
         )
-    if not block.epochs >= method.needs_training:  # 0 elsewhere: the method's init_params is all of it
-        needed = f" for {block.method.name}" if method.needs_training else ""
-        raise UserError(f"{where}.epochs is {block.epochs}; it must be at least {int(method.needs_training)}{needed}")
+    if not block.epochs >= method.requires_epochs:  # 0 elsewhere: the method's init_params is all of it
+        needed = f" for {block.method.name}" if method.requires_epochs else ""
+        raise UserError(f"{where}.epochs is {block.epochs}; it must be at least {int(method.requires_epochs)}{needed}")
     config_lib.build_sampler(block.sampler.to_dict(), f"{where}.sampler")
     opt = block.optimizer
     config_lib.build_optimizer(opt.to_dict(), f"{where}.optimizer")
@@ -134,8 +134,8 @@ def _validate_tuning(config):
         raise UserError("config.tuning.grid is empty; give at least one value")
     tuned = config_lib.value_at(config, block.key)
     if not isinstance(tuned, float):
-        told = "a block" if isinstance(tuned, ConfigDict) else repr(tuned)
-        raise UserError(f"config.tuning.key is {block.key!r}, which is {told}; it must be a real number")
+        message = "a block" if isinstance(tuned, ConfigDict) else repr(tuned)
+        raise UserError(f"config.tuning.key is {block.key!r}, which is {message}; it must be a real number")
     for value in block.grid:
         stage = ConfigDict({name: copy.deepcopy(config[name])})
         stage.update_from_flattened_dict({block.key: float(value)})

@@ -3,7 +3,7 @@
 A loader has ``resident`` (whether batches are gathered on the device), ``arrays(split)``,
 ``rows(split, plan, draws)`` on the host and ``fetch(arrays, row)``, which is pure and inside the step; device and host
 deliver the same uint8 images for the same plan. A loader of photographs crops where it decodes, with random numbers
-that ``draws`` gives it.
+that ``crop_noise`` gives it.
 """
 
 import functools
@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from jax.sharding import Mesh
 
 from gcl_jax import logs
-from gcl_jax.data import class_counts, undecodable
+from gcl_jax.data import class_counts, corrupt
 from gcl_jax.data.dataset import Dataset, Source, Split, cut, left_out
-from gcl_jax.data.photographs import Photographs
+from gcl_jax.data.encoded_images import EncodedImages
 from gcl_jax.data.remarks import remarks
 from gcl_jax.errors import UserError, require_one_of
-from gcl_jax.machine import distributed
+from gcl_jax.runtime import distributed
 
 # Modules by name, imported when used: TensorFlow stays out of runs that do not need it.
 SOURCES = {
@@ -85,14 +85,14 @@ def load(
                     raise
             else:
                 before_decoding(undecoded)
-        found = undecodable.settle(found, photos["on_bad_image"])
+        found = corrupt.drop_corrupt(found, photos["on_bad_image"])
     dataset = as_asked(found)
     # A published set is cut by its protocol; of somebody's own data that may not be meant.
-    if source in OWN_SOURCES and (told := left_out(found, dataset, profile)):
-        logs.say(f"{path}: training takes {told}")
+    if source in OWN_SOURCES and (message := left_out(found, dataset, profile)):
+        logs.log_info(f"{path}: training takes {message}")
     if distributed.is_first():  # it alone prints, and the others need not read files for it
         for line in remarks(dataset.splits, dataset.class_names):
-            logs.say(f"{dataset.name}: {line}")
+            logs.log_info(f"{dataset.name}: {line}")
     return dataset
 
 
@@ -114,7 +114,7 @@ def make_loader(name: str, dataset: Dataset, mesh: Mesh, *, resize: int = 256):
     Raises UserError for photographs on the device: decoded they do not fit it.
     """
     require_one_of("config.data.loader", name, LOADERS)
-    if isinstance(dataset.splits["train"].images, Photographs):
+    if isinstance(dataset.splits["train"].images, EncodedImages):
         if name != "host":
             raise UserError("config.data.loader is 'device', but photographs are decoded on the host: set it to 'host'")
         from gcl_jax.data.photo_loader import PhotoLoader

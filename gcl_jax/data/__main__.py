@@ -8,7 +8,7 @@ pack        writes the photographs of all splits, without a long-tailed cut, int
             that their shorter side is N pixels (JPEG of quality 95).
 """
 
-from gcl_jax.machine import command
+from gcl_jax.runtime import command
 
 if __name__ == "__main__":
     command.begin()
@@ -25,14 +25,14 @@ from gcl_jax import command_line, data
 from gcl_jax.config import validation
 from gcl_jax.data import inspect, pack
 from gcl_jax.data.remarks import remarks
-from gcl_jax.errors import UserError, in_one_line, require_one_of
-from gcl_jax.machine import streams
+from gcl_jax.errors import UserError, exit_on_user_error, require_one_of
+from gcl_jax.runtime import streams
 
 COMMANDS = ("inspect", "pack")
 MOST_PIXELS = 65_500  # a side of a JPEG
 
 
-@in_one_line()
+@exit_on_user_error()
 def main(arguments: Sequence[str]) -> None:
     """Print what was asked for; exit status 1 if the data are wrong, and for a UserError, which becomes one line."""
     logging.set_verbosity(logging.ERROR)

@@ -65,17 +65,17 @@ def _path_column(rows: Sequence[Sequence[str]], *, images_only: bool = False) ->
 def _message(rows: Sequence[Sequence[str]], at: int, name: str, separator: str, quoted: bool) -> str:
     header = len(rows) > 1 and not IMAGE.search(rows[0][at]) and not _is_number(rows[0][-1])
     columns = ", ".join(cell[:40] or "''" for cell in rows[0])
-    told = (
+    message = (
         f"{name} is a table of {len(rows[0])} columns with {SEPARATORS[separator]} between them "
         f"({'' if header else 'such as '}{columns}), and a list has lines `relative/path label`: write its column "
         "of paths and the one of labels that you mean, numbered 0..C-1, into such a list"
     )
     labels = [j for j in (*range(at + 1, len(rows[0])), *range(at)) if all(_is_number(r[j]) for r in rows[header:])]
     if not labels or quoted:  # which awk cannot take apart
-        return told
+        return message
     field = {" ": "", "|": " -F'[|]'", "\t": r" -F'\t'"}.get(separator, f" -F'{separator}'")
     take = f"{'NR>1 ' if header else ''}{{print ${at + 1}, ${labels[0] + 1}}}"
-    return f"{told}, for example: awk{field} '{take}' {name} > list.txt"
+    return f"{message}, for example: awk{field} '{take}' {name} > list.txt"
 
 
 def _is_number(cell: str) -> bool:

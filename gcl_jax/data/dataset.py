@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from gcl_jax import longtail
-from gcl_jax.data.photographs import Photographs
+from gcl_jax.data.encoded_images import EncodedImages
 from gcl_jax.errors import UserError, require_one_of
 
 PROFILES = (*longtail.PROFILES, "counts", "none")
@@ -18,7 +18,7 @@ PROFILES = (*longtail.PROFILES, "counts", "none")
 class Split:
     """Images uint8[N, H, W, c], or photographs that become such, and labels int32[N]."""
 
-    images: np.ndarray | Photographs
+    images: np.ndarray | EncodedImages
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -91,12 +91,12 @@ class Dataset:
         """What `fingerprint` was up to commit 8f92ab7: photographs were known by their names."""
         return self._digest(lambda photographs: photographs.older_identity())
 
-    def _digest(self, of_photographs: Callable[[Photographs], bytes]) -> str:
+    def _digest(self, of_photographs: Callable[[EncodedImages], bytes]) -> str:
         digest = hashlib.sha256()
         for name, split in sorted(self.splits.items()):
             digest.update(name.encode())
             digest.update(str(split.images.shape).encode())
-            named = isinstance(split.images, Photographs)
+            named = isinstance(split.images, EncodedImages)
             digest.update(of_photographs(split.images) if named else np.ascontiguousarray(split.images))
             digest.update(np.ascontiguousarray(split.labels, "<i4"))
         return digest.hexdigest()
@@ -194,8 +194,8 @@ def check(source: Source, called: str = "") -> None:
         if split.labels.shape != (len(split.images),):
             raise UserError(f"{y} has shape {split.labels.shape} but {x} holds {len(split.images)} images")
         if split.labels.dtype.kind not in "iu":
-            cure = ", and class_names the texts in that order" if split.labels.dtype.kind in "SU" else ""
-            raise UserError(f"{y} has dtype {split.labels.dtype}; labels must be integers 0..C-1{cure}")
+            hint = ", and class_names the texts in that order" if split.labels.dtype.kind in "SU" else ""
+            raise UserError(f"{y} has dtype {split.labels.dtype}; labels must be integers 0..C-1{hint}")
         if len(split) == 0:
             raise UserError(f"{x} is empty")
         bad = np.flatnonzero((split.labels < 0) | (split.labels >= num_classes))

@@ -8,30 +8,30 @@ crops too. Whatever changes pixels gets a new `photographs.DECODING`.
 import math
 
 from gcl_jax.data import image_size, signatures
-from gcl_jax.machine import quiet_tensorflow
+from gcl_jax.runtime import quiet_tensorflow
 
 tf = quiet_tensorflow.load()
 
 TRIES = 10
-UNIFORMS = 2 * TRIES + 2  # random numbers that one crop takes
+CROP_NOISE_SIZE = 2 * TRIES + 2  # random numbers that one crop takes
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 LONGEST = 8  # times the shorter side
 DCT = "INTEGER_ACCURATE"  # Pillow's; TensorFlow's own choice is faster by a few percent, and darker by a level
 BORDER = 1  # pixels around a crop from which its outermost colours are interpolated
 
 
-def random_window(height: tf.Tensor, width: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+def random_window(height: tf.Tensor, width: tf.Tensor, crop_noise: tf.Tensor) -> tf.Tensor:
     """A random-resized crop, int32[4] = top, left, height, width (Szegedy et al. 2015; torchvision's rule).
 
     An area of 8 to 100 % and a width / height of 3/4 to 4/3 (uniform in its logarithm), ten tries, then the largest
-    centred window of the nearest ratio. ``uniforms`` float32[UNIFORMS] in [0, 1): of areas, of ratios, of the place.
+    centred window of the nearest ratio. ``crop_noise`` float32[UNIFORMS] in [0, 1): of areas, of ratios, of the place.
 
     >>> random_window(90, 120, tf.fill([UNIFORMS], 0.5)).numpy().tolist()
     [7, 22, 76, 76]
     """
     h, w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
-    area = h * w * (SCALE[0] + (SCALE[1] - SCALE[0]) * uniforms[:TRIES])
-    ratio = tf.exp(math.log(RATIO[0]) + math.log(RATIO[1] / RATIO[0]) * uniforms[TRIES : 2 * TRIES])
+    area = h * w * (SCALE[0] + (SCALE[1] - SCALE[0]) * crop_noise[:TRIES])
+    ratio = tf.exp(math.log(RATIO[0]) + math.log(RATIO[1] / RATIO[0]) * crop_noise[TRIES : 2 * TRIES])
     tried_h, tried_w = tf.round(tf.sqrt(area / ratio)), tf.round(tf.sqrt(area * ratio))
     fits = (tried_h > 0) & (tried_h <= h) & (tried_w > 0) & (tried_w <= w)
     first = tf.argmax(fits)
@@ -40,25 +40,25 @@ def random_window(height: tf.Tensor, width: tf.Tensor, uniforms: tf.Tensor) -> t
     found = tf.reduce_any(fits)
     crop_h = tf.where(found, tried_h[first], largest_h)
     crop_w = tf.where(found, tried_w[first], largest_w)
-    place = tf.where(found, uniforms[2 * TRIES :], 0.5)
+    place = tf.where(found, crop_noise[2 * TRIES :], 0.5)
     one = tf.cast(found, tf.float32)  # of n + 1 places; the middle of n is n // 2
     top = tf.minimum(tf.floor(place[0] * (h - crop_h + one)), h - crop_h)
     left = tf.minimum(tf.floor(place[1] * (w - crop_w + one)), w - crop_w)
     return tf.cast(tf.stack([top, left, crop_h, crop_w]), tf.int32)
 
 
-def random_resized_crop(encoded: tf.Tensor, uniforms: tf.Tensor, size: int) -> tf.Tensor:
+def random_resized_crop(encoded: tf.Tensor, crop_noise: tf.Tensor, size: int) -> tf.Tensor:
     """A random-resized crop, uint8[size, size, 3]; of a JPEG only the crop is decoded."""
 
     def jpeg():
         shape = tf.io.extract_jpeg_shape(encoded)
-        window = random_window(shape[0], shape[1], uniforms)
+        window = random_window(shape[0], shape[1], crop_noise)
         return jpeg_window(encoded, shape, window)
 
     def other():
         image = decoded(encoded)
         shape = tf.shape(image)
-        top, left, height, width = tf.unstack(random_window(shape[0], shape[1], uniforms))
+        top, left, height, width = tf.unstack(random_window(shape[0], shape[1], crop_noise))
         return image[top : top + height, left : left + width]
 
     return _resized(tf.cond(tf.io.is_jpeg(encoded), jpeg, other), size)

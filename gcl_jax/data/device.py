@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from gcl_jax.data.dataset import Dataset
-from gcl_jax.machine import mesh as mesh_lib
+from gcl_jax.runtime import mesh as mesh_lib
 
 
 class DeviceLoader:
@@ -31,8 +31,10 @@ class DeviceLoader:
         """Inside the step: int32[B] -> (uint8 [B, H, W, c], int32[B])."""
         return arrays["image"][item], arrays["label"][item]
 
-    def rows(self, split: str, plan: dict[str, np.ndarray], draws: object = None) -> Iterator[dict[str, np.ndarray]]:
+    def rows(
+        self, split: str, plan: dict[str, np.ndarray], crop_noise: object = None
+    ) -> Iterator[dict[str, np.ndarray]]:
         """On the host, one item per row of the plan {stream: int32[steps, ..., B]}: the indices themselves."""
-        del split, draws  # crops are made in the step
+        del split, crop_noise  # crops are made in the step
         for step in range(len(next(iter(plan.values())))):
             yield {name: rows[step] for name, rows in plan.items()}

@@ -56,10 +56,10 @@ def warnings(splits: Mapping[str, Split], class_names: Sequence[str]) -> Iterato
         if other != "train":
             pairs = [(a, b) for a, b in pairs if splits[part].images.where(a) != splits[other].images.where(b)]
         if pairs:
-            told = [(splits[part].images.paths[a], splits[other].images.paths[b]) for a, b in pairs]
+            message = [(splits[part].images.paths[a], splits[other].images.paths[b]) for a, b in pairs]
             yield (
                 f"warning: {len(pairs):,} of {len(splits[part]):,} {part} images are {other} images too, byte for "
-                f"byte: {_named(told)}"
+                f"byte: {_named(message)}"
             )
     yield from _conflicts(groups, splits, class_names)
     for part, split in splits.items():
@@ -85,16 +85,16 @@ def _equal(splits):
 
 
 def _conflicts(groups, splits, class_names):
-    told = []
+    message = []
     for group in groups:
         first_of = {}
         for part, i in group:
             first_of.setdefault(int(splits[part].labels[i]), splits[part].images.paths[i])
         if len(first_of) > 1:
-            told.append([f"{path} ({class_names[label]})" for label, path in first_of.items()])
-    if told:
-        images = "image is" if len(told) == 1 else "images are"
-        yield f"warning: {len(told):,} {images} there under more than one label, byte for byte: {_named(told)}"
+            message.append([f"{path} ({class_names[label]})" for label, path in first_of.items()])
+    if message:
+        images = "image is" if len(message) == 1 else "images are"
+        yield f"warning: {len(message):,} {images} there under more than one label, byte for byte: {_named(message)}"
 
 
 def _pairs(group, part, other):

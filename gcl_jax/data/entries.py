@@ -68,8 +68,8 @@ def read(lines: Iterable[str], name: str) -> Entries:
         label = known.get(text)
         if label is None:
             if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= MOST:
-                told = f"{text[:20]!r} of {path} is no whole number from 0 on"
-                problems.append(Problem("bad label", f"{name}, line {number}", told))
+                message = f"{text[:20]!r} of {path} is no whole number from 0 on"
+                problems.append(Problem("bad label", f"{name}, line {number}", message))
                 continue
             label = int(text)
             if len(known) < KNOWN:

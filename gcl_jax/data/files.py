@@ -6,12 +6,12 @@ import os
 import numpy as np
 
 from gcl_jax.data import on_disk
-from gcl_jax.data.photographs import Photographs
-from gcl_jax.machine import quiet_tensorflow
+from gcl_jax.data.encoded_images import EncodedImages
+from gcl_jax.runtime import quiet_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
-class Files(Photographs):
+class Files(EncodedImages):
     """Photographs by path; ``paths`` are relative to ``root``.
 
     >>> files = Files("photos", np.array(["a/1.jpg", "b/2.jpg"]), 64)
@@ -24,7 +24,7 @@ class Files(Photographs):
     size: int
     digests: np.ndarray | None = None
 
-    cure = (
+    hint = (
         "mend or remove it, or set --config.data.photos.on_bad_image=skip in a new --workdir; python -m gcl_jax.data "
         "inspect --decode names all such"
     )

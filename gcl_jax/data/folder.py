@@ -64,12 +64,12 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
             problems += [Problem("class without training image", folder or ".", name) for name in empty]
     layout.require_flat(root, survey)
     for line in survey.left_out():
-        logs.say(f"{root}: {line}")
+        logs.log_info(f"{root}: {line}")
     if "test" not in splits:
         train = splits["train"]
         kept, held = longtail.hold_out(train.labels, TEST_FRACTION, 0, at_least=1)
         splits |= {"train": train.take(kept), "test": train.take(held)}
-        logs.say(
+        logs.log_info(
             f"{root}: no test folder; {len(held):,} of {len(train):,} images, a fifth of each class, held out as test"
         )
     source = Source(name, splits["train"], splits["test"], class_names, None, splits.get("validation"))

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from gcl_jax.data.dataset import Dataset
 from gcl_jax.errors import UserError
-from gcl_jax.machine import backend, quiet_tensorflow
+from gcl_jax.runtime import backend, quiet_tensorflow
 
 PREFETCH = 4  # batches; the pipeline only has to hide one gather
 
@@ -49,10 +49,10 @@ class HostLoader:
         return item["image"], item["label"]
 
     def rows(
-        self, split: str, plan: dict[str, np.ndarray], draws: object = None
+        self, split: str, plan: dict[str, np.ndarray], crop_noise: object = None
     ) -> Iterator[dict[str, dict[str, np.ndarray]]]:
         """On the host, one batch per row of the plan {stream: int32[steps, ..., B]}, prefetched."""
-        del draws  # crops are made in the step
+        del crop_noise  # crops are made in the step
         tf = self._tf
         images, labels = self._tensors[split]
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tqdm import tqdm
 
 from gcl_jax.data import image_size, signatures
-from gcl_jax.data.photographs import Photographs
+from gcl_jax.data.encoded_images import EncodedImages
 from gcl_jax.errors import UserError
 
 AT_ONCE = 4096  # images handed to the threads together
@@ -69,7 +69,7 @@ def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
     return ImageKind(reason=reason) if reason else found
 
 
-def look_at_all(images: Sequence[tuple[Photographs, int]], *, decode: bool = True) -> Iterator[ImageKind]:
+def look_at_all(images: Sequence[tuple[EncodedImages, int]], *, decode: bool = True) -> Iterator[ImageKind]:
     """`look` at each of ``images``, (photographs, position), in turn, on all cores, with a progress bar on a terminal.
 
     One that cannot be read has the ``reason`` why.

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from gcl_jax import data, longtail
 from gcl_jax.data import class_counts, image_kind, problems
 from gcl_jax.data.dataset import Split
-from gcl_jax.data.photographs import Photographs
+from gcl_jax.data.encoded_images import EncodedImages
 from gcl_jax.data.remarks import remarks
 
 SAMPLE = 1000  # files whose headers are read without --decode
@@ -41,17 +41,17 @@ def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
             counts=class_counts.read(photos["counts"]) if keys.profile == "counts" else None,
         )
         splits = dataset.splits
-        if told := data.left_out(source, dataset, keys.profile):
-            print(f"{'cut':<12}{told}")
+        if message := data.left_out(source, dataset, keys.profile):
+            print(f"{'cut':<12}{message}")
     for line in describe(splits, source.class_names):
         print(line)
-    on_disk = [split.images for split in splits.values() if isinstance(split.images, Photographs)]
+    on_disk = [split.images for split in splits.values() if isinstance(split.images, EncodedImages)]
     bad = _print_kinds([(images, i) for images in on_disk for i in range(len(images))], decode)
-    told = list(remarks(splits, source.class_names))
-    for line in told + ([problems.title(found), *problems.report(found)] if found else []):
+    message = list(remarks(splits, source.class_names))
+    for line in message + ([problems.title(found), *problems.report(found)] if found else []):
         print(line)
     if not found and not bad:
-        warned = any(line.startswith("warning") for line in told)
+        warned = any(line.startswith("warning") for line in message)
         print("nothing found that stops a run; but see the warnings" if warned else "nothing wrong found")
     if bad and photos["on_bad_image"] == "skip":
         print("training leaves them out (data.photos.on_bad_image=skip); the counts above have them")
@@ -78,14 +78,14 @@ def describe(splits: dict[str, Split], class_names: tuple[str, ...]) -> Iterator
     ratio = f"{counts[most] / counts[least]:,.1f}" if counts[least] else "infinite"
     ends = f"from {counts[most]:,} ({class_names[most]}) to {counts[least]:,} ({class_names[least]})"
     yield f"{'classes':<12}{len(counts):,}, training images {ends}, imbalance ratio {ratio}"
-    told = []
-    for rule, most_few in (("< 20", 19), ("<= 20", 20)):
-        groups = longtail.shot_groups(counts, most_few=most_few)
-        told.append(f"{' / '.join(f'{int(group.sum()):,}' for group in groups.values())} (few {rule})")
-    yield f"{'shots':<12}many / medium / few: {', '.join(told)}"
+    message = []
+    for rule, max_few in (("< 20", 19), ("<= 20", 20)):
+        groups = longtail.shot_groups(counts, max_few=max_few)
+        message.append(f"{' / '.join(f'{int(group.sum()):,}' for group in groups.values())} (few {rule})")
+    yield f"{'shots':<12}many / medium / few: {', '.join(message)}"
 
 
-def _print_kinds(files: list[tuple[Photographs, int]], decode: bool) -> int:
+def _print_kinds(files: list[tuple[EncodedImages, int]], decode: bool) -> int:
     """Print formats, kinds and sizes; the number of files that are no image."""
     # Evenly through the splits and so through their classes.
     chosen = (
@@ -104,8 +104,8 @@ def _print_kinds(files: list[tuple[Photographs, int]], decode: bool) -> int:
     if good:
         sizes = np.array([(kind.width, kind.height) for kind in good])
         columns = zip(("width", "height", "shorter side"), (*sizes.T, sizes.min(axis=1)), strict=True)
-        told = [f"{title} {v.min()} to {v.max()}, median {np.median(v):g}" for title, v in columns]
-        print(f"{'sizes':<12}{'; '.join(told)}")
+        message = [f"{title} {v.min()} to {v.max()}, median {np.median(v):g}" for title, v in columns]
+        print(f"{'sizes':<12}{'; '.join(message)}")
     bad = [(*one, kind.reason) for one, kind in zip(chosen, kinds, strict=True) if kind.reason]
     if bad:
         print(f"{len(bad):,} cannot be decoded (copy them again, take them out, or data.photos.on_bad_image=skip)")

@@ -59,9 +59,9 @@ def _require_no_image_beside(root, folders, survey):
         listing = survey.listing(folder)
         if listing.images and listing.folders:
             first, number = os.path.join(folder, listing.images[0]), len(listing.images)
-            told = f"{number:,} images lie, such as {first}" if number > 1 else f"the image {first} lies"
+            message = f"{number:,} images lie, such as {first}" if number > 1 else f"the image {first} lies"
             raise UserError(
-                f"config.data.path: in {root} {told}, beside the folders and so in no class: move it into its class's "
+                f"config.data.path: in {root} {message}, beside the folders and so in no class: move it into its class's "
                 "folder, or away"
             )
 

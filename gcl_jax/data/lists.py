@@ -12,10 +12,10 @@ import numpy as np
 from gcl_jax import regular_files
 from gcl_jax.data import annotations, entries
 from gcl_jax.data.dataset import Source, Split
+from gcl_jax.data.encoded_images import EncodedImages
 from gcl_jax.data.entries import Entries
 from gcl_jax.data.files import Files
 from gcl_jax.data.on_disk import bad_files
-from gcl_jax.data.photographs import Photographs
 from gcl_jax.data.problems import Problem, require_none
 from gcl_jax.errors import UserError
 
@@ -53,7 +53,7 @@ def find_listed(
     name: str,
     photos: Mapping,
     missing: Callable[[Sequence[str]], Iterable[tuple[int, str]]],
-    images: Callable[[np.ndarray], Photographs],
+    images: Callable[[np.ndarray], EncodedImages],
 ) -> tuple[Source, list[Problem]]:
     """`find` for images that are anywhere.
 

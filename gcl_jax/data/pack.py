@@ -60,7 +60,7 @@ def pack(source: Source, out: str, *, shorter: int = 0, skip: bool = False) -> d
                 f"{len(bad):,} images cannot be decoded, and nothing is packed (copy them again, take them out, or "
                 f"data.photos.on_bad_image=skip):{lines}"
             )
-        logs.say(f"{source.name}: {len(bad):,} images cannot be decoded and are skipped:{lines}")
+        logs.log_info(f"{source.name}: {len(bad):,} images cannot be decoded and are skipped:{lines}")
     for part, split in splits.items():
         if not split["paths"]:
             raise UserError(f"{source.name}: no {part} image is left, and nothing is packed")
@@ -73,7 +73,7 @@ def pack(source: Source, out: str, *, shorter: int = 0, skip: bool = False) -> d
         "quality": QUALITY,
         "splits": splits,
     }
-    index = pack_index.signed(index)
+    index = pack_index.with_checksums(index)
     json_files.write(folder / packed.INDEX, index)
     return index
 

@@ -10,7 +10,7 @@ CHECKSUM = "sha256"
 DIGITS = 64
 
 
-def signed(index: Mapping[str, Any]) -> dict[str, Any]:
+def with_checksums(index: Mapping[str, Any]) -> dict[str, Any]:
     """``index`` with its checksum."""
     return {**index, CHECKSUM: checksum(index)}
 

@@ -53,7 +53,7 @@ def read_index(root: Path) -> dict[str, Any]:
         if type(version) is not int:
             version = None
         if version == VERSION and not pack_index.require_sound(index):
-            logs.say(
+            logs.log_info(
                 f"note: {file} has no checksum, for an older gcl_jax wrote it: what has changed in it since cannot be "
                 "told; packed again it has one"
             )

@@ -13,12 +13,12 @@ from jax.sharding import Mesh
 
 from gcl_jax.data.dataset import Dataset
 from gcl_jax.errors import UserError
-from gcl_jax.machine import backend
+from gcl_jax.runtime import backend
 
 PREFETCH = 4  # batches
 READ_AHEAD = 2  # batches of records
 IMAGES_PER_CORE = 2  # in hand at once; tf.data chooses well, too, but see `_pipeline`
-Draws = Callable[[str, int], np.ndarray]
+CropNoise = Callable[[str, int], np.ndarray]
 
 
 class PhotoLoader:
@@ -36,7 +36,7 @@ class PhotoLoader:
             ) from error
         self._tf, self._decode, self._resize = decode.tf, decode, resize
         self._splits = dataset.splits
-        self.uniforms = decode.UNIFORMS
+        self.crop_noise_size = decode.CROP_NOISE_SIZE
 
     def arrays(self, split: str) -> dict[str, jax.Array]:
         """Nothing is resident."""
@@ -51,17 +51,19 @@ class PhotoLoader:
         return (jnp.moveaxis(images, 1, 0) if images.ndim == 5 else images), item["label"]
 
     def rows(
-        self, split: str, plan: dict[str, np.ndarray], draws: Draws | None = None
+        self, split: str, plan: dict[str, np.ndarray], crop_noise: CropNoise | None = None
     ) -> Iterator[dict[str, dict[str, np.ndarray]]]:
         """On the host, one batch per row of the plan {stream: int32[steps, ..., B]}, decoded ahead.
 
         ``draws(stream, row)`` are the random numbers of the crops, float32[..., B, views, uniforms]: images are then
-        [..., B, views, H, W, 3], without the axis where there is one view. Without ``draws``, the test's centre crop.
+        [..., B, views, H, W, 3], without the axis where there is one view. Without ``crop_noise``, the test's centre crop.
 
         Raises UserError that names the first image that cannot be read.
         """
         # TensorFlow keeps the generators that it was given; what they read is taken from them at the end.
-        given = {name: [rows, functools.partial(draws, name) if draws else None] for name, rows in plan.items()}
+        given = {
+            name: [rows, functools.partial(crop_noise, name) if crop_noise else None] for name, rows in plan.items()
+        }
         try:
             yield from self._rows(split, plan, {name: self._pipeline(split, own) for name, own in given.items()})
         finally:
@@ -88,8 +90,8 @@ class PhotoLoader:
         tf, photographs = self._tf, self._splits[split].images
         size, crops = photographs.size, own[1] is not None
 
-        def numbers(row, draws, step):
-            return draws(step).reshape(-1, self.uniforms) if crops else np.zeros((row.size, 1), np.float32)
+        def numbers(row, crop_noise, step):
+            return crop_noise(step).reshape(-1, self.crop_noise_size) if crops else np.zeros((row.size, 1), np.float32)
 
         def generate():
             step = 0
@@ -99,10 +101,10 @@ class PhotoLoader:
                 yield np.repeat(photographs.handles(row.ravel()), len(drawn) // row.size), drawn
                 step += 1
 
-        def pixels(handle, uniforms):
+        def pixels(handle, crop_noise):
             encoded = photographs.opened(handle)
             if crops:
-                return self._decode.random_resized_crop(encoded, uniforms, size)
+                return self._decode.random_resized_crop(encoded, crop_noise, size)
             return self._decode.center_crop(encoded, size, self._resize)
 
         shape = numbers(own[0][0], own[1], 0).shape
@@ -124,7 +126,7 @@ class PhotoLoader:
             except OSError as error:
                 reason = str(error)
             if reason:
-                return UserError(f"{photographs.where(i)} cannot be read ({reason}): {photographs.cure}")
+                return UserError(f"{photographs.where(i)} cannot be read ({reason}): {photographs.hint}")
         return UserError(
             f"a batch of {row.size} photographs could not be read ({message.splitlines()[0][:200]}), but each can by "
             "itself: start again, with less else in memory"

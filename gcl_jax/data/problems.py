@@ -59,9 +59,9 @@ def report(problems: Sequence[Problem]) -> Iterator[str]:
       train.txt, line 3: empty file: a/1.jpg
     """
     numbers = collections.Counter(problem.kind for problem in problems)
-    for kind, cure in KINDS.items():
+    for kind, hint in KINDS.items():
         if kind in numbers:
-            yield f"{numbers[kind]:,} {kind} ({cure})"
+            yield f"{numbers[kind]:,} {kind} ({hint})"
     yield from (f"  {line}" for line in first(problems))
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from gcl_jax.data.photographs import Photographs
+from gcl_jax.data.encoded_images import EncodedImages
 from gcl_jax.errors import UserError
-from gcl_jax.machine import quiet_tensorflow
+from gcl_jax.runtime import quiet_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
-class Records(Photographs):
+class Records(EncodedImages):
     """Photographs by their places int64[N] in ``store``, which is read by index and for many indices at once.
 
     A record is the bytes of an image, or, where ``feature`` is not "", a tf.train.Example that has them there. ``root``
@@ -31,7 +31,7 @@ class Records(Photographs):
     places: np.ndarray
     size: int
     root: str
-    cure: str
+    hint: str
     change: str = ""
     feature: str = ""
     digests: np.ndarray | None = None

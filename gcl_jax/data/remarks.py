@@ -28,10 +28,12 @@ def remarks(splits: Mapping[str, Split], class_names: Sequence[str]) -> Iterator
 
 
 def _without(part, classes, counts, class_names):
-    told = [f"{class_names[j]} ({counts[j]:,} training image{'' if counts[j] == 1 else 's'})" for j in classes[:NAMED]]
+    message = [
+        f"{class_names[j]} ({counts[j]:,} training image{'' if counts[j] == 1 else 's'})" for j in classes[:NAMED]
+    ]
     more = f" and {len(classes) - NAMED:,} more" if len(classes) > NAMED else ""
     verb, them = ("has", "it") if len(classes) == 1 else ("have", "them")
     return (
         f"{len(classes):,} of {len(class_names):,} classes {verb} no {part} image, and no {part} accuracy counts "
-        f"{them}: {', '.join(told)}{more}"
+        f"{them}: {', '.join(message)}{more}"
     )

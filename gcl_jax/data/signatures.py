@@ -80,9 +80,9 @@ def refusal(encoded: bytes) -> str:
     for where, signature, name in IMAGES:
         if beginning.startswith(signature, where):
             return f"it is {name}: {CONVERT}"
-    for where, signature, name, cure in OTHERS:
+    for where, signature, name, hint in OTHERS:
         if beginning.startswith(signature, where):
-            return f"not an image (it is {name}): {cure}"
+            return f"not an image (it is {name}): {hint}"
     if not any(beginning):
         return "" if any(encoded) else f"not an image (all its bytes are zero): {AGAIN}"
     return _text(beginning)

@@ -46,10 +46,10 @@ def _differences(then, now) -> Iterator[str]:
     if names == old_names:
         counts = list(zip(names, then["class_counts"], now["class_counts"], strict=True))
         differing = [(name, a, b) for name, a, b in counts if a != b]
-        told = [f"class {name!r}: {a:,} -> {b:,}" for name, a, b in differing[:NAMED]]
+        message = [f"class {name!r}: {a:,} -> {b:,}" for name, a, b in differing[:NAMED]]
         if differing:
             more = f" and {len(differing) - NAMED:,} more classes" if len(differing) > NAMED else ""
-            yield f"training images of {', '.join(told)}{more}"
+            yield f"training images of {', '.join(message)}{more}"
 
 
 def _only(some, others):

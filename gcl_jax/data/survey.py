@@ -89,10 +89,10 @@ class Survey:
         if self._others:
             total = sum(number for number, _ in self._others.values())
             kinds = sorted(self._others.items(), key=lambda item: -item[1][0])[:NAMED]
-            told = [f"{suffix} {number:,} (such as {first})" for suffix, (number, first) in kinds]
+            message = [f"{suffix} {number:,} (such as {first})" for suffix, (number, first) in kinds]
             yield (
                 f"{total:,} {_plural('file', total)} ignored, whose names do not end in {', '.join(SUFFIXES)}: "
-                f"{', '.join(told)}"
+                f"{', '.join(message)}"
             )
         if self._met_before:
             total = len(self._met_before)

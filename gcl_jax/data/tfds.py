@@ -10,7 +10,7 @@ import numpy as np
 from gcl_jax.data import tfds_folder
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.errors import UserError
-from gcl_jax.machine import quiet_tensorflow
+from gcl_jax.runtime import quiet_tensorflow
 
 URLS = {
     "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",

@@ -8,7 +8,7 @@ import tempfile
 from typing import Any
 
 from gcl_jax.errors import UserError
-from gcl_jax.machine import quiet_tensorflow
+from gcl_jax.runtime import quiet_tensorflow
 
 
 def builder(name: str, path: str) -> Any:

@@ -15,7 +15,7 @@ from gcl_jax.data import lists, records, tfds_folder
 from gcl_jax.data.dataset import Source
 from gcl_jax.data.problems import Problem, require_none
 from gcl_jax.errors import UserError, require_one_of
-from gcl_jax.machine import distributed, quiet_tensorflow
+from gcl_jax.runtime import distributed, quiet_tensorflow
 
 AT_ONCE = 256  # records in memory
 NAMES = "gcl_jax_names.json"  # in the data set's folder: TFDS itself has no index by name
@@ -100,10 +100,10 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
     def images(paths):
         where = np.array([places[naming.of_list(one)] for one in paths.tolist()], np.int64)
         full_name = builder.info.full_name
-        cure = "prepare the data set again, or set --config.data.photos.on_bad_image=skip in a new --workdir"
+        hint = "prepare the data set again, or set --config.data.photos.on_bad_image=skip in a new --workdir"
         # A few images of TFDS are encoded anew, and those of places365_small are small: others than the list's files.
         return records.Records(
-            store, paths, where, photos["size"], full_name, cure, change=full_name, feature="image"
+            store, paths, where, photos["size"], full_name, hint, change=full_name, feature="image"
         )  # fmt: skip
 
     return lists.find_listed(name, photos, missing, images)
@@ -164,5 +164,7 @@ def _names(builder, store, feature: str) -> list[str]:
             json_files.write(file, found)
     except UserError as error:
         reason = error.__cause__
-        logs.say(f"{builder.info.name}: the names of its images cannot be kept ({reason}) and are read at every start")
+        logs.log_info(
+            f"{builder.info.name}: the names of its images cannot be kept ({reason}) and are read at every start"
+        )
     return found

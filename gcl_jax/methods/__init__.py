@@ -1,7 +1,7 @@
 """The methods, one file each, and their registry. A new method is one file and two lines here."""
 
 from gcl_jax.errors import UserError
-from gcl_jax.methods.base import ClassStats, LossOut, Method, Stream, Time
+from gcl_jax.methods.base import ClassInfo, LossOut, Method, StepInfo, Stream
 from gcl_jax.methods.bbn import BBN
 from gcl_jax.methods.cross_entropy import CrossEntropy
 from gcl_jax.methods.decoupling import NearestClassMean, TauNorm
@@ -51,7 +51,25 @@ def posthoc_rules() -> list[str]:
 
 
 __all__ = [
-    "BBN", "GCL", "LDAM", "METHODS", "OLTR", "TDE", "AngularGCL", "ClassStats", "CrossEntropy", "DisAlign",
-    "HybridSC", "LogitAdjustment", "LossOut", "Method", "MiSLAS", "NearestClassMean", "Stream", "TauNorm", "Time",
-    "posthoc_rules", "register",
+    "BBN",
+    "GCL",
+    "LDAM",
+    "METHODS",
+    "OLTR",
+    "TDE",
+    "AngularGCL",
+    "ClassInfo",
+    "CrossEntropy",
+    "DisAlign",
+    "HybridSC",
+    "LogitAdjustment",
+    "LossOut",
+    "Method",
+    "MiSLAS",
+    "NearestClassMean",
+    "StepInfo",
+    "Stream",
+    "TauNorm",
+    "posthoc_rules",
+    "register",
 ]  # fmt: skip

@@ -53,7 +53,7 @@ class Stream:
 
 
 @struct.dataclass
-class ClassStats:
+class ClassInfo:
     """What is known of the classes, an argument of the step and never a constant of the program.
 
     ``counts`` float32[C]; ``constants`` is what `Method.constants` made of them; ``class_means``
@@ -68,7 +68,7 @@ class ClassStats:
 
 
 @struct.dataclass
-class Time:
+class StepInfo:
     """Where training stands; every field is traced, so that schedules never recompile.
 
     ``step`` int32 counts updates of this stage, ``epoch`` int32 counts from 0 to ``epochs`` - 1, ``fraction``
@@ -87,7 +87,7 @@ class LossOut(NamedTuple):
 
     per_example: jax.Array
     weight: jax.Array | None = None
-    penalty: jax.Array | float = 0.0
+    aux_loss: jax.Array | float = 0.0
     metrics: Mapping[str, jax.Array] = {}
 
 
@@ -110,7 +110,7 @@ class Method:
 
     # {"class_means", "train_features"}: what to take from one deterministic pass over the training set
     needs: ClassVar[frozenset[str]] = frozenset()
-    needs_training: ClassVar[bool] = False  # whether evaluation takes what training made: 0 epochs are then refused
+    requires_epochs: ClassVar[bool] = False  # whether evaluation takes what training made: 0 epochs are then refused
     two_branches: ClassVar[bool] = False  # whether `forward` names the branch of a backbone that has two
     posthoc: ClassVar[frozenset[str]] = frozenset()  # hyper-parameters that config.posthoc can change after training
     logged: ClassVar[tuple[str, ...]] = ()  # names of the scalars that `loss` returns in LossOut.metrics
@@ -132,17 +132,17 @@ class Method:
         del counts
         return {}
 
-    def init_params(self, key: jax.Array, params: Tree, stats: ClassStats) -> Tree:
+    def init_params(self, key: jax.Array, params: Tree, info: ClassInfo) -> Tree:
         """Change parameters at the start of the stage: re-initialise, copy. Same structure as the network's."""
-        del key, stats
+        del key, info
         return params
 
-    def init_state(self, key: jax.Array, params: Tree, stats: ClassStats) -> Tree:
+    def init_state(self, key: jax.Array, params: Tree, info: ClassInfo) -> Tree:
         """State of the method's own (a pytree of arrays): checkpointed, resumed, replicated."""
-        del key, params, stats
+        del key, params, info
         return {}
 
-    def prepare(self, key: jax.Array, streams: dict[str, dict], t: Time) -> dict:
+    def prepare(self, key: jax.Array, streams: dict[str, dict], t: StepInfo) -> dict:
         """Turn the streams into the batch of `forward` and `loss` (mixup happens here).
 
         ``streams`` {name: {"image" float32[B, H, W, c], or [views, B, H, W, c]; "label" int32[B]}}.
@@ -157,7 +157,7 @@ class Method:
         out, batch_stats = apply(params, batch_stats, batch["image"], train)
         return out, batch_stats, method_state
 
-    def loss(self, key: jax.Array, out: dict, batch: dict, t: Time, stats: ClassStats) -> LossOut:
+    def loss(self, key: jax.Array, out: dict, batch: dict, t: StepInfo, info: ClassInfo) -> LossOut:
         """Per-example losses of a prepared batch; ``out`` is what `forward` returned, draws come from ``key``."""
         raise NotImplementedError
 

@@ -42,6 +42,6 @@ class BBN(Method):
         mixed = 2 * jnp.concatenate([batch["share"] * common, (1 - batch["share"]) * rare], axis=1)
         return apply.scores(params, mixed), batch_stats, method_state
 
-    def loss(self, key, out, batch, t, stats):
+    def loss(self, key, out, batch, t, info):
         common, rare = (losses.cross_entropy(out["scores"], y) for y in (batch["label"], batch["reversed"]["label"]))
         return LossOut(batch["share"] * common + (1 - batch["share"]) * rare)

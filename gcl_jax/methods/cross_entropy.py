@@ -27,8 +27,8 @@ class CrossEntropy(Reweighted):
     def prepare(self, key, streams, t):
         return mix(key, streams["main"], self.mixup_alpha)
 
-    def loss(self, key, out, batch, t, stats):
-        weight = self.class_weight(t, stats)
+    def loss(self, key, out, batch, t, info):
+        weight = self.class_weight(t, info)
 
         def term(key: jax.Array, labels: jax.Array) -> jax.Array:
             del key  # nothing random in it

@@ -16,12 +16,12 @@ from gcl_jax.ranges import ranged
 
 
 @dataclasses.dataclass(frozen=True)
-class _Made(Method):
+class _TrainingFree(Method):
     scale: float = ranged(1.0, SCALE)
 
     trainable: ClassVar[str] = "head/"
 
-    def loss(self, key, out, batch, t, stats):
+    def loss(self, key, out, batch, t, info):
         # Zero epochs are the method; more of them go on from there with cross-entropy.
         return LossOut(losses.cross_entropy(self.logits(out), batch["label"]))
 
@@ -30,7 +30,7 @@ class _Made(Method):
 
 
 @dataclasses.dataclass(frozen=True)
-class TauNorm(_Made):
+class TauNorm(_TrainingFree):
     """w_j / ||w_j||^tau, the bias dropped (Decoupling, section 4).
 
     A cosine head ignores the norms of its kernel; the head "half_cosine" is our reading of the rule
@@ -42,7 +42,7 @@ class TauNorm(_Made):
     heads: ClassVar[tuple[str, ...]] = ("linear", "half_cosine")
     restores_classifier: ClassVar[bool] = True
 
-    def init_params(self, key, params, stats):
+    def init_params(self, key, params, info):
         head = {"kernel": posthoc.tau_normalize(params["head"]["kernel"], self.tau)}
         if "bias" in params["head"]:
             head["bias"] = jnp.zeros_like(params["head"]["bias"])
@@ -50,7 +50,7 @@ class TauNorm(_Made):
 
 
 @dataclasses.dataclass(frozen=True)
-class NearestClassMean(_Made):
+class NearestClassMean(_TrainingFree):
     """Nearest class mean: scores -||g(x) - mu_j||^2, mu_j the class's mean g over the training set.
 
     ``variant`` names g: un (x), l2n (x / ||x||) or cl2n ((x - m) / ||x - m||, m the mean of all training features).
@@ -69,9 +69,9 @@ class NearestClassMean(_Made):
     def heads(self):
         return (f"nearest_mean_{self.variant}",)
 
-    def init_params(self, key, params, stats):
-        features, labels = stats.train_features
+    def init_params(self, key, params, info):
+        features, labels = info.train_features
         mean = features.mean(0)
         seen = posthoc.nearest_mean_features(features, mean, self.variant)
-        centroids = posthoc.class_centroids(seen, labels, len(stats.counts))
+        centroids = posthoc.class_centroids(seen, labels, len(info.counts))
         return {**params, "head": {"kernel": centroids.T, "mean": mean}}

@@ -33,9 +33,9 @@ class DisAlign(Method):
     def constants(self, counts):
         return {"class_weight": class_weights.generalized_weights(counts, self.rho)}
 
-    def loss(self, key, out, batch, t, stats):
+    def loss(self, key, out, batch, t, info):
         per_example = losses.cross_entropy(self.logits(out), batch["label"])
-        return LossOut(per_example, stats.constants["class_weight"][batch["label"]])
+        return LossOut(per_example, info.constants["class_weight"][batch["label"]])
 
     def logits(self, out):
         z, sigma = self.scale * out["scores"], out["confidence"][:, None]

@@ -42,10 +42,10 @@ class GCL(Method):
     def prepare(self, key, streams, t):
         return mix(key, streams["main"], self.mixup_alpha)
 
-    def loss(self, key, out, batch, t, stats):
+    def loss(self, key, out, batch, t, info):
         def term(key: jax.Array, labels: jax.Array) -> jax.Array:
             noise = losses.gcl_noise(key, out["scores"].shape)
-            return self._per_example(out["scores"], labels, noise, stats.constants["cloud"])
+            return self._per_example(out["scores"], labels, noise, info.constants["cloud"])
 
         return LossOut(mixed_loss(key, batch, term))
 

@@ -56,11 +56,11 @@ class HybridSC(Method):
             out = {**out, "scores": out["scores"][anchors:], "projection": out["projection"][:anchors]}
         return out, batch_stats, method_state
 
-    def loss(self, key, out, batch, t, stats):
+    def loss(self, key, out, batch, t, info):
         z, labels = out["projection"], batch["anchor"]["label"]
         if self.contrast == "supervised":
             contrast = contrastive.supervised_contrastive(z, labels, temperature=self.temperature)
         else:
             contrast = contrastive.prototypical_contrastive(z, labels, out["prototypes"], temperature=self.temperature)
         per_example = (1 - batch["share"]) * losses.cross_entropy(out["scores"], batch["label"])
-        return LossOut(per_example, penalty=batch["share"] * contrast.mean())
+        return LossOut(per_example, aux_loss=batch["share"] * contrast.mean())

@@ -25,9 +25,9 @@ class LDAM(Reweighted):
     def constants(self, counts):
         return super().constants(counts) | {"margin": class_weights.ldam_margins(counts, self.max_margin)}
 
-    def loss(self, key, out, batch, t, stats):
-        per_example = losses.ldam(out["scores"], batch["label"], stats.constants["margin"], scale=self.scale)
-        weight = self.class_weight(t, stats)
+    def loss(self, key, out, batch, t, info):
+        per_example = losses.ldam(out["scores"], batch["label"], info.constants["margin"], scale=self.scale)
+        weight = self.class_weight(t, info)
         return LossOut(per_example, None if weight is None else weight[batch["label"]])
 
     def logits(self, out):

@@ -20,8 +20,8 @@ class LogitAdjustment(Method):
     def constants(self, counts):
         return {"log_prior": class_weights.log_priors(counts)}
 
-    def loss(self, key, out, batch, t, stats):
-        log_prior = stats.constants["log_prior"]
+    def loss(self, key, out, batch, t, info):
+        log_prior = info.constants["log_prior"]
         return LossOut(losses.logit_adjusted(self.logits(out), batch["label"], log_prior, tau=self.tau))
 
     def logits(self, out):

@@ -34,8 +34,8 @@ class MiSLAS(Method):
         eps = class_weights.smoothing_sizes(counts, self.smoothing_head, self.smoothing_tail, self.smoothing_shape)
         return {"smoothing": eps}
 
-    def loss(self, key, out, batch, t, stats):
-        return LossOut(losses.label_aware_smoothing(self.logits(out), batch["label"], stats.constants["smoothing"]))
+    def loss(self, key, out, batch, t, info):
+        return LossOut(losses.label_aware_smoothing(self.logits(out), batch["label"], info.constants["smoothing"]))
 
     def logits(self, out):
         return self.scale * out["scores"]

@@ -29,16 +29,16 @@ class OLTR(Method):
     restores_classifier: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"class_means"})
 
-    def init_params(self, key, params, stats):
-        return {**params, "head": {**params["head"], "centroids": stats.class_means}}
+    def init_params(self, key, params, info):
+        return {**params, "head": {**params["head"], "centroids": info.class_means}}
 
-    def loss(self, key, out, batch, t, stats):
+    def loss(self, key, out, batch, t, info):
         x, memory, labels = out["features"], out["centroids"], batch["label"]
         pull = centroids.attraction(x, memory, labels, self.centroid_weight).mean()
         push = (
             self.centroid_weight * self.repulsion_weight * centroids.repulsion(x, memory, labels, self.repulsion_margin)
         )
-        return LossOut(losses.cross_entropy(self.logits(out), labels), penalty=pull + push)
+        return LossOut(losses.cross_entropy(self.logits(out), labels), aux_loss=pull + push)
 
     def logits(self, out):
         return self.scale * out["scores"]

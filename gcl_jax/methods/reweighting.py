@@ -8,7 +8,7 @@ import numpy as np
 
 from gcl_jax import class_weights
 from gcl_jax.errors import require_one_of
-from gcl_jax.methods.base import ClassStats, Method, Time
+from gcl_jax.methods.base import ClassInfo, Method, StepInfo
 from gcl_jax.ranges import ranged
 
 
@@ -34,11 +34,11 @@ class Reweighted(Method):
             return {}
         return {"class_weight": class_weights.effective_number_weights(counts, self.beta)}
 
-    def class_weight(self, t: Time, stats: ClassStats) -> jax.Array | None:
+    def class_weight(self, t: StepInfo, info: ClassInfo) -> jax.Array | None:
         """Weight of each class at this time, [C]; None for no weighting."""
         if self.reweighting == "none":
             return None
-        weight = stats.constants["class_weight"]
+        weight = info.constants["class_weight"]
         if self.reweighting == "effective_number":
             return weight
         # The tolerance is far below a step and far above float32's rounding of the fraction.

@@ -26,9 +26,9 @@ class TDE(Method):
 
     heads: ClassVar[tuple[str, ...]] = ("two_part_normalized",)
     posthoc: ClassVar[frozenset[str]] = frozenset({"alpha"})
-    needs_training: ClassVar[bool] = True  # the moving feature, without which nothing would be subtracted
+    requires_epochs: ClassVar[bool] = True  # the moving feature, without which nothing would be subtracted
 
-    def init_state(self, key, params, stats):
+    def init_state(self, key, params, info):
         return {"moving_feature": jnp.zeros(params["head"]["kernel"].shape[0])}
 
     def prepare(self, key, streams, t):
@@ -43,7 +43,7 @@ class TDE(Method):
         moving = batch["decay"] * moving + jax.lax.stop_gradient(features.mean(axis=0))
         return apply.scores(params, features), batch_stats, {"moving_feature": moving}
 
-    def loss(self, key, out, batch, t, stats):
+    def loss(self, key, out, batch, t, info):
         return LossOut(losses.cross_entropy(self.logits(out), batch["label"]))
 
     def logits(self, out):

@@ -4,7 +4,7 @@ Config files are one of these and a data set; a row then differs from the next i
 Batch sizes, rates and epochs in the docstrings are those under `cifar_lt`.
 """
 
-from gcl_jax.recipes.clouded import (
+from gcl_jax.recipes.gcl import (
     gcl,
     gcl_angular,
     gcl_effective_number,
@@ -22,10 +22,10 @@ from gcl_jax.recipes.one_stage import (
     ldam_drw,
     logit_adjustment_posthoc,
 )
-from gcl_jax.recipes.own_network import bbn, hybrid_psc, hybrid_sc, oltr, tde
 from gcl_jax.recipes.photographs import folder, photos_lt
 from gcl_jax.recipes.protocol import Protocol, cifar_lt, digits_lt
 from gcl_jax.recipes.retraining import ce_mixup_crt, crt, disalign, lws, mislas, nearest_class_mean, tau_norm
+from gcl_jax.recipes.specialized import bbn, hybrid_psc, hybrid_sc, oltr, tde
 
 __all__ = [
     "Protocol",

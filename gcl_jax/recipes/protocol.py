@@ -94,7 +94,7 @@ class Protocol:
             **stage,
         )
 
-    def make(self, method: Mapping, **stage: object) -> dict:
+    def training_free(self, method: Mapping, **stage: object) -> dict:
         """A stage of no epochs: its method makes the classifier of what the stage before trained."""
         return c.stage(method, c.sampler("instance"), epochs=0, batch_size=self.batch_size, bn="frozen", **stage)
 

@@ -56,7 +56,9 @@ def lws(p: Protocol) -> ConfigDict:
 
 def tau_norm(p: Protocol) -> ConfigDict:
     """CE, then tau-normalisation (Kang et al. 2020), tau chosen on a tenth of the training images held out."""
-    config = p.experiment(representation=p.train(c.method("cross_entropy")), tau_norm=p.make(c.method("tau_norm")))
+    config = p.experiment(
+        representation=p.train(c.method("cross_entropy")), tau_norm=p.training_free(c.method("tau_norm"))
+    )
     config.tuning.update(key="tau_norm.method.tau", grid=TAUS, validation_fraction=0.1)
     return config
 
@@ -64,7 +66,7 @@ def tau_norm(p: Protocol) -> ConfigDict:
 def nearest_class_mean(p: Protocol) -> ConfigDict:
     """CE, then the nearest class mean of centred, normalised features (Kang et al. 2020)."""
     means = c.method("nearest_class_mean", variant="cl2n")
-    return p.experiment(representation=p.train(c.method("cross_entropy")), nearest_class_mean=p.make(means))
+    return p.experiment(representation=p.train(c.method("cross_entropy")), nearest_class_mean=p.training_free(means))
 
 
 def disalign(p: Protocol) -> ConfigDict:

@@ -4,7 +4,7 @@ embedding   t-SNE of the test features, one panel a run, with the silhouette and
             classes as numbers (DIR/embedding.png and DIR/embedding.json)
 """
 
-from gcl_jax.machine import command
+from gcl_jax.runtime import command
 
 if __name__ == "__main__":
     command.begin()
@@ -17,16 +17,16 @@ from pathlib import Path
 from absl import logging
 
 from gcl_jax import aligned, command_line, json_files
-from gcl_jax.errors import in_one_line, require, require_one_of, writing
+from gcl_jax.errors import exit_on_user_error, require, require_one_of, writing
 
 
-@in_one_line()
+@exit_on_user_error()
 def main(arguments: Sequence[str]) -> None:
     """Write the report; a UserError becomes one line and exit status 1."""
     logging.set_verbosity(logging.ERROR)
     given = parse(arguments)
-    from gcl_jax.machine import compilation_cache, jax_settings  # the heavy half, now that the command is good
     from gcl_jax.report import embedding, figure
+    from gcl_jax.runtime import compilation_cache, jax_settings  # the heavy half, now that the command is good
 
     jax_settings.pin()
     compilation_cache.use()
@@ -69,8 +69,8 @@ def table(numbers: dict) -> str:
     for label, one in numbers.items():
         values = [one["silhouette"], *(one[half][what] for half, what in measures)]
         rows.append((label, *(aligned.number(value, 3) for value in values)))
-    told = "distances of unit features: between class means, to the nearest other mean, of images to their mean"
-    return "\n".join([*aligned.table(rows), told])
+    message = "distances of unit features: between class means, to the nearest other mean, of images to their mean"
+    return "\n".join([*aligned.table(rows), message])
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gcl_jax import trained
+from gcl_jax.checkpoints import warm_start
 from gcl_jax.errors import UserError
-from gcl_jax.machine import backend
-from gcl_jax.saved import handover, workdir
-from gcl_jax.training.parts import Parts
+from gcl_jax.runtime import backend
+from gcl_jax.training.run_context import RunContext
+from gcl_jax.workdir import ownership
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +34,9 @@ def read(folder: str, stage: str = "") -> Embedding:
     Raises UserError if ``folder`` holds no such run, or its data are not there any more as they were.
     """
     config, own, name = trained.locate(folder, stage, first=True)
-    parts = Parts(config)
-    workdir.require_own_data(own if (own / "config.json").exists() else own.parent, parts.dataset)
-    variables, step = handover.read(own / name / "checkpoints")
+    parts = RunContext(config)
+    ownership.require_own_data(own if (own / "config.json").exists() else own.parent, parts.dataset)
+    variables, step = warm_start.read(own / name / "checkpoints")
     parts.stage(name, 1).require_classes(variables.get("class_names"), str(own / name))
     with backend.matmul_precision(config.precision):
         features, labels = parts.stage(name, 1).features(variables, "test")

@@ -11,7 +11,7 @@ every cell; those of a command with other columns, seeds or overrides move to TA
 printed over the table. A table runs in one process, on all devices that it sees.
 """
 
-from gcl_jax.machine import command
+from gcl_jax.runtime import command
 
 if __name__ == "__main__":
     command.begin()
@@ -26,17 +26,17 @@ from pathlib import Path
 from absl import logging
 
 from gcl_jax import command_line, logs
-from gcl_jax.errors import UserError, cut, in_one_line, require, require_one_of, shown
-from gcl_jax.machine import backend, leaving, preemption, streams
+from gcl_jax.errors import UserError, cut, exit_on_user_error, require, require_one_of, shown
+from gcl_jax.runtime import backend, leaving, preemption, streams
 from gcl_jax.table import plan
-from gcl_jax.table.declared import TABLES, Table
+from gcl_jax.table.specs import TABLES, Table
 
 MOST_SEEDS = 10_000
 MOST_RATIO = 10**9
 
 
-@in_one_line()
-@preemption.answered()
+@exit_on_user_error()
+@preemption.signal_handlers()
 def main(arguments: Sequence[str]) -> None:
     """Run or show the table named; a UserError becomes one line and exit status 1, a signal a stop and status 0."""
     logging.set_verbosity(logging.ERROR)
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     cells = plan.cells(table, plan.columns_of(table, given.dataset, given.ratio), overrides, given.seeds, given.only)
     chosen = plan.chosen(cells, given.only)
     backend.keep_freed_memory()
-    from gcl_jax.machine import compilation_cache, jax_settings  # the heavy half, now that the command is good
+    from gcl_jax.runtime import compilation_cache, jax_settings  # the heavy half, now that the command is good
     from gcl_jax.table import dry_run
 
     if given.dry_run:
@@ -115,42 +115,42 @@ def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: 
     asked = {cell.place for cell in chosen}
     for cell in cells:
         if cell.place in there.damaged and cell.place not in asked:
-            logs.say(f"== left out: {cell.name}: {there.damaged[cell.place]}")
+            logs.log_info(f"== left out: {cell.name}: {there.damaged[cell.place]}")
     for i, cell in enumerate(chosen):
         try:
-            if told := there.mixed.get((cell.dataset, cell.ratio)) or there.damaged.get(cell.place):
-                raise UserError(told)
-            runs.measure(cell, root)
+            if message := there.mixed.get((cell.dataset, cell.ratio)) or there.damaged.get(cell.place):
+                raise UserError(message)
+            runs.run_cell(cell, root)
         except preemption.Stopped as stop:
-            told = "".join(f"{line}\n" for line in (text, *failed, *stop.args) if line)
+            message = "".join(f"{line}\n" for line in (text, *failed, *stop.args) if line)
             left = ", ".join(left.name for left in chosen[i:])
-            raise preemption.Stopped(f"{told}{name} is not finished: {left}") from stop
+            raise preemption.Stopped(f"{message}{name} is not finished: {left}") from stop
         except UserError as error:
             failed.append(f"{cell.name}: {error}")
-            logs.say(f"== {failed[-1]}")
+            logs.log_info(f"== {failed[-1]}")
             continue
         there = there_lib.look(cells, chosen, root)
         machines = sorted({machine for found in there.measured.values() for machine in found["machines"]})
-        told = [*header, f"Device: {'; '.join(machines)}."]
-        text = render.markdown(table, cells, there.measured, told, there.damaged)
+        message = [*header, f"Device: {'; '.join(machines)}."]
+        text = render.markdown(table, cells, there.measured, message, there.damaged)
         tables = {".md": text, ".csv": render.values_csv(cells, there.measured)}
         tables["_differences.csv"] = render.differences_csv(cells, there.measured)
         files.write(root, name, header[0], tables)
     if text:
         print(text)
-    failed += [told for told in there.mixed.values() if not any(told in line for line in failed)]
+    failed += [message for message in there.mixed.values() if not any(message in line for line in failed)]
     if failed:
         raise UserError("\n".join(["not all could be measured:", *failed]))
 
 
 def _header(given, overrides) -> list[str]:
-    told = [f"--seeds={given.seeds}"]
-    told += [f"--dataset={','.join(given.dataset)}"] if given.dataset else []
-    told += [f"--ratio={','.join(map(str, given.ratio))}"] if given.ratio else []
+    message = [f"--seeds={given.seeds}"]
+    message += [f"--dataset={','.join(given.dataset)}"] if given.dataset else []
+    message += [f"--ratio={','.join(map(str, given.ratio))}"] if given.ratio else []
     stated = "No overrides: every row has its own schedule."
     if overrides:
         stated = f"**Overridden on all rows that have the key: {' '.join(overrides)}.**"
-    command = f"python -m gcl_jax.table {given.table} --workdir=DIR {shlex.join([*told, *overrides])}"
+    command = f"python -m gcl_jax.table {given.table} --workdir=DIR {shlex.join([*message, *overrides])}"
     only = f" Rows asked for: {', '.join(given.only)}." if given.only else ""
     return [f"    {command}", "", f"{stated} Seeds: {given.seeds}.{only} Written on {datetime.date.today()}."]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError
 from gcl_jax.table import plan, runs, there
-from gcl_jax.table.declared import Table
+from gcl_jax.table.specs import Table
 from gcl_jax.training import tuning
 
 
@@ -58,7 +58,7 @@ def _stages(nodes, seen, note="") -> list[str]:
             lines.append(f"{line}shared")
             continue
         state, *damaged = _state(node)
-        lines += [line + state, *(f"      damaged: {told}" for told in damaged)]
+        lines += [line + state, *(f"      damaged: {message}" for message in damaged)]
         seen.add(node.folder)
     return lines
 

@@ -10,11 +10,11 @@ from ml_collections import ConfigDict
 import gcl_jax
 from gcl_jax import command_line, json_files
 from gcl_jax import config as config_lib
-from gcl_jax.config import identity, validation
+from gcl_jax.config import stage_fingerprint, validation
 from gcl_jax.data import LISTED_SOURCES, NAMED_SOURCES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS, posthoc_rules
-from gcl_jax.table.declared import AS_THEY_ARE, OWN, Row, Table, ratios_of
+from gcl_jax.table.specs import NO_RATIO, OWN, Row, Table, ratios_of
 
 CONFIGS = Path(gcl_jax.__file__).parents[1] / "configs"
 
@@ -61,7 +61,7 @@ def columns_of(table: Table, datasets: Sequence[str], ratios: Sequence[int]) -> 
     for dataset in datasets or table.columns:
         require_one_of("--dataset", dataset, known)
         own = ratios_of(dataset, table.columns)
-        if ratios and AS_THEY_ARE in own:
+        if ratios and NO_RATIO in own:
             raise UserError(f"--ratio: {dataset} is long-tailed as it is and has no other ratio; leave the flag out")
         columns += [(dataset, ratio) for ratio in ratios or own]
     return list(dict.fromkeys(columns))
@@ -120,7 +120,7 @@ def _require_own_data(found: Sequence[Cell]) -> None:
     for cell in found:
         data = cell.config.data
         place = [data.source, data.path]
-        place += [identity.files(cell.config)] if data.source in LISTED_SOURCES else []
+        place += [stage_fingerprint.files(cell.config)] if data.source in LISTED_SOURCES else []
         place += [data.name] if data.source in NAMED_SOURCES else []
         first = read.setdefault(json_files.digest(place, 16), cell.dataset)
         if first != cell.dataset:
@@ -161,13 +161,13 @@ def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
     # Beside the training keys: data and a start that lie outside the table, and how often best-on-test looked. The
     # start is part of every stage's key: what stands on another first stage is another second one.
     outside = [config.data.path, config[names[0]].init_from, config.eval.every_epochs]
-    outside += [files] if (files := identity.files(config)) else []
+    outside += [files] if (files := stage_fingerprint.files(config)) else []
     for name in names:
         own = copy.deepcopy(config)
         own.stages = config.stages[: config.stages.index(name) + 1]
         if nodes:
             own[name].init_from = str(nodes[-1].folder)
-        key = json_files.digest([identity.training_keys(own, name), outside], 10)
+        key = json_files.digest([stage_fingerprint.training_keys(own, name), outside], 10)
         nodes.append(Node(workdir / column / f"{own[name].method.name}_{key}", own))
     return nodes
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from gcl_jax import aligned
 from gcl_jax import config as config_lib
-from gcl_jax.saved.results import COLUMNS, GROUPS, percent
 from gcl_jax.table import significance
-from gcl_jax.table.declared import Table
 from gcl_jax.table.plan import Cell, column_name, title
+from gcl_jax.table.specs import Table
 from gcl_jax.training import tuning
+from gcl_jax.workdir.results import COLUMNS, GROUPS, percent
 
 MEANING = """\
 On the test set, last epoch, mean +- standard deviation over seeds. **Accuracy is over images** (% of the test images
@@ -185,8 +185,8 @@ def differences_csv(cells: Sequence[Cell], measured: Measured) -> str:
             for key in ("accuracy", "balanced_accuracy")
         ]
         for pair in of[0]:
-            told = [of[0][pair], of[1].get(pair)]
-            lines.append((*column, *pair, *(v for d in told for v in (dataclasses.astuple(d) if d else [None] * 4))))
+            message = [of[0][pair], of[1].get(pair)]
+            lines.append((*column, *pair, *(v for d in message for v in (dataclasses.astuple(d) if d else [None] * 4))))
     return _csv(lines)
 
 

@@ -25,7 +25,7 @@ def seed_folder(node: Node, seed: int) -> Path:
     return node.folder / f"seed_{seed}"
 
 
-def measure(cell: Cell, root: Path) -> dict:
+def run_cell(cell: Cell, root: Path) -> dict:
     """What `found` returns, after training whatever is missing for it in ``root``, in order."""
     config, column = cell.config, column_name(cell.dataset, cell.ratio)
     with logs.about(cell.name):
@@ -41,7 +41,7 @@ def measure(cell: Cell, root: Path) -> dict:
             json_files.write(
                 file, experiment.run(adjusted, str(nodes[-1].folder), eval_only=True, folder_per_seed=True)["seeds"]
             )
-    return found(cell, root)
+    return load_results(cell, root)
 
 
 def chains(cell: Cell, root: Path) -> tuple[ConfigDict, list[Node], list[Node]]:
@@ -63,7 +63,7 @@ def chains(cell: Cell, root: Path) -> tuple[ConfigDict, list[Node], list[Node]]:
     return config, before, chain(config, root, column)
 
 
-def found(cell: Cell, root: Path) -> dict | None:
+def load_results(cell: Cell, root: Path) -> dict | None:
     """What ``root`` holds: {"seeds": {seed: {"accuracy", ..., "best", "test_images", "seconds"}}, "folder", ...}.
 
     With "machines", on which any stage of any seed was trained, and "data", their fingerprints but for held-out runs;
@@ -123,7 +123,7 @@ def _run_all(nodes: list[Node]) -> dict[int, str]:
         if not finished(node):
             seeds = ", ".join(map(str, config_lib.seeds(node.config)))
             about = f"{logs.named(node.config.stages[-1])}, seed{'s' if node.config.num_seeds > 1 else ''} {seeds}"
-            logs.say(f"== {about}: {node.folder.parent.name}/{node.folder.name}")
+            logs.log_info(f"== {about}: {node.folder.parent.name}/{node.folder.name}")
             experiment.run(node.config, str(node.folder), folder_per_seed=True)
     return {seed: str(seed_folder(nodes[-1], seed)) for seed in config_lib.seeds(nodes[-1].config)}
 

@@ -11,8 +11,8 @@ from etils import epath
 
 from gcl_jax import json_files, npz_files
 from gcl_jax.errors import UserError
-from gcl_jax.saved.results import COLUMNS, balanced_accuracy
-from gcl_jax.saved.workdir import done_file
+from gcl_jax.workdir.ownership import done_file
+from gcl_jax.workdir.results import COLUMNS, balanced_accuracy
 
 SPLITS = ("test", "validation")
 
@@ -95,8 +95,8 @@ def of_our_shape(file: Path) -> Iterator[None]:
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
         if isinstance(error, UserError):
             raise
-        told = f"it has no {error}" if isinstance(error, KeyError) else f"its content is of another shape: {error}"
-        raise UserError(f"{file} is damaged ({told}): remove it to have it written again") from error
+        message = f"it has no {error}" if isinstance(error, KeyError) else f"its content is of another shape: {error}"
+        raise UserError(f"{file} is damaged ({message}): remove it to have it written again") from error
 
 
 def _is_number(value: object) -> bool:
@@ -114,8 +114,8 @@ def _require_whole(file: Path) -> None:
         if not file.exists():
             return
         about = file.stat()
-    if told := _trouble(str(file), about.st_mtime_ns, about.st_size):
-        raise UserError(told)
+    if message := _trouble(str(file), about.st_mtime_ns, about.st_size):
+        raise UserError(message)
 
 
 @functools.cache

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from flax import traverse_util
 
+from gcl_jax.checkpoints import warm_start
 from gcl_jax.errors import UserError
-from gcl_jax.saved import handover
 from gcl_jax.table.plan import Node
 from gcl_jax.training.starts import stage_before
 
@@ -25,14 +25,14 @@ def replaced(node: Node, seed: int, started_from: str | None) -> str:
         return ""
     before = stage_before(node.config, stage)
     try:
-        start = handover.seed_folder(block.init_from, seed)
+        start = warm_start.seed_folder(block.init_from, seed)
         stamp = _stamp(start)
         held, all_of_it = _digest(start, before, block.restore, stamp)
         same = held == started_from
         if not same and not all_of_it:
             key = (str(node.folder), seed, stamp)
             if key not in _older:
-                _older[key] = _older_digest(node, stage, seed, handover.load(start, before), start)
+                _older[key] = _older_digest(node, stage, seed, warm_start.load(start, before), start)
             same = _older[key] == started_from
     except (UserError, OSError):
         return ""
@@ -48,14 +48,14 @@ def _digest(start: str, before: str | None, restore: str, stamp: tuple) -> tuple
 
     Loaded once while its files, of which ``stamp`` tells, stay as they are.
     """
-    found = handover.load(start, before)
+    found = warm_start.load(start, before)
     taken = _taken(found, restore)
-    return handover.digest(taken), len(_flat(taken)) == len(_flat(found))
+    return warm_start.digest(taken), len(_flat(taken)) == len(_flat(found))
 
 
 def _taken(found: Mapping, restore: str) -> dict:
     own = {name: found.get(name, {}) for name in ("params", "batch_stats")}
-    return handover.inherited(own, handover.restored_by(restore))
+    return warm_start.restored_part(own, warm_start.restored_by(restore))
 
 
 def _flat(variables: Mapping) -> dict:
@@ -68,11 +68,11 @@ def _older_digest(node: Node, stage: str, seed: int, found: Mapping, start: str)
 
     That takes the network, and so the data: UserError where these are not there.
     """
-    from gcl_jax.training.parts import Parts
+    from gcl_jax.training.run_context import RunContext
 
-    own = Parts(node.config).stage(stage, 1)
+    own = RunContext(node.config).stage(stage, 1)
     try:
-        return own.inherit(seed, found, start)[1][-1]
+        return own.restore_variables(seed, found, start)[1][-1]
     except UserError:
         return ""
 

@@ -32,7 +32,7 @@ def look(cells: Sequence[plan.Cell], chosen: Sequence[plan.Cell], root: Path) ->
     for cell in cells:
         column = (cell.dataset, cell.ratio)
         try:
-            found = runs.found(cell, root)
+            found = runs.load_results(cell, root)
             replaced = runs.replaced_start(cell, root) if found or cell.place in asked else ""
         except UserError as error:
             damaged[cell.place] = str(error)

@@ -8,12 +8,12 @@ from ml_collections import ConfigDict
 from gcl_jax import config as config_lib
 from gcl_jax import sampling
 from gcl_jax.errors import UserError
-from gcl_jax.machine import mesh as mesh_lib
+from gcl_jax.runtime import mesh as mesh_lib
 
 
 def check(config: ConfigDict, names: Iterable[str], num_train: int, mesh: Mesh, seeds_at_once: int) -> None:
     """Raise one UserError for all stages ``names`` whose batch is larger than ``num_train`` or cannot be shared out."""
-    told = []
+    message = []
     for name in names:
         try:
             with config_lib.naming(f"config.{name}."):
@@ -22,9 +22,9 @@ def check(config: ConfigDict, names: Iterable[str], num_train: int, mesh: Mesh, 
             for side_by_side in sorted({seeds_at_once > 1, False}, reverse=True):
                 divides(config, name, mesh, side_by_side)
         except UserError as error:
-            told.append(str(error))
-    if told:
-        raise UserError("; ".join(told))
+            message.append(str(error))
+    if message:
+        raise UserError("; ".join(message))
 
 
 def divides(config: ConfigDict, name: str, mesh: Mesh, side_by_side: bool) -> None:

@@ -10,11 +10,11 @@ from jax.sharding import Mesh
 
 from gcl_jax import posthoc
 from gcl_jax.data.augment import Augment
-from gcl_jax.data.columns import Columns
-from gcl_jax.machine import mesh as mesh_lib
-from gcl_jax.machine import preemption
-from gcl_jax.methods.base import Apply, ClassStats, Method
+from gcl_jax.data.process_shard import ProcessShard
+from gcl_jax.methods.base import Apply, ClassInfo, Method
 from gcl_jax.metrics import Predictions
+from gcl_jax.runtime import mesh as mesh_lib
+from gcl_jax.runtime import preemption
 
 Tree = Any
 
@@ -26,10 +26,10 @@ def make_logits(apply: Apply, method: Method, augment: Augment, logit_adjustment
     `posthoc.logit_adjust`, which reads the counts in ``stats``; 0 is off.
     """
 
-    def logits(variables: tuple, stats: ClassStats, images: jax.Array) -> jax.Array:
+    def logits(variables: tuple, info: ClassInfo, images: jax.Array) -> jax.Array:
         out, _, _ = method.forward(apply, *variables, {"image": augment.evaluate(images)}, train=False)
         found = method.logits(out)
-        return posthoc.logit_adjust(found, stats.counts, logit_adjustment) if logit_adjustment else found
+        return posthoc.logit_adjust(found, info.counts, logit_adjustment) if logit_adjustment else found
 
     return logits
 
@@ -44,9 +44,9 @@ def make_eval_step(
     """Build the jitted ``step(variables, stats, arrays, item) -> Predictions fields, [B] each`` of `make_logits`."""
     predict_logits = make_logits(apply, method, augment, logit_adjustment)
 
-    def eval_step(variables: tuple, stats: ClassStats, arrays: Tree, item: Tree) -> dict[str, jax.Array]:
+    def eval_step(variables: tuple, info: ClassInfo, arrays: Tree, item: Tree) -> dict[str, jax.Array]:
         images, labels = fetch(arrays, item)
-        logits = predict_logits(variables, stats, images)
+        logits = predict_logits(variables, info, images)
         log_p = jax.nn.log_softmax(logits)
         of_label = jnp.take_along_axis(logits, labels[:, None], axis=1)
         before = jnp.arange(logits.shape[1]) < labels[:, None]  # of equal logits the first counts, as for argmax
@@ -87,7 +87,7 @@ def run(step: Callable, loader: Any, mesh: Mesh, split: str, num: int, batch_siz
     Calling the result fetches: numpy arrays of length ``num``. The device has other work meanwhile. Raises
     `preemption.Stopped` between two batches where a stop is due.
     """
-    arrays, columns = loader.arrays(split), Columns(mesh_lib.over_batch(mesh), [batch_size])
+    arrays, columns = loader.arrays(split), ProcessShard(mesh_lib.over_batch(mesh), [batch_size])
     batches = []
     for row in loader.rows(split, {"eval": columns.take(whole_split(num, batch_size), axis=1)}):
         preemption.check()
@@ -98,10 +98,10 @@ def run(step: Callable, loader: Any, mesh: Mesh, split: str, num: int, batch_siz
 
 
 def predict(
-    step: Callable, variables: tuple, stats: ClassStats, loader: Any, mesh: Mesh, split: str, num: int, batch_size: int
+    step: Callable, variables: tuple, info: ClassInfo, loader: Any, mesh: Mesh, split: str, num: int, batch_size: int
 ) -> Callable[[], Predictions]:
     """Dispatch the evaluation of a whole split; calling the result fetches its `Predictions`."""
-    fetch = run(lambda arrays, item: step(variables, stats, arrays, item), loader, mesh, split, num, batch_size)
+    fetch = run(lambda arrays, item: step(variables, info, arrays, item), loader, mesh, split, num, batch_size)
     return lambda: Predictions(**fetch())
 
 

@@ -9,16 +9,17 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import json_files, logs, metrics, paths
-from gcl_jax.config import identity, validation
+from gcl_jax.checkpoints import checkpoint, warm_start
+from gcl_jax.config import stage_fingerprint, validation
 from gcl_jax.errors import UserError, writing
-from gcl_jax.machine import backend, distributed, preemption
-from gcl_jax.saved import checkpoint, handover, lock, results
-from gcl_jax.saved import workdir as workdirs
-from gcl_jax.saved.workdir import done_file
+from gcl_jax.runtime import backend, distributed, preemption
 from gcl_jax.training import starts, tuning
-from gcl_jax.training.parts import Parts
-from gcl_jax.training.seed_run import best_epochs
+from gcl_jax.training.run_context import RunContext
+from gcl_jax.training.stage_run import best_epochs
 from gcl_jax.training.trainer import run_stage
+from gcl_jax.workdir import lock, results
+from gcl_jax.workdir import ownership as workdirs
+from gcl_jax.workdir.ownership import done_file
 
 
 def run(
@@ -40,19 +41,23 @@ def run(
     where a command was told to stop.
     """
     asked = config.to_dict() | {"eval_only": eval_only, "versions": results.versions(), "code": results.code()}
-    distributed.same("the command", asked, lambda own, first: "; ".join(identity.differences(first, own)))
-    distributed.everywhere(lambda: validation.validate(config))
-    root = distributed.everywhere(lambda: checkpoint.storable(workdir))
-    distributed.first(lambda: workdirs.require_no_stage(root))
+    distributed.assert_equal(
+        "the command", asked, lambda own, first: "; ".join(stage_fingerprint.differences(first, own))
+    )
+    distributed.all_or_raise(lambda: validation.validate(config))
+    root = distributed.all_or_raise(lambda: checkpoint.storable(workdir))
+    distributed.run_on_host0(lambda: workdirs.require_no_stage(root))
     per_seed = folder_per_seed or config.num_seeds > 1
     folders = {s: root / f"seed_{s}" if per_seed else root for s in config_lib.seeds(config)}
-    distributed.first(lambda: workdirs.require_readable([root, *folders.values()], config.stages))
+    distributed.run_on_host0(lambda: workdirs.require_readable([root, *folders.values()], config.stages))
     files = [folder / "result.json" for folder in folders.values()]
     whole = root / "result.json" if per_seed else None
-    finished = distributed.first(lambda: all(file.exists() for file in files) and (not whole or _holds(whole, folders)))
+    finished = distributed.run_on_host0(
+        lambda: all(file.exists() for file in files) and (not whole or _holds(whole, folders))
+    )
     with contextlib.ExitStack() as stack:
         if not (eval_only or finished):  # what is only looked at may lie where nothing can be written
-            distributed.first(lambda: _lock(stack, root, folders))
+            distributed.run_on_host0(lambda: _lock(stack, root, folders))
         return _run(config, root, folders, per_seed, overrides, eval_only, finished)
 
 
@@ -66,9 +71,9 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
     if config.tuning.key:
         workdirs.check_before_tuning(root, config, config_lib.stages_to_run(config), per_seed)
         if not eval_only:
-            distributed.first(lambda: workdirs.compare_rules(root, config))
+            distributed.run_on_host0(lambda: workdirs.compare_rules(root, config))
     if config.tuning.key and (eval_only or finished):
-        value = distributed.first(lambda: workdirs.tuned_value(root, config))
+        value = distributed.run_on_host0(lambda: workdirs.tuned_value(root, config))
         config = tuning.with_value(config, value)
     elif config.tuning.key:
         folder = root / "tuning"
@@ -82,7 +87,7 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
         config = tuning.settled(config, folder, before)
     names = config_lib.stages_to_run(config)
     with backend.matmul_precision(config.precision), jax.debug_nans(config.debug_nans):
-        parts = Parts(config)
+        parts = RunContext(config)
         # Before the data are read, and for what has to be read from there only: else it may be gone by now.
         there = _is_saved if eval_only else _is_done
         new = [] if finished and not eval_only else [s for s, f in folders.items() if not there(f, names[0])]
@@ -92,22 +97,22 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
             _check_starts(parts, config, names, folders)
 
         if eval_only:
-            workdirs.check(root, config, names, per_seed, lambda: parts.dataset, check_starts)
+            workdirs.verify(root, config, names, per_seed, lambda: parts.dataset, check_starts)
         else:
             # A finished run only shows its result: what else is wrong with its stages today does not matter.
             dataset = (lambda: parts.dataset) if finished else lambda: parts.build(names, looked)
-            workdirs.claim(root, config, names, per_seed, dataset, check_starts, finished=finished)
+            workdirs.open_for_writing(root, config, names, per_seed, dataset, check_starts, finished=finished)
         if eval_only:
-            as_trained = distributed.first(lambda: workdirs.same_rules(root, config))
-            told = (overrides, as_trained)
-            found = {s: _evaluate_one(parts, config, names, s, folder, *told) for s, folder in folders.items()}
+            as_trained = distributed.run_on_host0(lambda: workdirs.same_rules(root, config))
+            message = (overrides, as_trained)
+            found = {s: _evaluate_one(parts, config, names, s, folder, *message) for s, folder in folders.items()}
         else:
             found = _train(parts, config, names, folders, overrides)
     if not per_seed:
         return found[config.seed]
     if finished and not eval_only:
-        return _only(distributed.first(lambda: _write_again(root)), folders)
-    return distributed.first(lambda: _write_all_seeds(root, found, eval_only))
+        return _only(distributed.run_on_host0(lambda: _write_again(root)), folders)
+    return distributed.run_on_host0(lambda: _write_all_seeds(root, found, eval_only))
 
 
 def _check_starts(parts, config, names, folders) -> None:
@@ -115,20 +120,24 @@ def _check_starts(parts, config, names, folders) -> None:
     name = names[0]  # others start from the stage before, under any config that can have this folder
     done = {seed: folder for seed, folder in folders.items() if _is_done(folder, name)}
     if done:
-        distributed.everywhere(lambda: parts.dataset)
+        distributed.all_or_raise(lambda: parts.dataset)
     for seed, folder in done.items():
-        found = distributed.first(lambda f=folder: json_files.read(done_file(f, name), shape={"started_from": str}))
+        found = distributed.run_on_host0(
+            lambda f=folder: json_files.read(done_file(f, name), shape={"started_from": str})
+        )
         start, own = "no init_from", ("random",)
         if config[name].init_from:
             start, variables = starts.read(config, name, seed)
-            own = parts.stage(name, 1).inherit(seed, variables, start)[1]
-        told = f"{folder / name} started from something else than what is asked ({start})"
-        distributed.everywhere(lambda same=found["started_from"] in own, told=told: _require_same(same, told))
+            own = parts.stage(name, 1).restore_variables(seed, variables, start)[1]
+        message = f"{folder / name} started from something else than what is asked ({start})"
+        distributed.all_or_raise(
+            lambda same=found["started_from"] in own, message=message: _require_same(same, message)
+        )
 
 
-def _require_same(same: bool, told: str) -> None:
+def _require_same(same: bool, message: str) -> None:
     if not same:
-        raise UserError(f"{told}: choose another --workdir, or give the init_from it was started with")
+        raise UserError(f"{message}: choose another --workdir, or give the init_from it was started with")
 
 
 def _write_again(root: epath.Path) -> dict:
@@ -164,7 +173,7 @@ def _only(whole: dict, seeds: Iterable[int]) -> dict:
     if len(asked) == len(whole["seeds"]):
         return whole
     others = sorted(whole["seeds"].keys() - asked.keys())
-    logs.say(f"note: the folder holds {', '.join(others)}, too, which the mean here leaves out")
+    logs.log_info(f"note: the folder holds {', '.join(others)}, too, which the mean here leaves out")
     return {"across_seeds": results.across_seeds(asked), "seeds": asked}
 
 
@@ -172,12 +181,12 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
     """Result of every seed {seed: folder}; those without one train, ``seeds_at_once`` side by side where they can."""
     found = {}
     for seed, folder in folders.items():
-        if distributed.first((folder / "result.json").exists):
-            logs.say(f"{folder} is finished already; its result:")
-            found[seed] = distributed.first(
+        if distributed.run_on_host0((folder / "result.json").exists):
+            logs.log_info(f"{folder} is finished already; its result:")
+            found[seed] = distributed.run_on_host0(
                 lambda folder=folder: json_files.read(folder / "result.json", shape=results.RESULT)
             )
-            logs.say(results.format_table(found[seed]))
+            logs.log_info(results.format_table(found[seed]))
     pending = [seed for seed in folders if seed not in found]
     for name in names:  # all of them before the first trains: what does not fit the memory is known at once
         if config[name].epochs and not all(_is_done(folders[seed], name) for seed in pending):
@@ -195,15 +204,15 @@ def _train(parts, config, names, folders, overrides) -> dict[int, dict]:
                 json_files.write(folder / "result.json", result)
                 return result
 
-            found[seed] = distributed.first(write)
-            logs.say(results.format_table(found[seed]))
+            found[seed] = distributed.run_on_host0(write)
+            logs.log_info(results.format_table(found[seed]))
     return found
 
 
 def _train_stage(parts, name, group, before) -> None:
     left = {seed: folder for seed, folder in group.items() if not _is_done(folder, name)}
     for folder in left.values():
-        distributed.first(lambda folder=folder: _make(folder))
+        distributed.run_on_host0(lambda folder=folder: _make(folder))
     side_by_side = len(left) == parts.seeds_at_once > 1
     if left and not (side_by_side and run_stage(parts.stage(name, len(left)), left, before)):
         for seed, folder in left.items():
@@ -216,11 +225,13 @@ def _make(folder: epath.Path) -> None:
 
 
 def _is_done(folder: epath.Path, stage: str) -> bool:
-    return distributed.first(done_file(folder, stage).exists)
+    return distributed.run_on_host0(done_file(folder, stage).exists)
 
 
 def _is_saved(folder: epath.Path, stage: str) -> bool:
-    found = distributed.first(lambda: [path.name for path in paths.matching(folder / stage / "checkpoints", "[0-9]*")])
+    found = distributed.run_on_host0(
+        lambda: [path.name for path in paths.matching(folder / stage / "checkpoints", "[0-9]*")]
+    )
     return any(name.isdecimal() for name in found)
 
 
@@ -229,19 +240,19 @@ def _evaluate_one(parts, config, names, seed, folder, overrides, as_trained) -> 
     for name in names:
         checkpoints, stage = folder / name / "checkpoints", parts.stage(name, 1)
         if _is_saved(folder, name):
-            variables, step = distributed.everywhere(lambda c=checkpoints: handover.read(c))
-            distributed.same(f"the checkpoint of {name}", handover.digest(handover.arrays(variables)))
+            variables, step = distributed.all_or_raise(lambda c=checkpoints: warm_start.read(c))
+            distributed.assert_equal(f"the checkpoint of {name}", warm_start.digest(warm_start.arrays(variables)))
             variables = stage.checked(variables, str(folder / name))
         elif config[name].init_from:  # the start itself, or what the stage makes of it where it has no epochs
             start, found = starts.read(config, name, seed)
-            distributed.same(f"what {name} starts from", handover.digest(handover.arrays(found)))
+            distributed.assert_equal(f"what {name} starts from", warm_start.digest(warm_start.arrays(found)))
             made = None if config[name].epochs else stage.start(seed, found, start)
             variables, step = stage.variables(made[0]) if made else stage.checked(found, start), 0
         else:
             continue
-        found = stage.evaluate(variables, stage.stats())()
+        found = stage.evaluate(variables, stage.info())()
         # What training saw so far, unless the rules after training are others now.
-        seen = distributed.first(lambda: log.read(name)) if as_trained else []  # noqa: B023
+        seen = distributed.run_on_host0(lambda: log.read(name)) if as_trained else []  # noqa: B023
         done[name] = {
             "step": step,
             "epochs": step // stage.settings.steps_per_epoch,
@@ -256,8 +267,8 @@ def _evaluate_one(parts, config, names, seed, folder, overrides, as_trained) -> 
         _make(folder)
         json_files.write(folder / "eval.json", result)
 
-    distributed.first(write)
-    logs.say(results.format_table(result))
+    distributed.run_on_host0(write)
+    logs.log_info(results.format_table(result))
     return result
 
 

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 from gcl_jax import logs
-from gcl_jax.machine import preemption
+from gcl_jax.runtime import preemption
 from gcl_jax.training.pace import Pace
 from gcl_jax.training.train_state import TrainState
-from gcl_jax.training.train_step import Constants, StepSettings
+from gcl_jax.training.train_step import StepInputs, StepSettings
 
 
 def length(
@@ -51,8 +51,8 @@ def train(
     *,
     stage: str,
     first: int,
-    step: Callable[[TrainState, Constants, Any, np.int32], tuple[TrainState, dict]],
-    constants: Constants,
+    step: Callable[[TrainState, StepInputs, Any, np.int32], tuple[TrainState, dict]],
+    inputs: StepInputs,
     blocks: Callable[[int, int, Iterable[int]], Iterator[Any]],
     settings: StepSettings,
     steps_per_call: int,
@@ -85,8 +85,8 @@ def train(
 
     with logs.progress(stage, done, total) as bar:
 
-        def log(step, tally):
-            bar.set_postfix_str(on_log(step, jax.device_get(tally)), refresh=False)
+        def log(step, metric_sums):
+            bar.set_postfix_str(on_log(step, jax.device_get(metric_sums)), refresh=False)
 
         def flush():
             while late:
@@ -109,24 +109,24 @@ def train(
         while done < total:
             for block in blocks(done // per_epoch, done % per_epoch, sizes()):
                 size = taken.pop()
-                state, tally = step(state, constants, block, np.int32(size))
-                bar.update(pace.dispatched(size, tally))
+                state, metric_sums = step(state, inputs, block, np.int32(size))
+                bar.update(pace.dispatched(size, metric_sums))
                 flush()
                 done += size
                 within = done % per_epoch
-                save_due, owed = done == total or done % save_every_steps == 0, False
+                save_due, pending_eval = done == total or done % save_every_steps == 0, False
                 if within == 0 or within % settings.log_every == 0:
-                    late.append(partial(log, done, tally))
+                    late.append(partial(log, done, metric_sums))
                     save_due |= save_now()
                 if within == 0 and (done == total or done // per_epoch % eval_every_epochs == 0):
                     try:
                         late.append(on_eval(done, state))
                     except preemption.Stopped:
-                        owed = True
-                stop = owed or preemption.due()
+                        pending_eval = True
+                stop = pending_eval or preemption.should_stop()
                 if save_due or stop:
                     flush()
-                    on_save(done, state, owed)
+                    on_save(done, state, pending_eval)
                 if stop:
                     raise preemption.Stopped(
                         f"{stage}: stopped after step {done} of {total}, which is saved; the same command goes on"

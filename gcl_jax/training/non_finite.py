@@ -26,16 +26,16 @@ def none_yet(params: Tree, batch_stats: Tree, method_state: Tree) -> dict[str, j
     return {"step": jnp.int32(0), "loss": jnp.float32(0), "counts": jnp.zeros(arrays, jnp.int32)}
 
 
-def noted(trouble: Mapping, step: jax.Array, metrics: Mapping, made: Tree) -> dict[str, jax.Array]:
-    """``trouble``, or if there is none yet and a number of this step's is not finite, what is wrong with it.
+def noted(first_nonfinite: Mapping, step: jax.Array, metrics: Mapping, made: Tree) -> dict[str, jax.Array]:
+    """``first_nonfinite``, or if there is none yet and a number of this step's is not finite, what is wrong with it.
 
     ``made`` is (trained params, batch_stats, method_state) after the update: a gradient that is not finite shows there.
     """
     counts = jnp.stack([jnp.sum(~jnp.isfinite(leaf), dtype=jnp.int32) for leaf in jax.tree.leaves(made)])
     bad = jnp.any(counts > 0) | ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(v)) for v in metrics.values()]))
     now = {"step": step, "loss": metrics["loss"].astype(jnp.float32), "counts": counts}
-    first = bad & (trouble["step"] == 0)
-    return {name: jnp.where(first, now[name], trouble[name]) for name in now}
+    first = bad & (first_nonfinite["step"] == 0)
+    return {name: jnp.where(first, now[name], first_nonfinite[name]) for name in now}
 
 
 def report(found: Mapping[str, int], names: Sequence[str]) -> dict:
@@ -67,6 +67,6 @@ def skip(before: TrainState, after: TrainState, left_out: jax.Array, restart: ja
     """
     skipped = before.replace(
         step=before.step + 1,
-        tally=jax.tree.map(lambda x: jnp.where(restart, 0, x), before.tally),
+        metric_sums=jax.tree.map(lambda x: jnp.where(restart, 0, x), before.metric_sums),
     )
     return jax.tree.map(lambda a, b: jnp.where(left_out, a, b), skipped, after)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from gcl_jax.machine import distributed
+from gcl_jax.runtime import distributed
 
 SECONDS = 2.0  # of work in a dispatch, where that is more than one step
 LONG = 1.0  # seconds; behind a dispatch of more nothing is queued, since the host's own part is small beside it
@@ -36,7 +36,7 @@ class Pace:
         """Steps that the next dispatch may take; of several processes each has to ask equally often."""
         # What process 0 says; the others wait for it, so it is asked for often only at first.
         if self._most > 1 and (self._asked < 8 or self._asked % 32 == 0):
-            self._steps = distributed.first(self._affordable)
+            self._steps = distributed.run_on_host0(self._affordable)
         self._asked += 1
         return self._steps
 
@@ -49,12 +49,12 @@ class Pace:
         # The least: an evaluation may have run in between, or the machine have been busy.
         return steps * min(self._step_seconds) if self._step_seconds else None
 
-    def dispatched(self, steps: int, tally: Any) -> int:
-        """Note a dispatch of ``steps``, which will make ``tally``; wait for what is before it.
+    def dispatched(self, steps: int, metric_sums: Any) -> int:
+        """Note a dispatch of ``steps``, which will make ``metric_sums``; wait for what is before it.
 
         Returns how many steps are known to be done since the last call.
         """
-        self._waiting.append((steps, tally, self._clock()))
+        self._waiting.append((steps, metric_sums, self._clock()))
         long = (self._seconds_of(steps) or 0) > LONG
         return self.wait(running=0 if long else 1)
 
@@ -62,8 +62,8 @@ class Pace:
         """Wait until at most ``running`` dispatches are not done; returns how many steps are, since the last call."""
         done = 0
         while len(self._waiting) > running:
-            steps, tally, dispatched_at = self._waiting.popleft()
-            jax.block_until_ready(tally)
+            steps, metric_sums, dispatched_at = self._waiting.popleft()
+            jax.block_until_ready(metric_sums)
             now = self._clock()
             self._step_seconds.append((now - max(dispatched_at, self._done_at)) / steps)
             self._done_at = now

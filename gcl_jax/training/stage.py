@@ -13,15 +13,15 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import logs, metrics, models, optim, rng, sampling
+from gcl_jax.checkpoints import class_names, warm_start
 from gcl_jax.data import Dataset
 from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError, require_one_of
-from gcl_jax.machine import backend, distributed, memory, preemption
-from gcl_jax.machine import mesh as mesh_lib
-from gcl_jax.methods import ClassStats
-from gcl_jax.saved import classes, handover
+from gcl_jax.methods import ClassInfo
+from gcl_jax.runtime import backend, distributed, memory, preemption
+from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.training import evaluate, non_finite, train_step
-from gcl_jax.training.feed import Feed
+from gcl_jax.training.input_pipeline import InputPipeline
 from gcl_jax.training.param_labels import stage_labels
 from gcl_jax.training.train_state import TrainState
 
@@ -57,7 +57,7 @@ class Stage:
         )
         # As many for any steps_per_call and log.every_steps: one program, and the same bits.
         rows = backend.LOOP_ROWS if backend.loops(resident=loader.resident) else 1
-        self.feed = Feed(
+        self.feed = InputPipeline(
             name, dataset.splits["train"], loader, mesh, streams=self.method.streams(), sampler=sampler,
             batch_size=block.batch_size, epochs=block.epochs, seeds=seeds, rows=rows,
         )  # fmt: skip
@@ -82,7 +82,7 @@ class Stage:
         blocks = {path[0] for path in traverse_util.flatten_dict(shapes["params"]["backbone"]) if len(path) > 2}
         if block.bn_scope:
             require_one_of(f"config.{name}.bn_scope", block.bn_scope, sorted(blocks))
-        self.restores = handover.restored_by(block.restore)
+        self.restores = warm_start.restored_by(block.restore)
         self._paths = tuple(traverse_util.flatten_dict(shapes["params"]))
         self.labels, groups = stage_labels(name, block, shapes)
         self.freezes = optim.FROZEN in jax.tree.leaves(self.labels)
@@ -123,7 +123,7 @@ class Stage:
         variables = self.network.init(key, images, train=False)
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
-    def stats(self, variables: dict | None = None) -> ClassStats:
+    def info(self, variables: dict | None = None) -> ClassInfo:
         """Class statistics as arguments of the steps; features where the method needs them and variables exist."""
         counts = self.dataset.counts
         needed = {}
@@ -132,8 +132,8 @@ class Stage:
             means = evaluate.class_means(features, labels, self.dataset.num_classes)
             found = {"class_means": means.astype(np.float32), "train_features": (features, labels)}
             needed = {name: found[name] for name in self.method.needs}
-        constants = {k: np.asarray(v, np.float32) for k, v in self.method.constants(counts).items()}
-        return self.replicate(ClassStats(counts.astype(np.float32), constants, **needed))
+        inputs = {k: np.asarray(v, np.float32) for k, v in self.method.constants(counts).items()}
+        return self.replicate(ClassInfo(counts.astype(np.float32), inputs, **needed))
 
     def features(self, variables: dict, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Features float32[N, D] and labels int32[N] of a split under ``variables``, in eval mode."""
@@ -146,7 +146,7 @@ class Stage:
         """``tree`` on all devices."""
         return mesh_lib.place(tree, mesh_lib.replicated(self.mesh))
 
-    def inherit(self, seed: int, found: dict | None, origin: str) -> tuple[dict, tuple[str, ...]]:
+    def restore_variables(self, seed: int, found: dict | None, origin: str) -> tuple[dict, tuple[str, ...]]:
         """A run's variables, fresh but for what it takes from ``found``, and the digests by which its start is known.
 
         The first is of what was taken: seed and config say what the fresh rest is, and that has another last bit on
@@ -156,28 +156,30 @@ class Stage:
         if found is None:
             return variables, ("random",)
         variables = self._with(jax.device_get(variables), found, origin)
-        taken = handover.inherited(variables, self.restores)
-        return variables, (handover.digest(taken), handover.digest(variables))
+        taken = warm_start.restored_part(variables, self.restores)
+        return variables, (warm_start.digest(taken), warm_start.digest(variables))
 
     def require_classes(self, class_names: Sequence[str] | None, origin: str) -> None:
         """Raise UserError if the whole network in ``origin`` is one for other classes than the data's."""
-        cure = "Give the data the classes that it was trained on, in that order"
-        classes.require_same(class_names, self.dataset.class_names, origin, cure)
+        hint = "Give the data the classes that it was trained on, in that order"
+        class_names.require_same(class_names, self.dataset.class_names, origin, hint)
 
     def accepts(self, found: dict, origin: str) -> None:
         """Raise UserError unless a run could take what it inherits from ``found``; say what is taken on trust."""
         self._with(self._fresh(), found, origin)
-        if self._takes_the_head() and (told := classes.unknown(found.get("class_names"), self.dataset.class_names)):
-            logs.say(f"note: {origin} {told}: they are taken to be the same, in the same order")
+        if self._takes_the_head() and (
+            message := class_names.unknown(found.get("class_names"), self.dataset.class_names)
+        ):
+            logs.log_info(f"note: {origin} {message}: they are taken to be the same, in the same order")
 
     def _with(self, fresh: dict, found: dict, origin: str) -> dict:
         """``fresh`` variables with what the method inherits from ``found``."""
         if self._takes_the_head():
-            cure = "Give the data the same classes in the same order"
+            hint = "Give the data the same classes in the same order"
             if self.labels["head"]["kernel"] != optim.FROZEN:  # which would not get away from a random start
-                cure += f", or take the backbone alone with --config.{self.name}.restore=backbone/"
-            classes.require_same(found.get("class_names"), self.dataset.class_names, origin, cure)
-        return handover.inherit(fresh, found, self.restores, origin)
+                hint += f", or take the backbone alone with --config.{self.name}.restore=backbone/"
+            class_names.require_same(found.get("class_names"), self.dataset.class_names, origin, hint)
+        return warm_start.restore_variables(fresh, found, self.restores, origin)
 
     def _takes_the_head(self) -> bool:
         return any(path[0] == "head" and self.restores(path) for path in self._paths)
@@ -189,44 +191,44 @@ class Stage:
 
     def start(
         self, seed: int, found: dict | None, origin: str
-    ) -> tuple[TrainState, train_step.Constants, tuple[str, ...]]:
-        """Fresh state and constants of a run, and the digests of what it started from (see `inherit`)."""
+    ) -> tuple[TrainState, train_step.StepInputs, tuple[str, ...]]:
+        """Fresh state and constants of a run, and the digests of what it started from (see `restore_variables`)."""
         key = rng.fold(jax.random.key(seed), self.name)
-        variables, started_from = self.inherit(seed, found, origin)
+        variables, started_from = self.restore_variables(seed, found, origin)
         variables = self.replicate(variables)
-        stats = self.stats(variables)
-        state, stats = self._begin(key, variables, stats)
-        constants = train_step.Constants(key, stats, self.loader.arrays("train"))
+        info = self.info(variables)
+        state, info = self._begin(key, variables, info)
+        inputs = train_step.StepInputs(key, info, self.loader.arrays("train"))
         # A copy, since the step donates its state, whose leaves may share buffers.
-        return self.replicate(jax.tree.map(jnp.copy, state)), self.replicate(constants), started_from
+        return self.replicate(jax.tree.map(jnp.copy, state)), self.replicate(inputs), started_from
 
-    def _begin(self, key: jax.Array, variables: dict, stats: ClassStats) -> tuple[TrainState, ClassStats]:
+    def _begin(self, key: jax.Array, variables: dict, info: ClassInfo) -> tuple[TrainState, ClassInfo]:
         """A run's state and class statistics; pure, so that their shapes can be had without data."""
-        params = self.method.init_params(rng.fold(key, "parameters"), variables["params"], stats)
-        method_state = self.method.init_state(rng.fold(key, "state"), params, stats)
+        params = self.method.init_params(rng.fold(key, "parameters"), variables["params"], info)
+        method_state = self.method.init_state(rng.fold(key, "state"), params, info)
         state = TrainState(
             step=jnp.int32(0),
             params=params,
             batch_stats=variables["batch_stats"],
             opt_state=self.optimizer.init(params),
             method_state=method_state,
-            tally=train_step.empty_tally(self.method),
-            trouble=non_finite.none_yet(self.trained(params), variables["batch_stats"], method_state),
+            metric_sums=train_step.empty_metric_sums(self.method),
+            first_nonfinite=non_finite.none_yet(self.trained(params), variables["batch_stats"], method_state),
         )
-        return state, stats.replace(train_features=None)  # of use to init_params only, and large
+        return state, info.replace(train_features=None)  # of use to init_params only, and large
 
-    def shapes(self) -> tuple[TrainState, train_step.Constants]:
+    def shapes(self) -> tuple[TrainState, train_step.StepInputs]:
         """What `start` would return for any seed, as shapes; only the data set's arrays are there."""
         key = jax.random.key(0)
         variables = jax.eval_shape(self._init_network, key)
-        stats, features = self.stats(), self._features(variables)
+        info, features = self.info(), self._features(variables)
         found = {"class_means": (self.dataset.num_classes, *features.shape[1:]), "train_features": features.shape}
         given = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in found.items()}
         given["train_features"] = (given["train_features"], jax.ShapeDtypeStruct(features.shape[:1], np.int32))
-        stats = stats.replace(**{name: given[name] for name in self.method.needs})
-        state, stats = jax.eval_shape(self._begin, key, variables, stats)
+        info = info.replace(**{name: given[name] for name in self.method.needs})
+        state, info = jax.eval_shape(self._begin, key, variables, info)
         key = jax.eval_shape(jax.random.key, 0)
-        return state, train_step.Constants(key, stats, self.loader.arrays("train"))
+        return state, train_step.StepInputs(key, info, self.loader.arrays("train"))
 
     def _features(self, variables: dict) -> jax.ShapeDtypeStruct:
         images = jax.ShapeDtypeStruct((len(self.dataset.splits["train"]), *self.image_shape), np.float32)
@@ -236,9 +238,9 @@ class Stage:
     def stack(self, several: Sequence[Any]) -> Any:
         """States or constants of `seeds` runs as one, with a leading seed axis on all but the data set's arrays."""
         place = mesh_lib.over_seeds(self.mesh)
-        if isinstance(several[0], train_step.Constants):
-            bare = self.stack([(one.key, one.stats) for one in several])
-            return train_step.Constants(*bare, several[0].arrays)
+        if isinstance(several[0], train_step.StepInputs):
+            bare = self.stack([(one.key, one.info) for one in several])
+            return train_step.StepInputs(*bare, several[0].arrays)
         return mesh_lib.place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *several), place)
 
     def unstack(self, stacked: Any) -> list[Any]:
@@ -256,31 +258,31 @@ class Stage:
         if self._compiled is None:
             began = time.monotonic()
             first = next(self.feed.blocks([0] * self.seeds, 0, 0, [1]))
-            state, constants = self.shapes()
+            state, inputs = self.shapes()
             if self.seeds > 1:
-                state, constants = self._stacked(state), self._stacked(constants).replace(arrays=constants.arrays)
-            self._compiled = self.step.lower(state, constants, first, np.int32(1)).compile()
+                state, inputs = self._stacked(state), self._stacked(inputs).replace(arrays=inputs.arrays)
+            self._compiled = self.step.lower(state, inputs, first, np.int32(1)).compile()
             needed = memory.needed(self._compiled)
-            logs.say(
+            logs.log_info(
                 f"{logs.named(self.name)}: step compiled in {time.monotonic() - began:.1f} s, "
                 f"needs {memory.text(needed)} of memory a device"
             )
-            cure = "choose a smaller batch_size" + (" or seeds_at_once" if self.seeds > 1 else "")
-            asked = (needed, f"config.{self.name}", cure)
-            distributed.everywhere(lambda: memory.require(*asked, memory.available()))
+            hint = "choose a smaller batch_size" + (" or seeds_at_once" if self.seeds > 1 else "")
+            asked = (needed, f"config.{self.name}", hint)
+            distributed.all_or_raise(lambda: memory.require(*asked, memory.available()))
             preemption.check()  # what came while XLA was busy
         return self._compiled
 
     def _stacked(self, tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.seeds, *leaf.shape), leaf.dtype), tree)
 
-    def skip(self, state: TrainState, constants: train_step.Constants, block, left_out: Sequence[bool]) -> tuple:
+    def skip(self, state: TrainState, inputs: train_step.StepInputs, block, left_out: Sequence[bool]) -> tuple:
         """One step like `step`'s, but seeds that are ``left_out`` only count it."""
         before = jax.tree.map(jnp.copy, state)  # the step donates its own
         restart = train_step.restarts(before.step, self.settings)
-        state, _ = self.compile()(state, constants, block, np.int32(1))
+        state, _ = self.compile()(state, inputs, block, np.int32(1))
         state = self._skip(before, state, jnp.asarray(left_out) if self.seeds > 1 else left_out[0], restart)
-        return state, jax.tree.map(jnp.copy, {**state.tally, "trouble": state.trouble})
+        return state, jax.tree.map(jnp.copy, {**state.metric_sums, "first_nonfinite": state.first_nonfinite})
 
     def variables(self, state: TrainState) -> tuple:
         """(params, batch_stats, method_state) as evaluation takes them."""
@@ -289,16 +291,16 @@ class Stage:
     def checked(self, found: dict, origin: str) -> tuple:
         """Loaded variables as evaluation takes them; UserError where they are of another model or other classes."""
         self.require_classes(found.get("class_names"), origin)
-        variables = handover.inherit(self._fresh(), found, lambda path: True, f"config.{self.name}")
+        variables = warm_start.restore_variables(self._fresh(), found, lambda path: True, f"config.{self.name}")
         return self.replicate((variables["params"], variables["batch_stats"], found.get("method_state", {})))
 
     def evaluate(
-        self, variables: tuple, stats: ClassStats, splits: Sequence[str] = ("test", "validation")
+        self, variables: tuple, info: ClassInfo, splits: Sequence[str] = ("test", "validation")
     ) -> Callable[[], dict[str, metrics.Predictions]]:
         """Dispatch the evaluation of those ``splits`` that there are; the result fetches their predictions."""
         found = {
             name: evaluate.predict(
-                self.eval_step, variables, stats, self.loader, self.mesh, name, len(split), self.eval_batch_size
+                self.eval_step, variables, info, self.loader, self.mesh, name, len(split), self.eval_batch_size
             )
             for name, split in self.dataset.splits.items()
             if name in splits

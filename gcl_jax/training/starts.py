@@ -8,9 +8,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gcl_jax import models, optim
+from gcl_jax.checkpoints import warm_start
 from gcl_jax.errors import UserError
-from gcl_jax.machine import backend, distributed
-from gcl_jax.saved import handover
+from gcl_jax.runtime import backend, distributed
 from gcl_jax.training.param_labels import stage_labels
 
 
@@ -22,8 +22,8 @@ def stage_before(config: ConfigDict, name: str) -> str | None:
 
 def read(config: ConfigDict, name: str, seed: int) -> tuple[str, dict]:
     """The init_from of the stage ``name`` for ``seed``, and the variables there (see `handover.load`)."""
-    start = distributed.first(lambda: handover.seed_folder(config[name].init_from, seed))
-    return start, distributed.everywhere(lambda: handover.load(start, stage_before(config, name)))
+    start = distributed.run_on_host0(lambda: warm_start.seed_folder(config[name].init_from, seed))
+    return start, distributed.all_or_raise(lambda: warm_start.load(start, stage_before(config, name)))
 
 
 def look(config: ConfigDict, name: str, seeds: Iterable[int]) -> dict[str, dict]:
@@ -35,20 +35,22 @@ def look(config: ConfigDict, name: str, seeds: Iterable[int]) -> dict[str, dict]
     found = {}
     for seed in seeds:
         if not config[name].init_from:
-            distributed.everywhere(lambda: _require_that_all_train(config, name))
+            distributed.all_or_raise(lambda: _require_that_all_train(config, name))
             continue
         start, variables = read(config, name, seed)
         if start not in found:
-            distributed.everywhere(lambda v=variables, s=start: _require_backbone(config, name, v, s))
+            distributed.all_or_raise(lambda v=variables, s=start: _require_backbone(config, name, v, s))
             found[start] = variables | jax.tree.map(
-                lambda leaf: np.broadcast_to(leaf.dtype.type(0), leaf.shape), handover.arrays(variables)
+                lambda leaf: np.broadcast_to(leaf.dtype.type(0), leaf.shape), warm_start.arrays(variables)
             )
     return found
 
 
 def _require_backbone(config, name, found, start):
-    restores = handover.restored_by(config[name].restore)
-    handover.inherit(_network(config, name), found, lambda path: path[0] != "head" and restores(path), start)
+    restores = warm_start.restored_by(config[name].restore)
+    warm_start.restore_variables(
+        _network(config, name), found, lambda path: path[0] != "head" and restores(path), start
+    )
 
 
 def _require_that_all_train(config, name):

@@ -13,8 +13,8 @@ class TrainState:
     """State of a stage; donated to the step.
 
     ``params`` is the complete tree; what is frozen has no gradient and no optimizer state, and not a bit of it changes.
-    ``tally`` holds running sums since the last logged step, so that a logged mean does not depend on where a run was
-    cut. ``trouble`` is `non_finite`'s record of the first step after which a number was not finite; there is none in a
+    ``metric_sums`` holds running sums since the last logged step, so that a logged mean does not depend on where a run was
+    cut. ``first_nonfinite`` is `non_finite`'s record of the first step after which a number was not finite; there is none in a
     checkpoint.
     """
 
@@ -23,5 +23,5 @@ class TrainState:
     batch_stats: Tree
     opt_state: Tree
     method_state: Tree
-    tally: dict[str, jax.Array]
-    trouble: dict[str, jax.Array]
+    metric_sums: dict[str, jax.Array]
+    first_nonfinite: dict[str, jax.Array]

@@ -12,10 +12,10 @@ from jax.sharding import Mesh
 
 from gcl_jax import losses, optim, rng
 from gcl_jax.data.augment import Augment
-from gcl_jax.machine import backend
-from gcl_jax.machine import mesh as mesh_lib
-from gcl_jax.methods.base import Apply, ClassStats, Method, Time
+from gcl_jax.methods.base import Apply, ClassInfo, Method, StepInfo
 from gcl_jax.models import Network
+from gcl_jax.runtime import backend
+from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.training import non_finite
 from gcl_jax.training.train_state import TrainState
 
@@ -23,12 +23,12 @@ Tree = Any
 
 
 @struct.dataclass
-class Constants:
+class StepInputs:
     """Arguments of the step that do not change: never donated, and never closed over (a captured array
     becomes a constant of the program)."""
 
     key: jax.Array  # the stage's root key
-    stats: ClassStats
+    info: ClassInfo
     arrays: Tree  # the loader's resident arrays, or {}
 
 
@@ -81,17 +81,17 @@ def make_update(
     augment: Augment,
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
     settings: StepSettings,
-) -> Callable[[TrainState, Constants, dict], TrainState]:
-    """Build ``update(state, constants, row) -> state``: one step; ``row`` is {stream: what the loader's fetch takes}.
+) -> Callable[[TrainState, StepInputs, dict], TrainState]:
+    """Build ``update(state, inputs, row) -> state``: one step; ``row`` is {stream: what the loader's fetch takes}.
 
     Gather, augmentation, forward, loss, gradient and update: a pure function, which `make_train_step` compiles.
     ``optimizer`` and ``param_labels`` are those of `optim.make_optimizer`, over the complete parameter tree.
     """
     streams = method.streams()
 
-    def update(state: TrainState, constants: Constants, row: dict) -> TrainState:
-        step_key = rng.fold(constants.key, "step", state.step)
-        t = Time(
+    def update(state: TrainState, inputs: StepInputs, row: dict) -> TrainState:
+        step_key = rng.fold(inputs.key, "step", state.step)
+        t = StepInfo(
             step=state.step,
             epoch=state.step // settings.steps_per_epoch,
             epochs=jnp.int32(settings.epochs),
@@ -102,7 +102,7 @@ def make_update(
         def gradient(moving, row, key):
             batches = {}
             for name, stream in streams.items():
-                images, labels = fetch(constants.arrays, row[name])
+                images, labels = fetch(inputs.arrays, row[name])
                 images = augment.train(
                     rng.fold(key, "augment", name), images, views=stream.views, grayscale=stream.grayscale
                 )
@@ -112,12 +112,12 @@ def make_update(
             def objective(params):
                 params = optim.stop_frozen(params, param_labels)
                 out, *moved = method.forward(apply, params, *moving, batch, train=True)
-                terms = method.loss(rng.fold(key, "loss"), out, batch, t, constants.stats)
+                terms = method.loss(rng.fold(key, "loss"), out, batch, t, inputs.info)
                 if set(terms.metrics) != set(method.logged):
                     raise TypeError(
                         f"{type(method).__name__}.loss logs {sorted(terms.metrics)}, declared: {method.logged}"
                     )
-                loss = losses.weighted_mean(terms.per_example, terms.weight) + terms.penalty
+                loss = losses.weighted_mean(terms.per_example, terms.weight) + terms.aux_loss
                 return loss, (tuple(moved), {"loss": loss, **terms.metrics})
 
             grads, (moved, metrics) = jax.grad(objective, has_aux=True)(state.params)
@@ -139,8 +139,8 @@ def make_update(
             batch_stats=batch_stats,
             opt_state=opt_state,
             method_state=method_state,
-            tally=add_to_tally(state.tally, metrics, restart=restarts(state.step, settings)),
-            trouble=non_finite.noted(state.trouble, state.step + 1, metrics, made),
+            metric_sums=add_to_metric_sums(state.metric_sums, metrics, restart=restarts(state.step, settings)),
+            first_nonfinite=non_finite.noted(state.first_nonfinite, state.step + 1, metrics, made),
         )
 
     return update
@@ -159,9 +159,9 @@ def accumulate(gradient: Callable, moving: Tree, row: Tree, key: jax.Array, part
 
 
 def make_train_step(
-    update: Callable[[TrainState, Constants, dict], TrainState], mesh: Mesh, *, rows: int, seeds: int = 1
+    update: Callable[[TrainState, StepInputs, dict], TrainState], mesh: Mesh, *, rows: int, seeds: int = 1
 ) -> jax.stages.Wrapped:
-    """Jit ``step(state, constants, block, n) -> (state, told)``: ``n`` <= ``rows`` updates in one dispatch.
+    """Jit ``step(state, inputs, block, n) -> (state, told)``: ``n`` <= ``rows`` updates in one dispatch.
 
     ``block`` holds ``rows`` rows of the plan, of which the first ``n`` (int32, traced) are used: one program,
     and the same bits, wherever a stage is cut. With ``rows`` = 1 there is no loop in it. With
@@ -170,22 +170,22 @@ def make_train_step(
     of its trouble under that name.
     """
 
-    def train_step(state: TrainState, constants: Constants, block: dict, n: jax.Array) -> tuple[TrainState, dict]:
+    def train_step(state: TrainState, inputs: StepInputs, block: dict, n: jax.Array) -> tuple[TrainState, dict]:
         def one(i, state):
-            return update(state, constants, jax.tree.map(lambda leaf: leaf[i], block))
+            return update(state, inputs, jax.tree.map(lambda leaf: leaf[i], block))
 
         state = jax.lax.fori_loop(0, n, one, state) if rows > 1 else one(0, state)
-        return state, {**state.tally, "trouble": state.trouble}
+        return state, {**state.metric_sums, "first_nonfinite": state.first_nonfinite}
 
     everywhere = mesh_lib.replicated(mesh)
     own = everywhere
     if seeds > 1:
-        train_step = jax.vmap(train_step, in_axes=(0, Constants(0, 0, None), 0, None))
+        train_step = jax.vmap(train_step, in_axes=(0, StepInputs(0, 0, None), 0, None))
         own = mesh_lib.over_seeds(mesh)
     return jax.jit(
         train_step,
         donate_argnums=0,
-        in_shardings=(own, Constants(own, own, everywhere), block_sharding(mesh, seeds), everywhere),
+        in_shardings=(own, StepInputs(own, own, everywhere), block_sharding(mesh, seeds), everywhere),
         out_shardings=(own, everywhere),  # every process logs from the tally
         compiler_options=backend.compiler_options(),
     )
@@ -201,12 +201,12 @@ def restarts(step: jax.Array, settings: StepSettings) -> jax.Array:
     return step % settings.steps_per_epoch % settings.log_every == 0
 
 
-def empty_tally(method: Method) -> dict[str, jax.Array]:
+def empty_metric_sums(method: Method) -> dict[str, jax.Array]:
     """Running sums before the first step."""
     return {name: jnp.float32(0) for name in ("count", "loss", *method.logged)}
 
 
-def add_to_tally(tally: dict, metrics: dict, *, restart: jax.Array) -> dict:
+def add_to_metric_sums(metric_sums: dict, metrics: dict, *, restart: jax.Array) -> dict:
     """Add a step's scalars to the running sums {"count", name: sum, ...}; ``restart`` forgets the old ones first."""
     now = {"count": jnp.float32(1), **{k: jax.lax.stop_gradient(v).astype(jnp.float32) for k, v in metrics.items()}}
-    return {k: jnp.where(restart, 0, tally[k]) + v for k, v in now.items()}
+    return {k: jnp.where(restart, 0, metric_sums[k]) + v for k, v in now.items()}

@@ -8,10 +8,10 @@ import jax
 from etils import epath
 
 from gcl_jax import logs
-from gcl_jax.machine import distributed, preemption
+from gcl_jax.runtime import distributed, preemption
 from gcl_jax.training.loop import train
-from gcl_jax.training.seed_run import GoBack, SeedRun
 from gcl_jax.training.stage import Stage
+from gcl_jax.training.stage_run import RestartFromCheckpoint, StageRun
 
 
 def run_stage(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before: str | None) -> bool:
@@ -22,7 +22,7 @@ def run_stage(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before: st
     and the one before it taken. Raises `preemption.Stopped` with the step saved where a stop is due.
     """
     while True:
-        with contextlib.suppress(GoBack):
+        with contextlib.suppress(RestartFromCheckpoint):
             return _from_newest(stage, workdirs, stage_before)
 
 
@@ -30,11 +30,11 @@ def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before:
     with contextlib.ExitStack() as stack:
         runs = []
         for seed, folder in workdirs.items():
-            runs.append(stack.enter_context(SeedRun(stage, seed, folder, stage_before)))
+            runs.append(stack.enter_context(StageRun(stage, seed, folder, stage_before)))
         saved = [set(run.saved_steps()) for run in runs]
         common = set.intersection(*saved)
         if any(saved) and not common and not _killed_between_first_saves(stage, runs, saved):
-            logs.say(
+            logs.log_info(
                 f"{logs.named(stage.name)}: the seeds' checkpoints share no step; they go on one by one, equal but for "
                 "rounding"
             )
@@ -44,13 +44,15 @@ def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before:
             run.resume(first)
         several = len(runs) > 1
         state = stage.stack([run.state for run in runs]) if several else runs[0].state
-        constants = stage.stack([run.constants for run in runs]) if several else runs[0].constants
+        inputs = stage.stack([run.inputs for run in runs]) if several else runs[0].constants
 
         def each(tree):
             return zip(runs, stage.unstack(tree), strict=True)
 
-        def on_log(step, tally):
-            rows = [jax.tree.map(lambda v, i=i: v[i], tally) for i in range(len(runs))] if several else [tally]
+        def on_log(step, metric_sums):
+            rows = (
+                [jax.tree.map(lambda v, i=i: v[i], metric_sums) for i in range(len(runs))] if several else [metric_sums]
+            )
             return " ".join(run.log(step, row) for run, row in zip(runs, rows, strict=True))
 
         def on_eval(step, state):
@@ -61,26 +63,26 @@ def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before:
 
         def save_now():
             minutes = stage.config.checkpoint.every_minutes
-            return minutes > 0 and distributed.first(lambda: time.monotonic() - saved_at[0] >= 60 * minutes)
+            return minutes > 0 and distributed.run_on_host0(lambda: time.monotonic() - saved_at[0] >= 60 * minutes)
 
-        def on_save(step, state, owed=False):
+        def on_save(step, state, pending_eval=False):
             for run, own in each(state):
-                run.save(step, own, owed)
+                run.save(step, own, pending_eval)
             saved_at[0] = time.monotonic()
 
         done, skipped = [first or 0], sorted({step for run in runs for step in run.skipped})
 
-        def step(state, constants, block, n):
+        def step(state, inputs, block, n):
             done[0] += int(n)
             if done[0] in skipped:  # alone in its dispatch
-                return stage.skip(state, constants, block, [done[0] in run.skipped for run in runs])
-            return compiled(state, constants, block, n)
+                return stage.skip(state, inputs, block, [done[0] in run.skipped for run in runs])
+            return compiled(state, inputs, block, n)
 
         if not stage.settings.epochs and first is None:  # a stage whose start is all of it
             on_eval(0, state)()
             on_save(0, state)
         for run, own in each(state):
-            if run.owed:
+            if run.pending_eval:
                 run.evaluate(first, own)()
         compiled = stage.compile() if stage.settings.epochs else None
         with preemption.deferred():
@@ -89,7 +91,7 @@ def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before:
                 stage=logs.named(stage.name, None if several else runs[0].seed, alone=stage.config.num_seeds == 1),
                 first=first or 0,
                 step=step,
-                constants=constants,
+                inputs=inputs,
                 blocks=lambda epoch, row, lengths: stage.feed.blocks(list(workdirs), epoch, row, lengths),
                 settings=stage.settings,
                 steps_per_call=stage.steps_per_call,

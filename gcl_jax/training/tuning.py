@@ -15,15 +15,15 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import json_files, logs, metrics
-from gcl_jax.config import identity as stage_identity
+from gcl_jax.checkpoints import warm_start
+from gcl_jax.config import stage_fingerprint as stage_identity
 from gcl_jax.errors import UserError
 from gcl_jax.json_shape import NUMBER
-from gcl_jax.machine import backend, distributed
-from gcl_jax.saved import handover
-from gcl_jax.training.parts import Parts
+from gcl_jax.runtime import backend, distributed
+from gcl_jax.training.run_context import RunContext
 
 
-def identity(config: ConfigDict) -> dict:
+def choice_fingerprint(config: ConfigDict) -> dict:
     """All that a choice depends on: grid, fraction, seeds, posthoc rules, and how everything up to the stage trains."""
     name = config.tuning.key.split(".")[0]
     asked = {
@@ -41,7 +41,7 @@ def identity(config: ConfigDict) -> dict:
 
 def choice_file(folder: epath.Path, config: ConfigDict) -> epath.Path:
     """Where in ``folder`` the choice of this `identity` is kept: other grids, seeds and configs have other files."""
-    return folder / f"choice_{json_files.digest(identity(config), 10)}.json"
+    return folder / f"choice_{json_files.digest(choice_fingerprint(config), 10)}.json"
 
 
 def settled(
@@ -53,17 +53,19 @@ def settled(
     raised if this choice has not been made yet.
     """
     file = choice_file(folder, config)
-    if not distributed.first(file.exists):
+    if not distributed.run_on_host0(file.exists):
         if train is None:
             raise UserError(f"{folder} holds no choice of {config.tuning.key} for this config and grid; train first")
         choice = choose(config, train(held_out(config)))
 
         def keep():
             folder.mkdir(parents=True, exist_ok=True)
-            json_files.write(file, {"asked": identity(config), **choice})
+            json_files.write(file, {"asked": choice_fingerprint(config), **choice})
 
-        distributed.first(keep)
-    return with_value(config, distributed.first(lambda: json_files.read(file, shape={"chosen": NUMBER})["chosen"]))
+        distributed.run_on_host0(keep)
+    return with_value(
+        config, distributed.run_on_host0(lambda: json_files.read(file, shape={"chosen": NUMBER})["chosen"])
+    )
 
 
 def warning(config: ConfigDict) -> str:
@@ -102,19 +104,19 @@ def choose(config: ConfigDict, starts: Mapping[int, str]) -> dict:
     """
     name = config.tuning.key.split(".")[0]
     before = config.stages[config.stages.index(name) - 1]
-    parts, scores = Parts(held_out(config)), []
+    parts, scores = RunContext(held_out(config)), []
     with backend.matmul_precision(config.precision):
         for value in config.tuning.grid:
             stage = parts.under(with_value(config, value)).stage(name, 1)
             recalls = []
             for seed, folder in starts.items():
-                found = distributed.everywhere(lambda folder=folder: handover.load(folder, before))
-                state, constants, _ = stage.start(seed, found, folder)
-                found = stage.evaluate(stage.variables(state), constants.stats, ("validation",))()
+                found = distributed.all_or_raise(lambda folder=folder: warm_start.load(folder, before))
+                state, inputs, _ = stage.start(seed, found, folder)
+                found = stage.evaluate(stage.variables(state), inputs.info, ("validation",))()
                 recalls.append(metrics.summarize(found["validation"], parts.dataset.counts)["macro_recall"])
             scores.append(float(np.mean(recalls)))
     chosen = config.tuning.grid[int(np.argmax(scores))]
     if optimistic := warning(config):
-        logs.say(f"note: {optimistic}")
-    logs.say(f"{config.tuning.key} = {chosen:g}: {max(scores):.2f} % macro recall on the training images held out")
+        logs.log_info(f"note: {optimistic}")
+    logs.log_info(f"{config.tuning.key} = {chosen:g}: {max(scores):.2f} % macro recall on the training images held out")
     return {"chosen": chosen, "grid": list(config.tuning.grid), "scores": scores}

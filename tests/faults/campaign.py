@@ -117,7 +117,7 @@ def disturbed(
     generator: np.random.Generator,
     tally: Tally,
 ) -> None:
-    """One run to its end, hit at most ``most`` times, each within ``span`` seconds; counted in ``tally``."""
+    """One run to its end, hit at most ``most`` times, each within ``span`` seconds; counted in ``metric_sums``."""
     hits = 0
     while True:
         group = Group(flags, workdir, processes)

@@ -17,9 +17,10 @@ import pytest
 from conftest import ROOT
 from etils import epath
 
+from gcl_jax.checkpoints import checkpoint, file_list
+from gcl_jax.checkpoints.integrity import Damaged
 from gcl_jax.errors import UserError, require_utf8
-from gcl_jax.saved import checkpoint, file_list, lock
-from gcl_jax.saved.damage import Damaged
+from gcl_jax.workdir import lock
 
 TREE = {"a": np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32), "step": np.int32(3)}
 
@@ -202,7 +203,7 @@ def test_a_folder_that_cannot_be_written_any_more_is_one_line_and_leaves_no_thre
 STUCK = """
 import sys, threading, time
 from gcl_jax.errors import UserError, in_one_line
-from gcl_jax.machine import leaving, preemption
+from gcl_jax.runtime import leaving, preemption
 
 @in_one_line()
 @preemption.answered()

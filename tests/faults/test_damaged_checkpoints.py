@@ -20,10 +20,11 @@ from etils import epath
 from same_run import assert_same_run
 from tiny import digits, override
 
+from gcl_jax.checkpoints import checkpoint, integrity
+from gcl_jax.checkpoints.integrity import BEST, Damaged
 from gcl_jax.errors import UserError
-from gcl_jax.saved import checkpoint, damage, lock
-from gcl_jax.saved.damage import BEST, Damaged
 from gcl_jax.training import experiment
+from gcl_jax.workdir import lock
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 TREE = {
@@ -113,7 +114,7 @@ def test_another_model_is_not_taken_for_damage(one):
 
 
 def test_a_checkpoint_of_before_there_were_checksums_is_read(one, tmp_path, monkeypatch):
-    monkeypatch.setattr(damage, "signed", lambda note, *_: dict(note))
+    monkeypatch.setattr(integrity, "with_checksums", lambda note, *_: dict(note))
     with checkpoint.Checkpoints(tmp_path / "old", 3) as checkpoints:
         checkpoints.save(2, tree(), {"stage_key": "abc"})
         checkpoints.wait()
@@ -328,7 +329,7 @@ def test_no_room_for_a_line_is_one_error(tmp_path, monkeypatch):
 HOLD = """
 import sys, time
 from etils import epath
-from gcl_jax.saved import lock
+from gcl_jax.workdir import lock
 with lock.held(epath.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -17,14 +17,14 @@ from test_loop import run as run_loop
 from tiny import digits, load_config, override
 
 from gcl_jax import data
-from gcl_jax.machine import preemption
-from gcl_jax.saved import checkpoint
-from gcl_jax.saved.checkpoint import Checkpoints
+from gcl_jax.checkpoints import checkpoint
+from gcl_jax.checkpoints.checkpoint import Checkpoints
+from gcl_jax.runtime import preemption
 from gcl_jax.table import __main__ as table
 from gcl_jax.table import runs
 from gcl_jax.training import evaluate, experiment, trainer
-from gcl_jax.training.seed_run import SeedRun
 from gcl_jax.training.stage import Stage
+from gcl_jax.training.stage_run import StageRun
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -50,7 +50,7 @@ def signalling(function, calls, number=signal.SIGTERM):
 def stop(work):
     """Do ``work`` as a command would; it has to end with status 0."""
     before = [signal.getsignal(number) for number in preemption.SIGNALS]
-    with pytest.raises(SystemExit) as ended, preemption.answered():
+    with pytest.raises(SystemExit) as ended, preemption.signal_handlers():
         work()
     assert ended.value.code == 0
     assert [signal.getsignal(number) for number in preemption.SIGNALS] == before
@@ -71,10 +71,10 @@ def saved(workdir, stage="representation"):
 PHASES = {
     "data": ((data, "load", 1), None),
     "compilation": ((Stage, "compile", 1), None),
-    "training": ((SeedRun, "log", 1), 5),  # step 4's line is fetched after the dispatch of step 5
-    "evaluation": ((SeedRun, "evaluate", 1), 8),
+    "training": ((StageRun, "log", 1), 5),  # step 4's line is fetched after the dispatch of step 5
+    "evaluation": ((StageRun, "evaluate", 1), 8),
     "checkpoint": ((Checkpoints, "save", 1), 6),
-    "stage end": ((SeedRun, "finish", 1), 16),
+    "stage end": ((StageRun, "finish", 1), 16),
 }
 
 
@@ -135,7 +135,7 @@ def test_a_signal_in_the_class_means_pass_and_while_tuning(tmp_path, monkeypatch
     assert again["final"] == whole["final"]
 
 
-@pytest.mark.parametrize("patched", [(runs, "measure"), pytest.param((SeedRun, "log"), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("patched", [(runs, "measure"), pytest.param((StageRun, "log"), marks=pytest.mark.slow)])
 def test_a_table_stops_and_says_what_is_not_finished(tmp_path, monkeypatch, capsys, patched):
     monkeypatch.setattr(*patched, signalling(getattr(*patched), 1))
     arguments = ["table1", f"--workdir={tmp_path}", "--dataset=digits_lt", "--ratio=100", "--only=ce,gcl"]
@@ -150,7 +150,7 @@ def test_the_loop_saves_and_stops_at_the_step_at_hand(monkeypatch, stop_at):
     """After that many dispatches, at steps with and without log line, evaluation and checkpoint."""
     asked = iter([False] * (stop_at - 1) + [True] * 9)
     whole, events = run_loop(most=1), []
-    monkeypatch.setattr(preemption, "due", lambda: next(asked))
+    monkeypatch.setattr(preemption, "should_stop", lambda: next(asked))
     with pytest.raises(preemption.Stopped, match=r"stopped after step \d+ of 10, which is saved"):
         run_loop(most=1, events=events)
     last = [e[2] for e in events if e[0] == "dispatch"][-1]
@@ -162,7 +162,7 @@ def test_the_loop_saves_and_stops_at_the_step_at_hand(monkeypatch, stop_at):
 
 BUSY = """
 import hashlib, sys
-from gcl_jax.machine import preemption
+from gcl_jax.runtime import preemption
 with preemption.answered(), preemption.deferred():
     print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # a minute or more in C, as XLA's compiler is
@@ -182,7 +182,7 @@ def test_a_second_interrupt_stops_at_once_even_inside_a_library():
 
 
 JOINING = """
-from gcl_jax.machine import distributed, preemption
+from gcl_jax.runtime import distributed, preemption
 with preemption.answered():
     print("ready", flush=True)
     distributed.start("localhost:PORT", 2, 0)  # the other never comes
@@ -212,7 +212,7 @@ def test_a_signal_while_the_command_is_imported(number):
     command = [sys.executable, "-X", "importtime", "-m", "gcl_jax.main", "--config=no.py"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert any(
-        "gcl_jax.machine.preemption" in line for line in process.stderr
+        "gcl_jax.runtime.preemption" in line for line in process.stderr
     )  # read up to there; False where it ends before
     time.sleep(0.05)
     process.send_signal(number)
@@ -222,7 +222,7 @@ def test_a_signal_while_the_command_is_imported(number):
 
 LEAVING = """
 import atexit, time
-from gcl_jax.machine import preemption
+from gcl_jax.runtime import preemption
 atexit.register(lambda: (print("leaving", flush=True), time.sleep(2)))
 try:
     with preemption.answered():
@@ -247,7 +247,7 @@ def test_without_a_command_a_signal_keeps_its_meaning():
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
         pytest.fail("no KeyboardInterrupt")
-    assert not preemption.due()
+    assert not preemption.should_stop()
 
 
 def test_saves_by_the_clock_change_no_result(undisturbed, tmp_path):

@@ -59,7 +59,7 @@ def gcl_tau_norm(p: Protocol) -> ConfigDict:
     config = p.experiment(
         representation=_first(p),
         classifier=_second(p, c.sampler("cben", a=0.999, b=0.0009)),
-        tau_norm=p.make(c.method("tau_norm", scale=20.0), head="half_cosine"),
+        tau_norm=p.training_free(c.method("tau_norm", scale=20.0), head="half_cosine"),
     )
     config.tuning.update(key="tau_norm.method.tau", grid=TAUS, validation_fraction=0.1)
     return config

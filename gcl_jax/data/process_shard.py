@@ -13,7 +13,7 @@ from jax.sharding import Sharding
 Tree = Any
 
 
-class Columns:
+class ProcessShard:
     """Which entries of a batch this process reads, and the global array made of them.
 
     The global array has the leading axes ``shape``, laid out by ``sharding``: of these, ``steps`` (if not None) counts

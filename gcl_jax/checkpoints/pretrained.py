@@ -101,9 +101,9 @@ def _state_dict(found: Any) -> Mapping:
     return found
 
 
-def _need(module: str, file: epath.Path, cure: str) -> ModuleType:
+def _need(module: str, file: epath.Path, hint: str) -> ModuleType:
     """The package of ``module``, imported with it."""
     try:
         return __import__(module)
     except ImportError as error:
-        raise UserError(f"init_from: {file} cannot be read without {module.split('.')[0]}: {cure}") from error
+        raise UserError(f"init_from: {file} cannot be read without {module.split('.')[0]}: {hint}") from error

@@ -16,7 +16,7 @@ DECODING = "JPEG by the accurate integer DCT"
 AT_ONCE = 4096  # images handed to the threads together
 
 
-class Photographs(abc.ABC):
+class EncodedImages(abc.ABC):
     """N encoded images where uint8[N, size, size, 3] would stand: with a shape, a length and `photographs[positions]`.
 
     A kind of them has ``paths`` str[N], by which an image is known whatever holds its bytes; ``size``, the edge of the
@@ -26,7 +26,7 @@ class Photographs(abc.ABC):
 
     paths: np.ndarray
     size: int
-    cure: str
+    hint: str
     digests: np.ndarray | None
 
     dtype = np.dtype(np.uint8)
@@ -41,7 +41,7 @@ class Photographs(abc.ABC):
         return len(self.paths)
 
     @abc.abstractmethod
-    def __getitem__(self, positions: np.ndarray) -> "Photographs":
+    def __getitem__(self, positions: np.ndarray) -> "EncodedImages":
         """Those at ``positions``, in that order."""
 
     @abc.abstractmethod
@@ -76,7 +76,7 @@ class Photographs(abc.ABC):
         return digest.digest()
 
 
-def read_digests(images: Photographs) -> np.ndarray:
+def read_digests(images: EncodedImages) -> np.ndarray:
     """SHA-256 uint8[N, 32] of the bytes of each image, read on all cores, with a progress bar on a terminal.
 
     Raises one UserError that names those that cannot be read.
@@ -103,5 +103,5 @@ def read_digests(images: Photographs) -> np.ndarray:
                     found[position] = np.frombuffer(own, np.uint8)
     if bad:
         lines = "".join(f"\n  {line}" for line in first(bad))
-        raise UserError(f"{len(bad):,} of {len(images):,} images cannot be read: {images.cure}{lines}")
+        raise UserError(f"{len(bad):,} of {len(images):,} images cannot be read: {images.hint}{lines}")
     return found

@@ -9,14 +9,14 @@ from jax.sharding import Mesh
 from gcl_jax import rng, sampling
 from gcl_jax.data import Split
 from gcl_jax.data.blocks import blocks
-from gcl_jax.data.columns import Columns
-from gcl_jax.data.photographs import Photographs
+from gcl_jax.data.encoded_images import EncodedImages
+from gcl_jax.data.process_shard import ProcessShard
 from gcl_jax.methods.base import Stream
 from gcl_jax.sampling import Sampler
 from gcl_jax.training import train_step
 
 
-class Feed:
+class InputPipeline:
     """The batches of the stage ``name`` from the training ``split``: ``batch_size`` images for each of ``streams``.
 
     ``sampler`` is that of streams that have none of their own; ``epochs`` is what progressive ones need to know.
@@ -67,7 +67,7 @@ class Feed:
         for stream, plan in self.plan(seed, epoch).items():
             indices = plan[row]
             found[stream] = {"indices": indices.tolist(), "labels": self._split.labels[indices].tolist()}
-            if isinstance(images, Photographs):
+            if isinstance(images, EncodedImages):
                 found[stream]["files"] = [images.where(i) for i in indices]
         return found
 
@@ -80,23 +80,23 @@ class Feed:
             plan = {stream: np.stack([plan[stream] for plan in plans], axis=1) for stream in plans[0]}
         columns = self._columns()
 
-        def draws(stream, row):
+        def crop_noise(stream, row):
             return columns.take(self._draws(seeds, epoch, first, stream, row), axis=0)
 
         own = {stream: columns.take(rows[first:], axis=1) for stream, rows in plan.items()}
-        return blocks(self._loader.rows("train", own, draws), lengths, self._rows, columns.place)
+        return blocks(self._loader.rows("train", own, crop_noise), lengths, self._rows, columns.place)
 
-    def _columns(self) -> Columns:
+    def _columns(self) -> ProcessShard:
         """The entries of a train batch that this process reads."""
         size, steps = self._batch_size, self._rows
         sharding = train_step.block_sharding(self._mesh, self._seeds)
         if self._seeds == 1:
-            return Columns(sharding, [steps, size], steps=0)
-        return Columns(sharding, [self._seeds, steps, size], steps=1)
+            return ProcessShard(sharding, [steps, size], steps=0)
+        return ProcessShard(sharding, [self._seeds, steps, size], steps=1)
 
     def _draws(self, seeds: Sequence[int], epoch: int, first: int, stream: str, row: int) -> np.ndarray:
         """Random numbers of the crops that a loader makes in a row after ``first``: float32[(seeds,) B, views, n]."""
-        shape = (self._batch_size, self._streams[stream].views, self._loader.uniforms)
+        shape = (self._batch_size, self._streams[stream].views, self._loader.crop_noise_size)
         keys = (self._name, "crop", stream, epoch, first + row)
         many = [rng.numpy_generator(seed, *keys).random(shape, np.float32) for seed in seeds]
         return many[0] if self._seeds == 1 else np.stack(many)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax.config import identity
+from gcl_jax.config import stage_fingerprint
 from gcl_jax.methods import METHODS
 from gcl_jax.sampling import SAMPLERS
 
@@ -31,7 +31,7 @@ def training_keys(keys: Mapping) -> dict:
     """The training keys of a run's config.json as today's `identity.training_keys` would have them."""
     try:
         filled = with_defaults(ConfigDict(dict(keys))).to_dict()
-        kept = identity.keys_that_train(filled, _stage_names(keys))
+        kept = stage_fingerprint.keys_that_train(filled, _stage_names(keys))
     except (AttributeError, KeyError, TypeError):  # not what any version wrote
         return dict(keys)
     return dict(keys) | {name: kept[name] for name in keys if name in kept}

@@ -14,7 +14,7 @@ import numpy as np
 import gcl_jax
 from gcl_jax import aligned
 from gcl_jax.json_shape import MAYBE_NUMBER, NUMBER
-from gcl_jax.machine import jax_settings
+from gcl_jax.runtime import jax_settings
 
 COLUMNS = ("accuracy", "balanced_accuracy", "many", "medium", "few", "macro_recall", "nll", "ece")
 GROUPS = ("many", "medium", "few")

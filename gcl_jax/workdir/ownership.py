@@ -9,12 +9,12 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import errors, json_files, json_shape, logs, paths
-from gcl_jax.config import identity, older
+from gcl_jax.checkpoints import integrity
+from gcl_jax.config import migrate, stage_fingerprint
 from gcl_jax.data import Dataset, summary
 from gcl_jax.errors import UserError
 from gcl_jax.json_shape import NUMBER
-from gcl_jax.machine import distributed
-from gcl_jax.saved import damage
+from gcl_jax.runtime import distributed
 
 
 def done_file(folder: epath.Path, stage: str) -> epath.Path:
@@ -53,11 +53,11 @@ def _training_in(file: epath.Path) -> dict:
 def require_readable(folders: Iterable[epath.Path], names: Sequence[str]) -> None:
     """Raise UserError if anything cannot be seen of the runs in ``folders`` with the stages ``names``."""
     stages = [folder / name for folder in folders for name in names]
-    inside = [stage / part for stage in stages for part in ("checkpoints", f"{damage.BEST}/checkpoints", "damaged")]
+    inside = [stage / part for stage in stages for part in ("checkpoints", f"{integrity.BEST}/checkpoints", "damaged")]
     errors.require_readable([*folders, *stages, *inside])
 
 
-def claim(
+def open_for_writing(
     root: epath.Path,
     config: ConfigDict,
     names: Sequence[str],
@@ -73,15 +73,15 @@ def claim(
     written. ``check_starts`` is called if an init_from is not what it was, and of a run that goes on if one is there. A
     folder in which nothing has been saved yet can be claimed anew, so that a corrected command just works.
     """
-    distributed.first(lambda: compare_rules(root, config))
+    distributed.run_on_host0(lambda: compare_rules(root, config))
     keys = _compared(root, config, names, per_seed, check_starts, goes_on=not finished)
-    if finished and distributed.first(lambda: _places(config) == _places_in(root)):
+    if finished and distributed.run_on_host0(lambda: _places(config) == _places_in(root)):
         return
     found = same_data(dataset)
     keys["data_fingerprint"] = _fingerprint(root, found, goes_on=not finished)
     data = summary.summary(found)
     if finished:
-        distributed.first(lambda: compare(root, keys, data))
+        distributed.run_on_host0(lambda: compare(root, keys, data))
         return
 
     def write():
@@ -94,13 +94,13 @@ def claim(
                 f"--workdir={root} cannot be written ({error.strerror or error}): name another folder"
             ) from error
 
-    distributed.first(write)
-    distributed.everywhere(lambda: _require_visible(root / "config.json"))
+    distributed.run_on_host0(write)
+    distributed.all_or_raise(lambda: _require_visible(root / "config.json"))
 
 
 def _places(config: ConfigDict) -> dict:
     """Where the data lie."""
-    return {"path": config.data.path, **identity.files(config)}
+    return {"path": config.data.path, **stage_fingerprint.files(config)}
 
 
 def _places_in(root: epath.Path) -> dict | None:
@@ -127,7 +127,7 @@ def _starts_in(root: epath.Path, names: Sequence[str]) -> dict | None:
 
 def check_before_tuning(root: epath.Path, config: ConfigDict, names: Sequence[str], per_seed: bool) -> None:
     """Raise UserError if ``root`` holds another run, in more than the value that is still to be chosen."""
-    distributed.first(lambda: compare(root, _keys(config, names, per_seed), apart_from=config.tuning.key))
+    distributed.run_on_host0(lambda: compare(root, _keys(config, names, per_seed), apart_from=config.tuning.key))
 
 
 def compare_rules(root: epath.Path, config: ConfigDict) -> None:
@@ -150,7 +150,7 @@ def _other_rules(root, config):
     if not _holds_something(root) or not file.exists():
         return []
     rules = _config_in(file).get("posthoc", {})
-    return identity.differences(config_lib.TOP["posthoc"] | rules, config.posthoc.to_dict(), "config.posthoc")
+    return stage_fingerprint.differences(config_lib.TOP["posthoc"] | rules, config.posthoc.to_dict(), "config.posthoc")
 
 
 def tuned_value(root: epath.Path, config: ConfigDict) -> float:
@@ -162,9 +162,11 @@ def tuned_value(root: epath.Path, config: ConfigDict) -> float:
         then = known["tuning"]
     except (LookupError, TypeError):
         raise UserError(f"{root} holds no choice of {key} yet: train first") from None
-    if told := json_shape.mismatch(found, NUMBER, f"config.{key}"):
-        raise json_files.damaged(file, told)
-    if differing := identity.differences(then, json.loads(json.dumps(config.tuning.to_dict())), "config.tuning"):
+    if message := json_shape.mismatch(found, NUMBER, f"config.{key}"):
+        raise json_files.damaged(file, message)
+    if differing := stage_fingerprint.differences(
+        then, json.loads(json.dumps(config.tuning.to_dict())), "config.tuning"
+    ):
         raise UserError(
             f"{root} holds a choice of {key} by another rule ({'; '.join(differing)}): choose another --workdir, or "
             "give the config that it was trained with"
@@ -187,8 +189,8 @@ def same_data(dataset: Callable[[], Dataset]) -> Dataset:
         found = dataset()
         return found, found.fingerprint
 
-    found, fingerprint = distributed.everywhere(read)
-    distributed.same("the data set (what its files hold)", fingerprint)
+    found, fingerprint = distributed.all_or_raise(read)
+    distributed.assert_equal("the data set (what its files hold)", fingerprint)
     return found
 
 
@@ -205,16 +207,20 @@ def _fingerprint(root: epath.Path, dataset: Dataset, *, goes_on: bool) -> str:
         then = known.get("data_fingerprint") if isinstance(known, dict) else None
         if then == dataset.fingerprint or then != dataset.older_fingerprint:
             return dataset.fingerprint
-        told = "is of an older gcl_jax, which decoded JPEG to slightly other pixels and knew photographs by name alone"
+        message = (
+            "is of an older gcl_jax, which decoded JPEG to slightly other pixels and knew photographs by name alone"
+        )
         if goes_on:
             raise UserError(
-                f"the run in {root} {told}: train it to its end with that version, or anew in another --workdir (its "
+                f"the run in {root} {message}: train it to its end with that version, or anew in another --workdir (its "
                 "finished stages can be the init_from of that)"
             )
-        logs.say(f"the run in {root} {told}: today's pixels are used, and images replaced since are not noticed")
+        logs.log_info(
+            f"the run in {root} {message}: today's pixels are used, and images replaced since are not noticed"
+        )
         return then
 
-    return distributed.first(fingerprint)
+    return distributed.run_on_host0(fingerprint)
 
 
 def _require_visible(file: epath.Path) -> None:
@@ -226,7 +232,7 @@ def _require_visible(file: epath.Path) -> None:
     raise UserError(f"{file}, which process 0 has written, is not seen here: name a --workdir that all processes share")
 
 
-def check(
+def verify(
     root: epath.Path,
     config: ConfigDict,
     names: Sequence[str],
@@ -237,15 +243,15 @@ def check(
     """Like `claim`, for a look that writes nothing: raise UserError if ``root`` holds another run."""
     keys, found = _compared(root, config, names, per_seed, check_starts), same_data(dataset)
     keys["data_fingerprint"] = _fingerprint(root, found, goes_on=False)
-    distributed.first(lambda: compare(root, keys, summary.summary(found)))
+    distributed.run_on_host0(lambda: compare(root, keys, summary.summary(found)))
 
 
 def _compared(root, config, names, per_seed, check_starts, *, goes_on=False) -> dict:
     """The keys of this run, equal to those in ``root`` as far as they are known without the data."""
     keys, starts = _keys(config, names, per_seed), _starts(config.to_dict(), names)
-    distributed.first(lambda: compare(root, keys))
+    distributed.run_on_host0(lambda: compare(root, keys))
     there = [start for start in starts.values() if start and paths.given(start).exists()]
-    if distributed.first(lambda: _starts_in(root, names) != starts or (goes_on and bool(there))):
+    if distributed.run_on_host0(lambda: _starts_in(root, names) != starts or (goes_on and bool(there))):
         check_starts()
     return keys
 
@@ -262,18 +268,18 @@ def compare(root: epath.Path, keys: dict, data: dict | None = None, *, apart_fro
     if not file.exists():
         raise UserError(f"{root} holds a run but no config.json to tell whose: choose another --workdir")
     content = json_files.read(file, shape={"training": dict})
-    known = older.training_keys(content["training"])
+    known = migrate.training_keys(content["training"])
     known = {k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}
-    differing = [d for d in identity.differences(known, keys) if d.split(":")[0] != f"config.{apart_from}"]
+    differing = [d for d in stage_fingerprint.differences(known, keys) if d.split(":")[0] != f"config.{apart_from}"]
     if [d.split(":")[0] for d in differing] == ["config.data_fingerprint"]:
         raise UserError(
             f"{root} holds a run on other data ({summary.difference(content.get('data'), data or {})}): put the data "
             "back as they were, or choose another --workdir"
         )
     if differing:
-        told = "; ".join(differing)
+        message = "; ".join(differing)
         raise UserError(
-            f"{root} holds a run of another config ({told}): choose another --workdir, or give the config and the data "
+            f"{root} holds a run of another config ({message}): choose another --workdir, or give the config and the data "
             f"it was started with{_to_train_longer(root, known, keys)}"
         )
 
@@ -300,7 +306,7 @@ def _holds_something(root: epath.Path) -> bool:
 
 
 def _keys(config, names, per_seed) -> dict:
-    keys = identity.training_keys(config, config.stages[-1])
+    keys = stage_fingerprint.training_keys(config, config.stages[-1])
     for skipped in set(config.stages) - set(names):
         del keys[skipped]
     keys |= {"stages": names, "folder_per_seed": per_seed}

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 from gcl_jax import json_files
 from gcl_jax.config.keys import PHOTOS, STAGE, TOP
 from gcl_jax.data import PHOTOGRAPH_SOURCES
-from gcl_jax.machine import jax_settings
 from gcl_jax.methods import METHODS
+from gcl_jax.runtime import jax_settings
 from gcl_jax.sampling import SAMPLERS
 
 # Keys, or whole blocks, that do not change what is trained. Both loaders train bit-identically, and the data's
@@ -31,7 +31,7 @@ NOT_TRAINING_STAGE = frozenset({"init_from"})
 def training_keys(config: ConfigDict, upto: str) -> dict:
     """What determines the parameters at the end of stage ``upto``: data, model, seed, precision, x64, stages so far."""
     kept = keys_that_train(config.to_dict(), config.stages[: config.stages.index(upto) + 1])
-    return kept | jax_settings.identity()
+    return kept | jax_settings.fingerprint()
 
 
 def keys_that_train(config: Mapping, stages: Sequence[str]) -> dict:

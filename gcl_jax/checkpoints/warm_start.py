@@ -9,10 +9,10 @@ from etils import epath
 from flax import traverse_util
 
 from gcl_jax import paths
+from gcl_jax.checkpoints import checkpoint, integrity, pretrained
 from gcl_jax.errors import UserError
 from gcl_jax.models import torch_names
-from gcl_jax.saved import checkpoint, damage, pretrained
-from gcl_jax.saved.workdir import done_file
+from gcl_jax.workdir.ownership import done_file
 
 
 def seed_folder(init_from: str | epath.Path, seed: int) -> str:
@@ -55,7 +55,7 @@ def load(init_from: str, stage_before: str | None) -> dict:
                 f"init_from: {path} holds {'the stages ' + ', '.join(stages) if stages else 'no checkpoints'}; name "
                 "the folder of one stage, such as DIR/representation"
             )
-    stage = path.parent if path.name == damage.BEST else path
+    stage = path.parent if path.name == integrity.BEST else path
     if not done_file(stage.parent, stage.name).exists():
         raise UserError(
             f"init_from: {stage} is not finished, and its newest checkpoint will be another one: train it to its end "
@@ -76,10 +76,12 @@ def arrays(found: Mapping) -> dict:
     return {name: found[name] for name in ("params", "batch_stats", "method_state") if name in found}
 
 
-def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]], bool], origin: str) -> dict:
+def restore_variables(
+    fresh: Mapping, found: Mapping, restore_filter: Callable[[tuple[str, ...]], bool], origin: str
+) -> dict:
     """``fresh`` variables with everything that ``inherits(path)`` accepts taken from ``found``.
 
-    Parameters and batch statistics keep their fresh values where ``inherits`` says no. A head is
+    Parameters and batch statistics keep their fresh values where ``restore_filter`` says no. A head is
     inherited like the rest and never left out by itself: weights of other classes, or of another
     kind of head, are for a ``restore`` without it. Raises UserError naming the first array that
     is missing, has another shape or is not finite, and the first of ``found`` that would be left unused.
@@ -88,7 +90,7 @@ def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]]
     for collection in ("params", "batch_stats"):
         new, old = (traverse_util.flatten_dict(dict(v.get(collection, {}))) for v in (fresh, found))
         for path in new:
-            if not inherits(path):
+            if not restore_filter(path):
                 continue
             name = "/".join(path)
             if path not in old:
@@ -101,7 +103,7 @@ def inherit(fresh: Mapping, found: Mapping, inherits: Callable[[tuple[str, ...]]
             new[path] = np.asarray(old[path])
             if not np.isfinite(new[path]).all():
                 raise UserError(f"{origin}: {name} holds numbers that are not finite")
-        unused = [path for path in old if path not in new and inherits(path)]
+        unused = [path for path in old if path not in new and restore_filter(path)]
         if unused:
             name = "/".join(unused[0])
             raise UserError(f"{origin} holds {name}, for which the model has no place{_cure(unused[0])}")
@@ -119,10 +121,10 @@ def restored_by(regex: str) -> Callable[[tuple[str, ...]], bool]:
     return lambda path: pattern.match("/".join(path)) is not None
 
 
-def inherited(variables: Mapping, inherits: Callable[[tuple[str, ...]], bool]) -> dict:
-    """The part of ``variables`` that `inherit` took from elsewhere."""
+def restored_part(variables: Mapping, restore_filter: Callable[[tuple[str, ...]], bool]) -> dict:
+    """The part of ``variables`` that `restore_variables` took from elsewhere."""
     flat = traverse_util.flatten_dict(dict(variables))
-    return traverse_util.unflatten_dict({path: leaf for path, leaf in flat.items() if inherits(path[1:])})
+    return traverse_util.unflatten_dict({path: leaf for path, leaf in flat.items() if restore_filter(path[1:])})
 
 
 def _cure(path: tuple[str, ...]) -> str:

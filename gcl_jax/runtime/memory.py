@@ -36,13 +36,13 @@ def available() -> int | None:
     return (device.memory_stats() or {}).get("bytes_limit")
 
 
-def require(bytes_needed: int, what: str, cure: str, limit: int | None) -> None:
+def require(bytes_needed: int, what: str, hint: str, limit: int | None) -> None:
     """Raise UserError if ``what`` needs more than ``limit`` bytes.
 
     >>> require(2**30, "a step", "use a smaller batch", limit=2**31)
     """
     if limit is not None and bytes_needed > limit:
-        raise UserError(f"{what} needs {text(bytes_needed)} a device, which has {text(limit)}: {cure}")
+        raise UserError(f"{what} needs {text(bytes_needed)} a device, which has {text(limit)}: {hint}")
 
 
 def peaks() -> Mapping[str, int | None]:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from gcl_jax.errors import UserError
 
 
-def require_same(theirs: Sequence[str] | None, ours: Sequence[str], origin: str, cure: str) -> None:
+def require_same(theirs: Sequence[str] | None, ours: Sequence[str], origin: str, hint: str) -> None:
     """Raise UserError unless a network with the classes ``theirs`` (None = not known) is one for the data's ``ours``.
 
     ``origin`` names the network, ``cure`` what to do.
     """
-    if told := difference(theirs, ours):
-        raise UserError(f"{origin} has other classes than the data: {told}. {cure}")
+    if message := difference(theirs, ours):
+        raise UserError(f"{origin} has other classes than the data: {message}. {hint}")
 
 
 def difference(theirs: Sequence[str] | None, ours: Sequence[str]) -> str:
@@ -32,11 +32,11 @@ def difference(theirs: Sequence[str] | None, ours: Sequence[str]) -> str:
     named = not (_are_numbers(theirs) or _are_numbers(ours))
     theirs, ours = ([unicodedata.normalize("NFC", name) for name in names] for names in (theirs, ours))
     if len(theirs) != len(ours):
-        told = f"{len(theirs)} classes there and {len(ours)} here"
+        message = f"{len(theirs)} classes there and {len(ours)} here"
         for place, names, others in (("here", ours, theirs), ("there", theirs, ours)):
             if named and (alone := [name for name in names if name not in set(others)]):
-                return f"{told}, of which {alone[0]!r} is only {place}"
-        return told
+                return f"{message}, of which {alone[0]!r} is only {place}"
+        return message
     if not named or theirs == ours:
         return ""
     number = next(i for i, (one, other) in enumerate(zip(theirs, ours, strict=True)) if one != other)

@@ -26,7 +26,7 @@ def held(root: epath.Path) -> Iterator[None]:
     """
     require_utf8(root)  # TensorStore's paths are
     if "://" in str(root):
-        logs.say(f"note: {root} cannot be locked; see to it that no second run writes there")
+        logs.log_info(f"note: {root} cannot be locked; see to it that no second run writes there")
         yield
         return
     made = not root.exists()
@@ -39,7 +39,7 @@ def held(root: epath.Path) -> Iterator[None]:
             raise UserError(
                 f"--workdir={root} cannot be written ({error.strerror or error}): name another folder"
             ) from error
-        logs.say(f"note: the file system of {root} has no locks; see to it that no second run writes there")
+        logs.log_info(f"note: the file system of {root} has no locks; see to it that no second run writes there")
         yield
         return
     try:

@@ -8,12 +8,12 @@ from ml_collections import ConfigDict
 
 from gcl_jax import data
 from gcl_jax.data import Dataset
-from gcl_jax.machine import mesh as mesh_lib
+from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.training import batches
 from gcl_jax.training.stage import Stage
 
 
-class Parts:
+class RunContext:
     """Data and compiled stages of ``config``, made when first asked for."""
 
     def __init__(self, config: ConfigDict):
@@ -35,9 +35,9 @@ class Parts:
             self._dataset = data.load(**{key: self._config.data[key] for key in keys}, photos=photos, **look)
         return self._dataset
 
-    def under(self, config: ConfigDict) -> "Parts":
+    def under(self, config: ConfigDict) -> "RunContext":
         """The stages of another config on the same data, which are loaded and put on the devices once."""
-        found = Parts(config)
+        found = RunContext(config)
         found._dataset, found._loader = self.dataset, self.loader
         return found
 

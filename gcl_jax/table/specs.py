@@ -35,7 +35,7 @@ class Table:
 
 
 RATIOS = (200, 100, 50)
-AS_THEY_ARE = 0  # the ratio of data sets that are long-tailed by themselves
+NO_RATIO = 0  # the ratio of data sets that are long-tailed by themselves
 WITHOUT_RATIO = ("imagenet_lt", "inat2018", "places_lt", "photos_lt", "folder")
 OWN = "folder"  # the configs for photographs of one's own
 SMALL_RATIO = 100  # of data sets that no table of the paper has
@@ -43,7 +43,7 @@ SMALL_RATIO = 100  # of data sets that no table of the paper has
 
 def ratios_of(dataset: str, columns: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     """The ratios that a table has of ``dataset`` where none are asked for."""
-    return columns.get(dataset, (AS_THEY_ARE,) if dataset in WITHOUT_RATIO else (SMALL_RATIO,))
+    return columns.get(dataset, (NO_RATIO,) if dataset in WITHOUT_RATIO else (SMALL_RATIO,))
 
 
 def _cifar(ten, hundred) -> Published:
@@ -56,7 +56,7 @@ def _cifar(ten, hundred) -> Published:
 
 def _large(*values) -> Published:
     columns = zip(("imagenet_lt", "inat2018", "places_lt"), values, strict=True)
-    return {name: {AS_THEY_ARE: x} for name, x in columns if x is not None}
+    return {name: {NO_RATIO: x} for name, x in columns if x is not None}
 
 
 def _at_100(accuracy) -> Published:
@@ -121,7 +121,7 @@ TABLES = {
             Row("mislas", "MiSLAS", "mislas", published=_large(52.11, 71.57, 40.15)),
             Row("gcl", "GCL", "gcl", published=_large(54.88, 72.01, 40.64)),
         ),
-        {name: (AS_THEY_ARE,) for name in ("imagenet_lt", "inat2018", "places_lt")},
+        {name: (NO_RATIO,) for name in ("imagenet_lt", "inat2018", "places_lt")},
     ),
     "table3": Table(
         "Table 3: GCL's cloud size",

@@ -1,10 +1,10 @@
 """The start of every command, before it imports what takes a second."""
 
-from gcl_jax.errors import in_one_line
-from gcl_jax.machine import jax_settings, streams
+from gcl_jax.errors import exit_on_user_error
+from gcl_jax.runtime import jax_settings, streams
 
 
-@in_one_line()
+@exit_on_user_error()
 def begin() -> None:
     """Guard what the command prints, and leave out the settings of JAX that it does not use.
 

@@ -21,7 +21,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from gcl_jax.machine import streams
+from gcl_jax.runtime import streams
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOPPED = "stopped; the same command goes on from what is saved"
@@ -36,7 +36,7 @@ class Stopped(BaseException):
 
 
 @contextlib.contextmanager
-def answered() -> Iterator[None]:
+def signal_handlers() -> Iterator[None]:
     """Answer `SIGNALS` in here, and end the process with a line and status 0 on `Stopped`; also a decorator.
 
     A second SIGINT ends the process at once, even while XLA compiles. Must be entered in the main thread.
@@ -75,7 +75,7 @@ def ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def due() -> bool:
+def should_stop() -> bool:
     """Whether to stop here. Of several processes each has to ask equally often, and gets the same answer."""
     if _several():
         from jax.experimental import multihost_utils
@@ -88,7 +88,7 @@ def due() -> bool:
 
 def check() -> None:
     """Raise `Stopped` if a stop is `due`."""
-    if due():
+    if should_stop():
         raise Stopped()
 
 

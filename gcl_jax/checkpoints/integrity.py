@@ -12,9 +12,9 @@ import numpy as np
 from etils import epath
 
 from gcl_jax import logs, paths
+from gcl_jax.checkpoints import file_list
 from gcl_jax.errors import UserError, writing
-from gcl_jax.machine import distributed
-from gcl_jax.saved import file_list
+from gcl_jax.runtime import distributed
 
 BEST = "best_on_validation"  # the folder of the best checkpoint, in its stage's
 
@@ -25,13 +25,13 @@ class Damaged(UserError):
     def __init__(self, folder: epath.Path, reason: str):
         self.folder, self.reason = folder, (reason.strip().splitlines() or ["no reason given"])[0][:200]
         stage = folder.parent.parent
-        cure = (
+        hint = (
             f"to go on from the one before, move that folder away, remove {stage / 'DONE.json'} if it is there, and "
             "give the command of its run again"
         )
         if stage.name == BEST:
-            cure = f"only one is kept there: start from {stage.parent} instead, or train that run again elsewhere"
-        super().__init__(f"checkpoint {folder} is damaged ({self.reason}): {cure}")
+            hint = f"only one is kept there: start from {stage.parent} instead, or train that run again elsewhere"
+        super().__init__(f"checkpoint {folder} is damaged ({self.reason}): {hint}")
 
 
 class Different(Exception):
@@ -115,7 +115,7 @@ def checksums(flat: Mapping[str, Any]) -> dict[str, list[int]]:
     }
 
 
-def signed(note: Mapping, flat: Mapping[str, Any], step: int) -> dict:
+def with_checksums(note: Mapping, flat: Mapping[str, Any], step: int) -> dict:
     """``note`` as it is saved: with step, the arrays' checksums, and its own."""
     whole = json.loads(json.dumps({**note, "step": step, "arrays": checksums(flat)}))
     return {**whole, "note_crc32": _of_note(whole)}
@@ -144,10 +144,10 @@ def verify(flat: Mapping[str, Any], note: Mapping, folder: epath.Path) -> None:
                 raise Different(f"{name} is not what was saved")
 
 
-def set_aside(damaged: Damaged) -> None:
+def quarantine(damaged: Damaged) -> None:
     """Move a damaged checkpoint out of the way, so that its step can be saved again; say so."""
-    target = distributed.first(lambda: str(_moved(damaged.folder)))
-    logs.say(f"warning: checkpoint {damaged.folder} is damaged ({damaged.reason}); it is now {target}")
+    target = distributed.run_on_host0(lambda: str(_moved(damaged.folder)))
+    logs.log_info(f"warning: checkpoint {damaged.folder} is damaged ({damaged.reason}); it is now {target}")
 
 
 def _moved(folder):

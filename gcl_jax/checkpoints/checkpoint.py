@@ -24,8 +24,8 @@ from etils import epath
 from flax import traverse_util
 
 from gcl_jax import paths
+from gcl_jax.checkpoints import file_list, integrity
 from gcl_jax.errors import UserError, reading, require_readable, require_utf8
-from gcl_jax.saved import damage, file_list
 
 Tree = Any
 
@@ -90,7 +90,7 @@ def _manager(folder: epath.Path, *, alone: bool = False, **options) -> ocp.Check
 
 def _read_note(manager: ocp.CheckpointManager, step: int, folder: epath.Path) -> dict:
     note = manager.restore(step, args=ocp.args.Composite(note=ocp.args.JsonRestore()))["note"]
-    damage.verify_note(note, step, folder)
+    integrity.verify_note(note, step, folder)
     return note
 
 
@@ -100,7 +100,7 @@ def _shapes(manager: ocp.CheckpointManager, step: int, note: Mapping) -> dict[st
     if "arrays" in note and {k: list(x.shape) for k, x in found.items()} != {
         k: shape for k, (_, *shape) in note["arrays"].items()
     }:
-        raise damage.Different("its list of arrays is not what was saved")
+        raise integrity.Different("its list of arrays is not what was saved")
     return found
 
 
@@ -164,7 +164,7 @@ class Checkpoints:
         flat = flatten(tree)
         args = ocp.args.Composite(
             state=ocp.args.StandardSave(flat),
-            note=ocp.args.JsonSave(damage.signed(note, jax.device_get(flat), step)),
+            note=ocp.args.JsonSave(integrity.with_checksums(note, jax.device_get(flat), step)),
         )
         with self._trouble_named():
             self._manager.wait_until_finished()  # of the save before, which it would do itself
@@ -192,7 +192,7 @@ class Checkpoints:
     def note(self, step: int) -> dict:
         """The note of ``step``; raises `Damaged` where it, or the list of arrays, is not what was saved."""
         where = self._folder / str(step)
-        with damage.named(where):
+        with integrity.named(where):
             note = _read_note(self._manager, step, where)
             _shapes(self._manager, step, note)
             return note
@@ -204,7 +204,7 @@ class Checkpoints:
         over, or of another shape.
         """
         wanted, where = flatten(like), self._folder / str(step)
-        with damage.named(where):
+        with integrity.named(where):
             note = _read_note(self._manager, step, where)
             found = _shapes(self._manager, step, note)
         for name in [*wanted, *found]:
@@ -215,10 +215,10 @@ class Checkpoints:
             if tuple(found[name].shape) != tuple(wanted[name].shape):
                 raise UserError(f"checkpoint {where}: {name} has shape {found[name].shape}, not {wanted[name].shape}")
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), wanted)
-        with damage.named(where):
+        with integrity.named(where):
             args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
             state = self._manager.restore(step, args=args)["state"]
-        damage.verify(jax.device_get(state), note, where)
+        integrity.verify(jax.device_get(state), note, where)
         return jax.tree.unflatten(jax.tree.structure(like), [state[name] for name in wanted]), note
 
 
@@ -248,12 +248,12 @@ def read(folder: epath.Path, step: int | None = None) -> tuple[dict[str, np.ndar
             raise UserError(f"{folder} holds no complete checkpoint" + (f" of step {step}" if step is not None else ""))
         step = max(steps) if step is None else step
         where = folder / str(step)
-        with damage.named(where):
+        with integrity.named(where):
             note = _read_note(manager, step, where)
             on_host = {k: np.empty(x.shape, x.dtype) for k, x in _shapes(manager, step, note).items()}
             args = ocp.args.Composite(state=ocp.args.StandardRestore(on_host))
             found = manager.restore(step, args=args)["state"]
-    damage.verify(found, note, where)
+    integrity.verify(found, note, where)
     return found, note, step
 
 

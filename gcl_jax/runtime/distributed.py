@@ -20,7 +20,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from gcl_jax.errors import UserError, require
-from gcl_jax.machine import preemption
+from gcl_jax.runtime import preemption
 
 Value = TypeVar("Value")
 
@@ -54,8 +54,8 @@ def start(
         if len(missing) == len(given):
             return
         if missing:
-            told = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
-            raise UserError(f"--coordinator, --num_processes and --process_id go together: {told}")
+            message = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+            raise UserError(f"--coordinator, --num_processes and --process_id go together: {message}")
         port = int(coordinator.rpartition(":")[2]) if re.fullmatch(r".+:\d{1,5}", coordinator) else 0
         require(0 < port < 65536, "--coordinator", coordinator, "HOST:PORT of process 0, with a port of 1..65535")
         require(num_processes >= 1, "--num_processes", num_processes, "at least 1")
@@ -100,7 +100,7 @@ def is_first() -> bool:
     return not several() or jax.process_index() == 0
 
 
-def first(function: Callable[[], Value]) -> Value:
+def run_on_host0(function: Callable[[], Value]) -> Value:
     """What ``function()`` returns in process 0, in every process, as JSON gives it back; the others do not call it.
 
     What it raises there ends all of them. To be called by every process, as are `everywhere`, `gather` and `same`.
@@ -110,20 +110,20 @@ def first(function: Callable[[], Value]) -> Value:
     """
     if not several():
         return function()
-    value, error, told = None, None, ""
+    value, error, message = None, None, ""
     if is_first():
         try:
             value = function()
-            told = json.dumps({"value": value})
+            message = json.dumps({"value": value})
         except Exception as raised:
-            error, told = raised, json.dumps({"error": _text(raised)})
-    found = json.loads(_broadcast(told))
+            error, message = raised, json.dumps({"error": _text(raised)})
+    found = json.loads(_broadcast(message))
     if "error" in found:
         raise _agreed(error, found["error"])
     return value if is_first() else found["value"]
 
 
-def everywhere(function: Callable[[], Value]) -> Value:
+def all_or_raise(function: Callable[[], Value]) -> Value:
     """``function()`` in every process; where one raises, all do, and say which it was. It may not communicate itself.
 
     >>> everywhere(lambda: 3)
@@ -136,12 +136,12 @@ def everywhere(function: Callable[[], Value]) -> Value:
         value = function()
     except Exception as raised:
         error = raised
-    told = _gather("" if error is None else _text(error))
-    bad = [i for i, text in enumerate(told) if text]
+    message = _gather("" if error is None else _text(error))
+    bad = [i for i, text in enumerate(message) if text]
     if not bad:
         return value
-    culprits = "" if set(told) == {told[0]} else f"process {bad[0]} of {len(told)}: "
-    raise _agreed(error, culprits + told[bad[0]])
+    culprits = "" if set(message) == {message[0]} else f"process {bad[0]} of {len(message)}: "
+    raise _agreed(error, culprits + message[bad[0]])
 
 
 def gather(value: Any) -> list:
@@ -153,7 +153,7 @@ def gather(value: Any) -> list:
     return [json.loads(text) for text in _gather(json.dumps(value))] if several() else [value]
 
 
-def same(what: str, value: Any, difference: Callable[[Any, Any], str] | None = None) -> None:
+def assert_equal(what: str, value: Any, difference: Callable[[Any, Any], str] | None = None) -> None:
     """Raise UserError in every process, naming the first that differs, unless ``value`` is the same in all.
 
     ``difference(own, first's)`` says what differs, of values that are not equal once they are JSON.
@@ -164,15 +164,15 @@ def same(what: str, value: Any, difference: Callable[[Any, Any], str] | None = N
 
     def compare():
         if own != theirs:
-            told = f" ({difference(own, theirs)})" if difference else ""
-            raise UserError(f"{what} differs from process 0's{told}: give every process the same")
+            message = f" ({difference(own, theirs)})" if difference else ""
+            raise UserError(f"{what} differs from process 0's{message}: give every process the same")
 
-    theirs = first(lambda: own)
-    everywhere(compare)
+    theirs = run_on_host0(lambda: own)
+    all_or_raise(compare)
 
 
 @contextlib.contextmanager
-def none_left_waiting() -> Iterator[None]:
+def abort_on_local_error() -> Iterator[None]:
     """End this process at once on an error that the others do not share.
 
     An ordinary exit would wait for them at JAX's last barrier, and they for this one in some computation. They end

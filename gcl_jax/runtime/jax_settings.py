@@ -108,9 +108,9 @@ def leave_out() -> None:
     Raises UserError where JAX cannot be imported under what remains.
     """
     unused = _names(PINNED, BY_CONFIG, LEFT_AT_DEFAULT) & os.environ.keys()
-    if told := ", ".join(f"{name}={os.environ.pop(name)}" for name in sorted(unused)):
+    if message := ", ".join(f"{name}={os.environ.pop(name)}" for name in sorted(unused)):
         hint = "; --config.precision and --config.debug_nans are for that" if unused & _names(BY_CONFIG) else ""
-        print(f"not used, so that no number depends on it: {told}{hint}", file=sys.stderr)
+        print(f"not used, so that no number depends on it: {message}{hint}", file=sys.stderr)
     try:
         import jax  # noqa: F401
     except ValueError as error:
@@ -130,7 +130,7 @@ def pin() -> None:
     try:
         jax.devices()
     except Exception as error:  # RuntimeError, or an AssertionError, where a plugin is not installed
-        reason = f" ({told})" if (told := _line(error)) else ""
+        reason = f" ({message})" if (message := _line(error)) else ""
         of_devices = [name for name in ("JAX_PLATFORMS", "JAX_PLATFORM_NAME") if os.environ.get(name)]
         raise UserError(f"JAX finds no device to compute on{reason}: {_cure(of_devices)}") from error
 
@@ -149,13 +149,13 @@ def _cure(of_devices: Sequence[str]) -> str:
     named = of_devices or sorted(name for name in os.environ if name.startswith("JAX_"))
     if not named:
         return "see https://docs.jax.dev/en/latest/installation.html"
-    told = ", ".join(f"{name}={os.environ[name]}" for name in named)
+    message = ", ".join(f"{name}={os.environ[name]}" for name in named)
     if of_devices:
-        return f"the environment says {told}; unset it, or set it to cpu, or install JAX for that device"
-    return f"the environment says {told}; unset or correct what is wrong of it"
+        return f"the environment says {message}; unset it, or set it to cpu, or install JAX for that device"
+    return f"the environment says {message}; unset or correct what is wrong of it"
 
 
-def identity() -> dict[str, bool]:
+def fingerprint() -> dict[str, bool]:
     """What of JAX's settings belongs to whose run it is; nothing by default, as in older versions' runs."""
     import jax
 

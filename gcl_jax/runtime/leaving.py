@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from gcl_jax.machine import preemption
+from gcl_jax.runtime import preemption
 
 PATIENCE = 5.0  # seconds
 

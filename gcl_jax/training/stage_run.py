@@ -11,30 +11,30 @@ import numpy as np
 from etils import epath
 
 from gcl_jax import json_files, logs, metrics
-from gcl_jax.config import identity
+from gcl_jax.checkpoints import integrity, warm_start
+from gcl_jax.checkpoints.checkpoint import Checkpoints, flatten
+from gcl_jax.config import stage_fingerprint
 from gcl_jax.errors import UserError
-from gcl_jax.machine import distributed, jax_settings, memory
 from gcl_jax.replacing import replacing
-from gcl_jax.saved import damage, handover
-from gcl_jax.saved.checkpoint import Checkpoints, flatten
-from gcl_jax.saved.workdir import done_file
+from gcl_jax.runtime import distributed, jax_settings, memory
 from gcl_jax.training import non_finite
 from gcl_jax.training.stage import Stage
 from gcl_jax.training.train_state import TrainState
+from gcl_jax.workdir.ownership import done_file
 
 # What an evaluation writes to metrics.jsonl; result.json has everything.
 LOGGED = ("accuracy", "top5", "many", "medium", "few", "macro_recall", "nll", "ece")
 
 
-class GoBack(Exception):
+class RestartFromCheckpoint(Exception):
     """The stage has to go on from its newest good checkpoint, with what has been learnt: see `SeedRun.skipped`."""
 
 
-class SeedRun:
+class StageRun:
     """One seed of one stage in ``workdir``: where it starts or goes on, and everything it writes.
 
     Several of them can train side by side; each folder is then as if its seed had run alone.
-    ``skipped`` are steps whose batch is left out, ``owed`` says that the evaluation of the step that it resumed from
+    ``skipped`` are steps whose batch is left out, ``pending_eval`` says that the evaluation of the step that it resumed from
     is still to come. Raises UserError when the checkpoints are another run's, and when the start is missing.
     """
 
@@ -42,27 +42,29 @@ class SeedRun:
         self.stage, self.seed = stage, seed
         self._folder, self._done_file = workdir / stage.name, done_file(workdir, stage.name)
         before = workdir / (stage_before or "") / "checkpoints"
-        if stage_before and not stage.block.init_from and not distributed.first(before.exists):
+        if stage_before and not stage.block.init_from and not distributed.run_on_host0(before.exists):
             raise UserError(
                 f"{stage.name} starts from {workdir / stage_before}, which is marked done but has no checkpoints any "
                 "more: remove its DONE.json to train it again"
             )
         origin = str(workdir / stage_before) if stage_before else ""
         if stage.block.init_from:
-            origin = distributed.first(lambda: handover.seed_folder(stage.block.init_from, seed))
-        found = distributed.everywhere(lambda: handover.load(origin, stage_before)) if origin else None
-        self.state, self.constants, self._started_from = stage.start(seed, found, origin)
-        distributed.same(f"what {stage.name} starts from", self._started_from)
-        keys = identity.training_keys(stage.config, stage.name) | {"seed": seed}
-        self._keys = [identity.stage_key(keys, f"{stage.dataset.fingerprint} {start}") for start in self._started_from]
+            origin = distributed.run_on_host0(lambda: warm_start.seed_folder(stage.block.init_from, seed))
+        found = distributed.all_or_raise(lambda: warm_start.load(origin, stage_before)) if origin else None
+        self.state, self.inputs, self._started_from = stage.start(seed, found, origin)
+        distributed.assert_equal(f"what {stage.name} starts from", self._started_from)
+        keys = stage_fingerprint.training_keys(stage.config, stage.name) | {"seed": seed}
+        self._keys = [
+            stage_fingerprint.stage_key(keys, f"{stage.dataset.fingerprint} {start}") for start in self._started_from
+        ]
         self._log = logs.MetricsLog(workdir / "metrics.jsonl")
-        self._began, self._predictions, self.owed = time.monotonic(), {}, False
-        self.skipped: list[int] = distributed.first(self._read_skipped)
-        distributed.first(lambda: damage.refuse_to_start_over(self._folder))
+        self._began, self._predictions, self.pending_eval = time.monotonic(), {}, False
+        self.skipped: list[int] = distributed.run_on_host0(self._read_skipped)
+        distributed.run_on_host0(lambda: integrity.refuse_to_start_over(self._folder))
         self._checkpoints, self._best = Checkpoints(self._folder / "checkpoints", stage.config.checkpoint.keep), None
         self._best_accuracy = -1.0
         if stage.config.checkpoint.keep_best and "validation" in stage.dataset.splits:
-            self._best = Checkpoints(self._folder / damage.BEST / "checkpoints", 1)
+            self._best = Checkpoints(self._folder / integrity.BEST / "checkpoints", 1)
         self._board = logs.TensorBoard(self._folder / "tensorboard", stage.config.log.tensorboard)
 
     def _read_skipped(self) -> list[int]:
@@ -72,7 +74,7 @@ class SeedRun:
         found = json_files.read(file, shape=shape) if file.exists() else {}
         return found["steps"] if found and found.get("stage_key", self._keys[0]) in self._keys else []
 
-    def __enter__(self) -> "SeedRun":
+    def __enter__(self) -> "StageRun":
         return self
 
     def __exit__(self, *exception) -> None:
@@ -83,29 +85,29 @@ class SeedRun:
 
     def saved_steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
-        return distributed.first(self._checkpoints.steps)
+        return distributed.run_on_host0(self._checkpoints.steps)
 
     def side_by_side(self, step: int) -> int | None:
-        """How many seeds trained in one program when ``step`` was saved, None before that was noted; may `GoBack`."""
+        """How many seeds trained in one program when ``step`` was saved, None before that was noted; may `RestartFromCheckpoint`."""
         return self._undamaged(lambda: self._checkpoints.note(step)).get("side_by_side")
 
     def _undamaged(self, read: Callable[[], Any]) -> Any:
-        """``read()``; where a process finds damage, the checkpoint is set aside and `GoBack` raised in all of them."""
+        """``read()``; where a process finds damage, the checkpoint is set aside and `RestartFromCheckpoint` raised in all of them."""
         found = damaged = None
         try:
             found = read()
-        except damage.Damaged as error:
+        except integrity.Damaged as error:
             damaged = error
-        told = distributed.gather([str(damaged.folder), damaged.reason] if damaged else None)
-        if bad := next((one for one in told if one), None):
-            damage.set_aside(damage.Damaged(epath.Path(bad[0]), bad[1]))
-            raise GoBack from damaged
+        message = distributed.gather([str(damaged.folder), damaged.reason] if damaged else None)
+        if bad := next((one for one in message if one), None):
+            integrity.quarantine(integrity.Damaged(epath.Path(bad[0]), bad[1]))
+            raise RestartFromCheckpoint from damaged
         return found
 
     def resume(self, step: int | None) -> None:
         """Go on from the checkpoint of ``step`` (None = from the start), and forget all that came after it.
 
-        A damaged checkpoint is set aside, and `GoBack` raised.
+        A damaged checkpoint is set aside, and `RestartFromCheckpoint` raised.
         """
         if step is not None:
             self._undamaged(lambda: self._checkpoints.note(step))  # before all read the arrays, and wait for each other
@@ -119,12 +121,12 @@ class SeedRun:
             self.stage.require_classes(note.get("class_names"), str(self._folder))
             self.state = from_saved(self.stage, tree)
             self._began -= note["seconds"]
-            self.owed = note.get("evaluation_owed", False)
-            logs.say(f"{self._name}: resuming after step {step}{self._other_compiler(note)}")
+            self.pending_eval = note.get("evaluation_owed", False)
+            logs.log_info(f"{self._name}: resuming after step {step}{self._other_compiler(note)}")
         step = -1 if step is None else step
         self._checkpoints.forget_after(step)
-        distributed.first(lambda: self._log.cut_back(self.stage.name, step, owed=self.owed))
-        for record in distributed.first(lambda: self._log.read(self.stage.name)):
+        distributed.run_on_host0(lambda: self._log.cut_back(self.stage.name, step, pending_eval=self.pending_eval))
+        for record in distributed.run_on_host0(lambda: self._log.read(self.stage.name)):
             if record["kind"] == "validation":
                 self._best_accuracy = max(self._best_accuracy, record["accuracy"])
 
@@ -133,20 +135,20 @@ class SeedRun:
         """For people: what the compiler is told today that it was not when ``note`` was written."""
         now = jax_settings.compiler()
         then = note.get("compiler_environment", now)  # absent where an older version wrote it
-        told = [f"{name} {then.get(name, '')!r} -> {now.get(name, '')!r}" for name in sorted({*then, *now})
+        message = [f"{name} {then.get(name, '')!r} -> {now.get(name, '')!r}" for name in sorted({*then, *now})
                 if then.get(name) != now.get(name)]  # fmt: skip
-        return f", compiled otherwise ({'; '.join(told)}): equal but for rounding" if told else ""
+        return f", compiled otherwise ({'; '.join(message)}): equal but for rounding" if message else ""
 
     @property
     def _name(self) -> str:
         return logs.named(self.stage.name, self.seed, alone=self.stage.config.num_seeds == 1)
 
-    def log(self, step: int, tally: dict[str, np.ndarray]) -> str:
+    def log(self, step: int, metric_sums: dict[str, np.ndarray]) -> str:
         """Write the training line of ``step`` and return the loss for people; `_diverged` if a number is not finite."""
-        if tally["trouble"]["step"]:
-            self._diverged(tally["trouble"], step)
-        sums = {name: value for name, value in tally.items() if name not in ("count", "trouble")}
-        means = {name: float(value / tally["count"]) for name, value in sums.items() if tally["count"]}
+        if metric_sums["first_nonfinite"]["step"]:
+            self._diverged(metric_sums["first_nonfinite"], step)
+        sums = {name: value for name, value in metric_sums.items() if name not in ("count", "first_nonfinite")}
+        means = {name: float(value / metric_sums["count"]) for name, value in sums.items() if metric_sums["count"]}
         self._record(step, "train", means | {"learning_rate": self._learning_rate(step)})
         return f"{means['loss']:.3f}" if means else "all skipped"
 
@@ -155,7 +157,7 @@ class SeedRun:
 
     def evaluate(self, step: int, state: TrainState) -> Callable[[], None]:
         """Dispatch an evaluation; calling the result fetches it, writes its lines, and saves the best on validation."""
-        fetch = self.stage.evaluate(self.stage.variables(state), self.constants.stats)
+        fetch = self.stage.evaluate(self.stage.variables(state), self.inputs.info)
         kept = None
         if self._best or not step:  # at step 0 no step has looked at the numbers yet
             self._require_finite(step, state)
@@ -168,7 +170,7 @@ class SeedRun:
             for name, predictions in self._predictions.items():
                 summary = metrics.summarize(predictions, self.stage.dataset.counts)
                 self._record(step, name, {k: summary[k] for k in LOGGED})
-                logs.say(f"{self._name}: epoch {done} of {epochs}, {name} accuracy {summary['accuracy']:.2f} %")
+                logs.log_info(f"{self._name}: epoch {done} of {epochs}, {name} accuracy {summary['accuracy']:.2f} %")
                 if kept and name == "validation" and summary["accuracy"] > self._best_accuracy:
                     self._best_accuracy = summary["accuracy"]
                     if step > max(self._best.steps(), default=-1):  # not again after a kill: it is the same
@@ -176,19 +178,19 @@ class SeedRun:
 
         return finish
 
-    def save(self, step: int, state: TrainState, owed: bool = False) -> None:
-        """Save a checkpoint in the background, whose evaluation may be ``owed``.
+    def save(self, step: int, state: TrainState, pending_eval: bool = False) -> None:
+        """Save a checkpoint in the background, whose evaluation may be ``pending_eval``.
 
-        UserError or `GoBack` if a number of this step or of one before was not finite.
+        UserError or `RestartFromCheckpoint` if a number of this step or of one before was not finite.
         """
         self._require_finite(step, state)
-        self._checkpoints.save(step, self._copy(state), self._note() | {"evaluation_owed": owed})
+        self._checkpoints.save(step, self._copy(state), self._note() | {"evaluation_owed": pending_eval})
 
     def _require_finite(self, step: int, state: TrainState) -> None:
-        trouble = jax.device_get(state.trouble)
+        first_nonfinite = jax.device_get(state.first_nonfinite)
         # Steps note what they made; a start from elsewhere has none before it.
-        if trouble["step"] or not _all_finite((state.params, state.batch_stats, state.method_state)):
-            self._diverged(trouble, step)
+        if first_nonfinite["step"] or not _all_finite((state.params, state.batch_stats, state.method_state)):
+            self._diverged(first_nonfinite, step)
 
     def _copy(self, state: TrainState) -> dict:
         """What a checkpoint holds; a copy, since the step donates these buffers while a save still reads them."""
@@ -209,9 +211,9 @@ class SeedRun:
         """Write predictions and DONE.json, and return what that holds, in every process."""
         if not self._predictions:
             # Killed between the last checkpoint and DONE.json: nothing was left to train.
-            self._predictions = self.stage.evaluate(self.stage.variables(state), self.constants.stats)()
+            self._predictions = self.stage.evaluate(self.stage.variables(state), self.inputs.info)()
         self._checkpoints.wait()
-        return distributed.first(lambda: self._write_done(step))
+        return distributed.run_on_host0(lambda: self._write_done(step))
 
     def _write_done(self, step: int) -> dict:
         save_predictions(self._folder, self._predictions)
@@ -236,9 +238,9 @@ class SeedRun:
         self._log.write({"stage": self.stage.name, "step": step, "epoch": epoch, "kind": kind} | scalars)
         self._board.write(step, {f"{kind}/{name}": value for name, value in scalars.items()})
 
-    def _diverged(self, trouble: dict, noticed: int) -> None:
-        """Write down what is not finite; then raise UserError, or `GoBack` with the step's batch to be skipped."""
-        step, state = int(trouble["step"]) or noticed, self.state
+    def _diverged(self, first_nonfinite: dict, noticed: int) -> None:
+        """Write down what is not finite; then raise UserError, or `RestartFromCheckpoint` with the step's batch to be skipped."""
+        step, state = int(first_nonfinite["step"]) or noticed, self.state
         names = flatten(
             {
                 "params": self.stage.trained(state.params),
@@ -247,7 +249,7 @@ class SeedRun:
             }
         )
         in_order = [n for part in ("params", "batch_stats", "method_state") for n in names if n.startswith(f"{part}/")]
-        counts = np.asarray(trouble["counts"])
+        counts = np.asarray(first_nonfinite["counts"])
         found = {name: int(count) for name, count in zip(in_order, counts, strict=True) if count}
         if not step:
             raise UserError(f"{self._name} starts from numbers that are not finite: train the stage before again")
@@ -259,13 +261,13 @@ class SeedRun:
             "step": step,
             "noticed_after_step": noticed,
             "learning_rate": self._learning_rate(step),
-            "loss": str(float(trouble["loss"])),
+            "loss": str(float(first_nonfinite["loss"])),
             "batch": self.stage.feed.entries(self.seed, step),
             **non_finite.report(found, in_order),
             "last_good_checkpoint": good,
         }
-        distributed.first(lambda: json_files.write(file, what))
-        rate, most = what["learning_rate"], self.stage.config.non_finite.most_skips
+        distributed.run_on_host0(lambda: json_files.write(file, what))
+        rate, most = what["learning_rate"], self.stage.config.non_finite.max_skips
         said = (
             f"{self._name}: a number became not finite at step {step} (loss {what['loss']}, learning rate {rate:g}, "
             f"{len(found)} of {len(in_order)} arrays); {file} lists the batch and what is wrong. "
@@ -273,9 +275,11 @@ class SeedRun:
         if self.stage.config.non_finite.action == "skip" and step not in self.skipped and len(self.skipped) < most:
             self.skipped = sorted([*self.skipped, step])
             kept = {"stage_key": self._keys[0], "steps": self.skipped}
-            distributed.first(lambda: json_files.write(self._folder / "skipped.json", kept))
-            logs.say(f"warning: {said}Going back to step {good}, to skip that batch ({len(self.skipped)} of {most})")
-            raise GoBack
+            distributed.run_on_host0(lambda: json_files.write(self._folder / "skipped.json", kept))
+            logs.log_info(
+                f"warning: {said}Going back to step {good}, to skip that batch ({len(self.skipped)} of {most})"
+            )
+            raise RestartFromCheckpoint
         raise UserError(
             f"{said}Nothing of it was saved. Lower the stage's learning_rate or lengthen its warmup_percent (in a new "
             "--workdir), leave such batches out with --config.non_finite.action=skip, or find the first bad operation "
@@ -296,14 +300,14 @@ def to_save(state: TrainState) -> dict:
         "batch_stats": state.batch_stats,
         "opt_state": state.opt_state,
         "method_state": state.method_state,
-        "tally": state.tally,
+        "metric_sums": state.metric_sums,
     }
 
 
 def from_saved(stage: Stage, tree: dict) -> TrainState:
     """The inverse of `to_save`."""
     none = non_finite.none_yet(stage.trained(tree["params"]), tree["batch_stats"], tree["method_state"])
-    return TrainState(**tree, trouble=stage.replicate(none))
+    return TrainState(**tree, first_nonfinite=stage.replicate(none))
 
 
 def best_epochs(records: list[dict]) -> dict:

@@ -7,12 +7,12 @@ import numpy as np
 from gcl_jax import logs
 from gcl_jax.data import image_kind
 from gcl_jax.data.dataset import Source, Split
-from gcl_jax.data.photographs import Photographs
+from gcl_jax.data.encoded_images import EncodedImages
 from gcl_jax.data.problems import first
 from gcl_jax.errors import UserError
 
 
-def settle(source: Source, on_bad_image: str) -> Source:
+def drop_corrupt(source: Source, on_bad_image: str) -> Source:
     """``source``, every photograph of which can be decoded, and has the digest of its bytes.
 
     Each is read and decoded once, at the start of every run. With ``on_bad_image`` = "skip" the bad ones are left out,
@@ -21,7 +21,7 @@ def settle(source: Source, on_bad_image: str) -> Source:
     """
     splits, skipped, refused = {}, {}, []
     for part, split in source.splits.items():
-        if not isinstance(split.images, Photographs):
+        if not isinstance(split.images, EncodedImages):
             continue
         images = [(split.images, i) for i in range(len(split))]
         kinds = list(image_kind.look_at_all(images, decode=True))
@@ -30,13 +30,13 @@ def settle(source: Source, on_bad_image: str) -> Source:
         read = dataclasses.replace(split.images, digests=digests)
         splits[part] = Split(read, split.labels)
         bad = np.flatnonzero(reasons)
-        told = [f"{split.images.where(i)}: {reasons[i]}" for i in bad]
+        message = [f"{split.images.where(i)}: {reasons[i]}" for i in bad]
         if on_bad_image == "error":
-            refused += told
+            refused += message
         elif len(bad):
             skipped[part] = len(bad)
-            lines = "".join(f"\n  {line}" for line in first(told))
-            logs.say(f"{source.name}: {len(bad)} {part} images cannot be decoded and are skipped:{lines}")
+            lines = "".join(f"\n  {line}" for line in first(message))
+            logs.log_info(f"{source.name}: {len(bad)} {part} images cannot be decoded and are skipped:{lines}")
             good = np.setdiff1d(np.arange(len(split)), bad)
             splits[part] = Split(read[good], split.labels[good])
     if refused:

@@ -1,0 +1,1 @@
+"""Checkpoints: saved, verified, set aside where damaged, and where a stage starts from."""

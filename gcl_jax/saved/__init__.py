@@ -1,1 +1,0 @@
-"""What runs leave in their folders, and what starts from it: checkpoints, results, whose run a folder holds."""
