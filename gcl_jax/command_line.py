@@ -127,13 +127,13 @@ def _load(argv: Sequence[str]) -> ConfigDict:
 
 
 def _unknown_flag(error, config):
-    told = str(error).replace("\n", "\\n")
-    if "Did you mean" in told:
-        return told
+    described = str(error).replace("\n", "\\n")
+    if "Did you mean" in described:
+        return described
     complaint = config_lib.unknown_key(config, error.flagname)
     if complaint is None:
-        return f"{told}; write --config.{error.flagname}=VALUE"
-    return told + ("; " + complaint.rpartition("; ")[2] if "; the nearest" in complaint else "")
+        return f"{described}; write --config.{error.flagname}=VALUE"
+    return described + ("; " + complaint.rpartition("; ")[2] if "; the nearest" in complaint else "")
 
 
 def _bad_value(message: str, config: ConfigDict) -> str:

@@ -31,7 +31,7 @@ _OF_FILES = (
 def exit_on_user_error() -> Iterator[None]:
     """End the process with one line and status 1 on a UserError, or on a flag that is none; also a decorator.
 
-    >>> with in_one_line():
+    >>> with exit_on_user_error():
     ...     raise UserError("there is no such file")
     Traceback (most recent call last):
     SystemExit: error: there is no such file

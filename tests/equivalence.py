@@ -76,7 +76,7 @@ def trajectory(built, seeds):
     started = [built.start(seed, found, "")[:2] for seed in seeds]
     state, inputs = (built.stack(part) if len(seeds) > 1 else part[0] for part in zip(*started, strict=True))
     state = widen(state)
-    inputs, results = inputs.replace(stats=widen(inputs.stats)), []
+    inputs, results = inputs.replace(info=widen(inputs.info)), []
     done, per_epoch = 0, built.settings.steps_per_epoch
     while done < STEPS:
         # Step 1 by itself, then as many at a time as the layout says, ending with the epoch.

@@ -7,7 +7,7 @@ from tiny import digits, override
 
 from gcl_jax import config as config_lib
 from gcl_jax import data
-from gcl_jax.checkpoints import class_names, integrity, warm_start
+from gcl_jax.checkpoints import class_check, integrity, warm_start
 from gcl_jax.errors import UserError
 from gcl_jax.report import embedding
 from gcl_jax.runtime import mesh
@@ -54,18 +54,18 @@ def network():
 @pytest.mark.parametrize(("names", "told"), OTHERS.items(), ids=str)
 def test_other_classes_are_told_by_the_first_difference(names, told):
     with pytest.raises(UserError, match=rf"^RUN has other classes than the data: {told}\. Cure"):
-        class_names.require_same(ABCD, names, "RUN", "Cure")
+        class_check.require_same(ABCD, names, "RUN", "Cure")
 
 
 @pytest.mark.parametrize("names", SAME, ids=str)
 def test_the_same_classes_are_the_same(names):
-    assert not class_names.difference(ABCD, names)
-    assert not class_names.difference(names, ABCD)
-    assert not class_names.difference(None, names)
+    assert not class_check.difference(ABCD, names)
+    assert not class_check.difference(names, ABCD)
+    assert not class_check.difference(None, names)
 
 
 def test_a_name_that_another_system_writes_otherwise_is_the_same():
-    assert not class_names.difference(("ha\u0308user", "b"), ("h\u00e4user", "b"))
+    assert not class_check.difference(("ha\u0308user", "b"), ("h\u00e4user", "b"))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_name_that_another_system_writes_otherwise_is_the_same():
     ],
 )
 def test_what_cannot_be_compared_is_said(theirs, ours, told):
-    assert class_names.unknown(theirs, ours) == told
+    assert class_check.unknown(theirs, ours) == told
 
 
 @pytest.mark.parametrize("method", ["cross_entropy", "lws", "crt"])

@@ -57,7 +57,7 @@ def run(*, first=0, epochs=2, per_epoch=5, log_every=2, save_every=4, eval_every
 
     settings = StepSettings(epochs, per_epoch, log_every, (0.1,) * epochs)
     state = train(
-        first, stage="a stage", first=first, step=step, constants=None, blocks=blocks, settings=settings,
+        first, stage="a stage", first=first, step=step, inputs=None, blocks=blocks, settings=settings,
         steps_per_call=most, eval_every_epochs=eval_every, save_every_steps=save_every, on_log=on_log,
         on_eval=on_eval, on_save=lambda done, state, pending_eval: events.append(("save", done, state)),
     )  # fmt: skip

@@ -26,7 +26,7 @@ class Device:
     def clock(self):
         return self.now
 
-    def step(self, state, constants, block, n):
+    def step(self, state, inputs, block, n):
         assert sum(one.at > self.now for one in self.dispatched) <= 1, "more than one waits, or runs"
         self.done_at = max(self.done_at, self.now) + self.seconds * int(n)
         self.dispatched.append(Tally(self, int(n), self.done_at))
@@ -57,7 +57,7 @@ def train(device, monkeypatch, *, most, steps=400, log_every=1000, stop_at=float
 
     def run():
         loop.train(
-            0, stage="a stage", first=0, step=device.step, constants=None,
+            0, stage="a stage", first=0, step=device.step, inputs=None,
             blocks=lambda epoch, row, sizes: (None for _ in sizes),
             settings=StepSettings(1, steps, log_every, (0.1,)), steps_per_call=most, eval_every_epochs=1,
             save_every_steps=10**6, on_log=lambda step, metric_sums: "", on_eval=lambda step, state: lambda: None,
@@ -98,9 +98,9 @@ def test_a_step_that_becomes_slower_shortens_dispatches(monkeypatch):
     device = Device(0.01)
     original = device.step
 
-    def slower(state, constants, block, n):
+    def slower(state, inputs, block, n):
         device.seconds = 0.01 if len(device.dispatched) < 20 else 0.5
-        return original(state, constants, block, n)
+        return original(state, inputs, block, n)
 
     device.step = slower
     train(device, monkeypatch, most=50, steps=4000)
@@ -152,14 +152,14 @@ def test_the_real_queue_is_short(monkeypatch):
 
     monkeypatch.setattr(preemption, "should_stop", due)
 
-    def step(state, constants, block, n):
+    def step(state, inputs, block, n):
         dispatched.append(1)
         state = slow(state)
         return state, {"sum": state.sum()}
 
     with pytest.raises(preemption.Stopped):
         loop.train(
-            jnp.eye(400), stage="a stage", first=0, step=step, constants=None,
+            jnp.eye(400), stage="a stage", first=0, step=step, inputs=None,
             blocks=lambda epoch, row, sizes: (None for _ in sizes), settings=StepSettings(1, 50, 100, (0.1,)),
             steps_per_call=1, eval_every_epochs=1, save_every_steps=1000, on_log=lambda step, metric_sums: "",
             on_eval=lambda step, state: None, on_save=lambda step, state, pending_eval: state.block_until_ready(),
@@ -211,9 +211,9 @@ def test_one_program_for_any_number_of_steps(monkeypatch):
         parts = RunContext(override(digits(), SHORT | {"steps_per_call": wanted}))
         stages.append(parts.stage("representation", 1))
         assert stages[-1].steps_per_call == most
-        state, constants = stages[-1].shapes()
+        state, inputs = stages[-1].shapes()
         block = next(stages[-1].feed.blocks([0], 0, 0, [1]))
-        programs.add(stages[-1].step.lower(state, constants, block, np.int32(1)).as_text())
+        programs.add(stages[-1].step.lower(state, inputs, block, np.int32(1)).as_text())
     assert len(programs) == 1
 
 

@@ -126,7 +126,7 @@ def _of_note(note: Mapping) -> int:
 
 
 def verify_note(note: Mapping, step: int, folder: epath.Path) -> None:
-    """Raise `Different` unless the note is what was signed, and `Damaged` unless it was as that of ``step``.
+    """Raise `Different` unless the note is what was saved, and `Damaged` unless it was as that of ``step``.
 
     Notes of older versions, unsigned, are taken.
     """

@@ -79,10 +79,10 @@ def arrays(found: Mapping) -> dict:
 def restore_variables(
     fresh: Mapping, found: Mapping, restore_filter: Callable[[tuple[str, ...]], bool], origin: str
 ) -> dict:
-    """``fresh`` variables with everything that ``inherits(path)`` accepts taken from ``found``.
+    """``fresh`` variables with everything that ``restore_filter(path)`` accepts taken from ``found``.
 
     Parameters and batch statistics keep their fresh values where ``restore_filter`` says no. A head is
-    inherited like the rest and never left out by itself: weights of other classes, or of another
+    restored like the rest and never left out by itself: weights of other classes, or of another
     kind of head, are for a ``restore`` without it. Raises UserError naming the first array that
     is missing, has another shape or is not finite, and the first of ``found`` that would be left unused.
     """

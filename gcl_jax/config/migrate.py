@@ -16,6 +16,9 @@ _TRAINABLE = {"all": ".*", "classifier": "head/", "scale": "head/scale"}
 def with_defaults(config: ConfigDict) -> ConfigDict:
     """``config`` with today's keys in the place of older ones, and the default of every key that it lacks."""
     found = config.to_dict()
+    if isinstance(found.get("non_finite"), Mapping) and "most_skips" in found["non_finite"]:
+        found["non_finite"] = {**found["non_finite"], "max_skips": found["non_finite"]["most_skips"]}
+        del found["non_finite"]["most_skips"]
     blocks = {name: _stage(found[name]) for name in _stage_names(found)}
     filled = _completed({**found, **blocks}, {**config_lib.TOP, **{name: config_lib.STAGE for name in blocks}})
     for name in blocks:

@@ -1,9 +1,9 @@
 """Data: sources that read, the long-tailed cut, and loaders with one contract.
 
 A loader has ``resident`` (whether batches are gathered on the device), ``arrays(split)``,
-``rows(split, plan, draws)`` on the host and ``fetch(arrays, row)``, which is pure and inside the step; device and host
-deliver the same uint8 images for the same plan. A loader of photographs crops where it decodes, with random numbers
-that ``crop_noise`` gives it.
+``rows(split, plan, crop_noise)`` on the host and ``fetch(arrays, row)``, which is pure and inside the step; device and
+host deliver the same uint8 images for the same plan. A loader of photographs crops where it decodes, with random
+numbers that ``crop_noise`` gives it.
 """
 
 import functools

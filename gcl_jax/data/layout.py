@@ -61,8 +61,8 @@ def _require_no_image_beside(root, folders, survey):
             first, number = os.path.join(folder, listing.images[0]), len(listing.images)
             message = f"{number:,} images lie, such as {first}" if number > 1 else f"the image {first} lies"
             raise UserError(
-                f"config.data.path: in {root} {message}, beside the folders and so in no class: move it into its class's "
-                "folder, or away"
+                f"config.data.path: in {root} {message}, beside the folders and so in no class: move it into its "
+                "class's folder, or away"
             )
 
 

@@ -55,8 +55,8 @@ class PhotoLoader:
     ) -> Iterator[dict[str, dict[str, np.ndarray]]]:
         """On the host, one batch per row of the plan {stream: int32[steps, ..., B]}, decoded ahead.
 
-        ``draws(stream, row)`` are the random numbers of the crops, float32[..., B, views, uniforms]: images are then
-        [..., B, views, H, W, 3], without the axis where there is one view. Without ``crop_noise``, the test's centre crop.
+        ``crop_noise(stream, row)`` are the random numbers of the crops, float32[..., B, views, crop_noise_size]: images
+        are then [..., B, views, H, W, 3], without the axis where there is one view. Without it, the test's center crop.
 
         Raises UserError that names the first image that cannot be read.
         """

@@ -41,7 +41,7 @@ class ProcessShard:
         """This process's entries of ``array``, whose axes from ``axis`` on are a batch's: along one axis, there.
 
         >>> one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        >>> Columns(one, [2]).take(np.array([[1, 2], [3, 4]]), axis=1).tolist()
+        >>> ProcessShard(one, [2]).take(np.array([[1, 2], [3, 4]]), axis=1).tolist()
         [[1, 2], [3, 4]]
         """
         if self._whole:

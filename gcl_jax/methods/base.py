@@ -83,7 +83,7 @@ class StepInfo:
 
 
 class LossOut(NamedTuple):
-    """Losses float32[B]; ``weight`` [B] for a weighted mean; a scalar penalty; the scalars named in `Method.logged`."""
+    """Losses float32[B]; ``weight`` [B] of a weighted mean; a scalar ``aux_loss``; scalars named in `Method.logged`."""
 
     per_example: jax.Array
     weight: jax.Array | None = None

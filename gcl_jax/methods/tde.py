@@ -37,11 +37,11 @@ class TDE(Method):
 
     def forward(self, apply, params, batch_stats, method_state, batch, *, train):
         features, batch_stats = apply.features(params, batch_stats, batch["image"], train)
-        moving = method_state["moving_feature"]
+        moving_feature = method_state["moving_feature"]
         if not train:
-            return apply.scores(params, features, direction=moving), batch_stats, method_state
-        moving = batch["decay"] * moving + jax.lax.stop_gradient(features.mean(axis=0))
-        return apply.scores(params, features), batch_stats, {"moving_feature": moving}
+            return apply.scores(params, features, direction=moving_feature), batch_stats, method_state
+        moving_feature = batch["decay"] * moving_feature + jax.lax.stop_gradient(features.mean(axis=0))
+        return apply.scores(params, features), batch_stats, {"moving_feature": moving_feature}
 
     def loss(self, key, out, batch, t, info):
         return LossOut(losses.cross_entropy(self.logits(out), batch["label"]))

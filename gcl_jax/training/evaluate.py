@@ -20,10 +20,10 @@ Tree = Any
 
 
 def make_logits(apply: Apply, method: Method, augment: Augment, logit_adjustment: float = 0.0) -> Callable:
-    """Build ``logits(variables, stats, images)``: uint8 [B, H, W, c] -> float32 [B, C], as prediction has them.
+    """Build ``logits(variables, info, images)``: uint8 [B, H, W, c] -> float32 [B, C], as prediction has them.
 
     ``variables`` is (params, batch_stats, method_state). ``logit_adjustment`` is the tau of
-    `posthoc.logit_adjust`, which reads the counts in ``stats``; 0 is off.
+    `posthoc.logit_adjust`, which reads the counts in ``info``; 0 is off.
     """
 
     def logits(variables: tuple, info: ClassInfo, images: jax.Array) -> jax.Array:
@@ -41,7 +41,7 @@ def make_eval_step(
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
     logit_adjustment: float = 0.0,
 ) -> Callable:
-    """Build the jitted ``step(variables, stats, arrays, item) -> Predictions fields, [B] each`` of `make_logits`."""
+    """Build the jitted ``step(variables, info, arrays, item) -> Predictions fields, [B] each`` of `make_logits`."""
     predict_logits = make_logits(apply, method, augment, logit_adjustment)
 
     def eval_step(variables: tuple, info: ClassInfo, arrays: Tree, item: Tree) -> dict[str, jax.Array]:

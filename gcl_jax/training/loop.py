@@ -72,12 +72,12 @@ def train(
     The order at each step is pinned: update, log, evaluate, save. A checkpoint thus never
     stands for a step whose lines are not in metrics.jsonl yet, and a resumed run repeats nothing.
     Numbers are fetched after the next dispatch, so that the device never waits for the host:
-    ``on_log`` gets a tally and returns what the progress bar shows of it; ``on_eval`` dispatches and
+    ``on_log`` gets metric sums and returns what the progress bar shows of it; ``on_eval`` dispatches and
     returns what fetches.
 
     ``save_now`` is asked where a log line is due, and can ask for a checkpoint there. Where `preemption` says to stop,
     the step is saved and `preemption.Stopped` raised; if that cuts off an evaluation, ``on_save`` is told (its last
-    argument) that the step's is owed. ``alone`` are steps that get a dispatch to themselves.
+    argument) that the step's is pending. ``alone`` are steps that get a dispatch to themselves.
     """
     per_epoch = settings.steps_per_epoch
     total = settings.epochs * per_epoch

@@ -63,7 +63,7 @@ def report(found: Mapping[str, int], names: Sequence[str]) -> dict:
 def skip(before: TrainState, after: TrainState, left_out: jax.Array, restart: jax.Array) -> TrainState:
     """``after``, or where ``left_out`` the state ``before`` with only its step counted: a batch that never was.
 
-    ``restart`` says that the tally begins anew with this step.
+    ``restart`` says that the metric sums begin anew with this step.
     """
     skipped = before.replace(
         step=before.step + 1,

@@ -21,14 +21,14 @@ class Pace:
     >>> pace = Pace(most=50)
     >>> pace.steps()  # what a step takes is not known yet
     1
-    >>> pace.dispatched(1, tally=0), pace.dispatched(1, tally=0)
+    >>> pace.dispatched(1, metric_sums=0), pace.dispatched(1, metric_sums=0)
     (0, 1)
     """
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic):
         self._most, self._clock = most, clock
         self._steps, self._asked = 1, 0
-        self._waiting = collections.deque()  # (steps, tally, when it was dispatched)
+        self._waiting = collections.deque()  # (steps, metric_sums, when it was dispatched)
         self._step_seconds = collections.deque(maxlen=4)  # of the latest dispatches
         self._done_at = clock()
 

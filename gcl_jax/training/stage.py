@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import logs, metrics, models, optim, rng, sampling
-from gcl_jax.checkpoints import class_names, warm_start
+from gcl_jax.checkpoints import class_check, warm_start
 from gcl_jax.data import Dataset
 from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError, require_one_of
@@ -132,8 +132,8 @@ class Stage:
             means = evaluate.class_means(features, labels, self.dataset.num_classes)
             found = {"class_means": means.astype(np.float32), "train_features": (features, labels)}
             needed = {name: found[name] for name in self.method.needs}
-        inputs = {k: np.asarray(v, np.float32) for k, v in self.method.constants(counts).items()}
-        return self.replicate(ClassInfo(counts.astype(np.float32), inputs, **needed))
+        constants = {k: np.asarray(v, np.float32) for k, v in self.method.constants(counts).items()}
+        return self.replicate(ClassInfo(counts.astype(np.float32), constants, **needed))
 
     def features(self, variables: dict, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Features float32[N, D] and labels int32[N] of a split under ``variables``, in eval mode."""
@@ -162,23 +162,23 @@ class Stage:
     def require_classes(self, class_names: Sequence[str] | None, origin: str) -> None:
         """Raise UserError if the whole network in ``origin`` is one for other classes than the data's."""
         hint = "Give the data the classes that it was trained on, in that order"
-        class_names.require_same(class_names, self.dataset.class_names, origin, hint)
+        class_check.require_same(class_names, self.dataset.class_names, origin, hint)
 
     def accepts(self, found: dict, origin: str) -> None:
-        """Raise UserError unless a run could take what it inherits from ``found``; say what is taken on trust."""
+        """Raise UserError unless a run could take what it restores from ``found``; say what is taken on trust."""
         self._with(self._fresh(), found, origin)
         if self._takes_the_head() and (
-            message := class_names.unknown(found.get("class_names"), self.dataset.class_names)
+            message := class_check.unknown(found.get("class_names"), self.dataset.class_names)
         ):
             logs.log_info(f"note: {origin} {message}: they are taken to be the same, in the same order")
 
     def _with(self, fresh: dict, found: dict, origin: str) -> dict:
-        """``fresh`` variables with what the method inherits from ``found``."""
+        """``fresh`` variables with what the stage restores from ``found``."""
         if self._takes_the_head():
             hint = "Give the data the same classes in the same order"
             if self.labels["head"]["kernel"] != optim.FROZEN:  # which would not get away from a random start
                 hint += f", or take the backbone alone with --config.{self.name}.restore=backbone/"
-            class_names.require_same(found.get("class_names"), self.dataset.class_names, origin, hint)
+            class_check.require_same(found.get("class_names"), self.dataset.class_names, origin, hint)
         return warm_start.restore_variables(fresh, found, self.restores, origin)
 
     def _takes_the_head(self) -> bool:
@@ -192,7 +192,7 @@ class Stage:
     def start(
         self, seed: int, found: dict | None, origin: str
     ) -> tuple[TrainState, train_step.StepInputs, tuple[str, ...]]:
-        """Fresh state and constants of a run, and the digests of what it started from (see `restore_variables`)."""
+        """Fresh state and step inputs of a run, and the digests of what it started from (see `restore_variables`)."""
         key = rng.fold(jax.random.key(seed), self.name)
         variables, started_from = self.restore_variables(seed, found, origin)
         variables = self.replicate(variables)
@@ -236,7 +236,7 @@ class Stage:
         return out["features"]
 
     def stack(self, several: Sequence[Any]) -> Any:
-        """States or constants of `seeds` runs as one, with a leading seed axis on all but the data set's arrays."""
+        """States or step inputs of `seeds` runs as one, with a leading seed axis on all but the data set's arrays."""
         place = mesh_lib.over_seeds(self.mesh)
         if isinstance(several[0], train_step.StepInputs):
             bare = self.stack([(one.key, one.info) for one in several])

@@ -27,15 +27,15 @@ LOGGED = ("accuracy", "top5", "many", "medium", "few", "macro_recall", "nll", "e
 
 
 class RestartFromCheckpoint(Exception):
-    """The stage has to go on from its newest good checkpoint, with what has been learnt: see `SeedRun.skipped`."""
+    """The stage has to go on from its newest good checkpoint, with what has been learnt: see `StageRun.skipped`."""
 
 
 class StageRun:
     """One seed of one stage in ``workdir``: where it starts or goes on, and everything it writes.
 
     Several of them can train side by side; each folder is then as if its seed had run alone.
-    ``skipped`` are steps whose batch is left out, ``pending_eval`` says that the evaluation of the step that it resumed from
-    is still to come. Raises UserError when the checkpoints are another run's, and when the start is missing.
+    ``skipped`` are steps whose batch is left out, ``pending_eval`` says that the evaluation of the step that it resumed
+    from is still to come. Raises UserError when the checkpoints are another run's, and when the start is missing.
     """
 
     def __init__(self, stage: Stage, seed: int, workdir: epath.Path, stage_before: str | None):
@@ -88,11 +88,17 @@ class StageRun:
         return distributed.run_on_host0(self._checkpoints.steps)
 
     def side_by_side(self, step: int) -> int | None:
-        """How many seeds trained in one program when ``step`` was saved, None before that was noted; may `RestartFromCheckpoint`."""
+        """How many seeds trained in one program when ``step`` was saved, None before that was noted.
+
+        Raises `RestartFromCheckpoint` where that checkpoint is damaged.
+        """
         return self._undamaged(lambda: self._checkpoints.note(step)).get("side_by_side")
 
     def _undamaged(self, read: Callable[[], Any]) -> Any:
-        """``read()``; where a process finds damage, the checkpoint is set aside and `RestartFromCheckpoint` raised in all of them."""
+        """``read()``; where a process finds damage, the checkpoint is put in quarantine.
+
+        `RestartFromCheckpoint` is then raised in all processes.
+        """
         found = damaged = None
         try:
             found = read()
@@ -239,7 +245,7 @@ class StageRun:
         self._board.write(step, {f"{kind}/{name}": value for name, value in scalars.items()})
 
     def _diverged(self, first_nonfinite: dict, noticed: int) -> None:
-        """Write down what is not finite; then raise UserError, or `RestartFromCheckpoint` with the step's batch to be skipped."""
+        """Write down what is not finite; then raise UserError, or `RestartFromCheckpoint` to skip that batch."""
         step, state = int(first_nonfinite["step"]) or noticed, self.state
         names = flatten(
             {

@@ -21,7 +21,7 @@ def stage_before(config: ConfigDict, name: str) -> str | None:
 
 
 def read(config: ConfigDict, name: str, seed: int) -> tuple[str, dict]:
-    """The init_from of the stage ``name`` for ``seed``, and the variables there (see `handover.load`)."""
+    """The init_from of the stage ``name`` for ``seed``, and the variables there (see `warm_start.load`)."""
     start = distributed.run_on_host0(lambda: warm_start.seed_folder(config[name].init_from, seed))
     return start, distributed.all_or_raise(lambda: warm_start.load(start, stage_before(config, name)))
 

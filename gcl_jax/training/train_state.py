@@ -13,9 +13,9 @@ class TrainState:
     """State of a stage; donated to the step.
 
     ``params`` is the complete tree; what is frozen has no gradient and no optimizer state, and not a bit of it changes.
-    ``metric_sums`` holds running sums since the last logged step, so that a logged mean does not depend on where a run was
-    cut. ``first_nonfinite`` is `non_finite`'s record of the first step after which a number was not finite; there is none in a
-    checkpoint.
+    ``metric_sums`` holds running sums since the last logged step, so that a logged mean does not depend on where a run
+    was cut. ``first_nonfinite`` is `non_finite`'s record of the first step after which a number was not finite; there
+    is none in a checkpoint.
     """
 
     step: jax.Array  # int32, updates done in this stage

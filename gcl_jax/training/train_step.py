@@ -38,7 +38,7 @@ class StepSettings:
 
     epochs: int
     steps_per_epoch: int
-    log_every: int  # steps; the tally also ends with each epoch
+    log_every: int  # steps; the sums also end with each epoch
     schedule: optax.Schedule  # step, from 0 -> learning rate
     micro_batches: int = 1  # whose mean gradient makes one update
 
@@ -63,10 +63,10 @@ class NetworkApply(Apply):
         variables, method = {"params": params, "batch_stats": batch_stats}, Network.features
         if train and self.bn != "frozen":
             options |= {"bn_scope": self.bn_scope} if self.bn_scope else {}
-            out, moved = self.network.apply(
+            out, updated = self.network.apply(
                 variables, images, train=True, method=method, mutable=["batch_stats"], **options
             )
-            return out, {**batch_stats, **moved.get("batch_stats", {})}
+            return out, {**batch_stats, **updated.get("batch_stats", {})}
         return self.network.apply(variables, images, train=False, method=method, **options), batch_stats
 
     def scores(self, params, features, **options):
@@ -99,7 +99,7 @@ def make_update(
             learning_rate=settings.schedule(state.step),
         )
 
-        def gradient(moving, row, key):
+        def gradient(mutable_state, row, key):
             batches = {}
             for name, stream in streams.items():
                 images, labels = fetch(inputs.arrays, row[name])
@@ -111,25 +111,25 @@ def make_update(
 
             def objective(params):
                 params = optim.stop_frozen(params, param_labels)
-                out, *moved = method.forward(apply, params, *moving, batch, train=True)
+                out, *new_state = method.forward(apply, params, *mutable_state, batch, train=True)
                 terms = method.loss(rng.fold(key, "loss"), out, batch, t, inputs.info)
                 if set(terms.metrics) != set(method.logged):
                     raise TypeError(
                         f"{type(method).__name__}.loss logs {sorted(terms.metrics)}, declared: {method.logged}"
                     )
                 loss = losses.weighted_mean(terms.per_example, terms.weight) + terms.aux_loss
-                return loss, (tuple(moved), {"loss": loss, **terms.metrics})
+                return loss, (tuple(new_state), {"loss": loss, **terms.metrics})
 
-            grads, (moved, metrics) = jax.grad(objective, has_aux=True)(state.params)
-            return moved, (grads, metrics)
+            grads, (new_state, metrics) = jax.grad(objective, has_aux=True)(state.params)
+            return new_state, (grads, metrics)
 
-        moving = (state.batch_stats, state.method_state)
+        mutable_state = (state.batch_stats, state.method_state)
         if settings.micro_batches > 1:
             (batch_stats, method_state), (grads, metrics) = accumulate(
-                gradient, moving, row, step_key, settings.micro_batches
+                gradient, mutable_state, row, step_key, settings.micro_batches
             )
         else:
-            (batch_stats, method_state), (grads, metrics) = gradient(moving, row, step_key)
+            (batch_stats, method_state), (grads, metrics) = gradient(mutable_state, row, step_key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, learning_rate=t.learning_rate)
         params = optim.apply_updates(state.params, updates, param_labels)
         made = (optim.trained_leaves(params, param_labels), batch_stats, method_state)
@@ -146,28 +146,32 @@ def make_update(
     return update
 
 
-def accumulate(gradient: Callable, moving: Tree, row: Tree, key: jax.Array, parts: int) -> tuple[Tree, Tree]:
-    """Run ``gradient(moving, row, key) -> (moving, tree)`` over ``parts`` micro-batches in turn: (moving, mean tree).
+def accumulate(gradient: Callable, mutable_state: Tree, row: Tree, key: jax.Array, parts: int) -> tuple[Tree, Tree]:
+    """Run ``gradient(mutable_state, row, key) -> (mutable_state, tree)`` over ``parts`` micro-batches in turn.
+
+    Returns the last mutable state and the mean of the trees.
 
     A micro-batch holds every ``parts``-th example, so that each device keeps its own. Batch norm, mixup and weighted
     means see a micro-batch at a time; running statistics and the method's state move with each.
     """
     micro = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(len(x) // parts, parts, *x.shape[1:]), 0, 1), row)
     keys = jax.vmap(lambda part: rng.fold(key, "micro", part))(jnp.arange(parts))
-    moving, trees = jax.lax.scan(lambda moving, one: gradient(moving, *one), moving, (micro, keys))
-    return moving, jax.tree.map(lambda x: jnp.mean(x, axis=0), trees)
+    mutable_state, trees = jax.lax.scan(
+        lambda mutable_state, one: gradient(mutable_state, *one), mutable_state, (micro, keys)
+    )
+    return mutable_state, jax.tree.map(lambda x: jnp.mean(x, axis=0), trees)
 
 
 def make_train_step(
     update: Callable[[TrainState, StepInputs, dict], TrainState], mesh: Mesh, *, rows: int, seeds: int = 1
 ) -> jax.stages.Wrapped:
-    """Jit ``step(state, inputs, block, n) -> (state, told)``: ``n`` <= ``rows`` updates in one dispatch.
+    """Jit ``step(state, inputs, block, n) -> (state, metrics)``: ``n`` <= ``rows`` updates in one dispatch.
 
     ``block`` holds ``rows`` rows of the plan, of which the first ``n`` (int32, traced) are used: one program,
     and the same bits, wherever a stage is cut. With ``rows`` = 1 there is no loop in it. With
     ``seeds`` > 1 everything but the data set and ``n`` has a leading seed axis: independent replicates
-    side by side, over the mesh's 'seed' axis. The state is donated; ``told`` is a copy of its tally, and
-    of its trouble under that name.
+    side by side, over the mesh's 'seed' axis. The state is donated; ``metrics`` is a copy of its metric sums,
+    and of the record of its first non-finite step.
     """
 
     def train_step(state: TrainState, inputs: StepInputs, block: dict, n: jax.Array) -> tuple[TrainState, dict]:
@@ -186,7 +190,7 @@ def make_train_step(
         train_step,
         donate_argnums=0,
         in_shardings=(own, StepInputs(own, own, everywhere), block_sharding(mesh, seeds), everywhere),
-        out_shardings=(own, everywhere),  # every process logs from the tally
+        out_shardings=(own, everywhere),  # every process logs from the metric sums
         compiler_options=backend.compiler_options(),
     )
 
@@ -197,7 +201,7 @@ def block_sharding(mesh: Mesh, seeds: int) -> jax.sharding.NamedSharding:
 
 
 def restarts(step: jax.Array, settings: StepSettings) -> jax.Array:
-    """Whether the tally begins anew with the update of ``step``, counted from 0."""
+    """Whether the metric sums begin anew with the update of ``step``, counted from 0."""
     return step % settings.steps_per_epoch % settings.log_every == 0
 
 

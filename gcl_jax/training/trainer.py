@@ -44,7 +44,7 @@ def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before:
             run.resume(first)
         several = len(runs) > 1
         state = stage.stack([run.state for run in runs]) if several else runs[0].state
-        inputs = stage.stack([run.inputs for run in runs]) if several else runs[0].constants
+        inputs = stage.stack([run.inputs for run in runs]) if several else runs[0].inputs
 
         def each(tree):
             return zip(runs, stage.unstack(tree), strict=True)

@@ -212,8 +212,8 @@ def _fingerprint(root: epath.Path, dataset: Dataset, *, goes_on: bool) -> str:
         )
         if goes_on:
             raise UserError(
-                f"the run in {root} {message}: train it to its end with that version, or anew in another --workdir (its "
-                "finished stages can be the init_from of that)"
+                f"the run in {root} {message}: train it to its end with that version, or anew in another --workdir "
+                "(its finished stages can be the init_from of that)"
             )
         logs.log_info(
             f"the run in {root} {message}: today's pixels are used, and images replaced since are not noticed"
@@ -240,7 +240,7 @@ def verify(
     dataset: Callable[[], Dataset],
     check_starts: Callable[[], None],
 ) -> None:
-    """Like `claim`, for a look that writes nothing: raise UserError if ``root`` holds another run."""
+    """Like `open_for_writing`, for a look that writes nothing: raise UserError if ``root`` holds another run."""
     keys, found = _compared(root, config, names, per_seed, check_starts), same_data(dataset)
     keys["data_fingerprint"] = _fingerprint(root, found, goes_on=False)
     distributed.run_on_host0(lambda: compare(root, keys, summary.summary(found)))
@@ -279,8 +279,8 @@ def compare(root: epath.Path, keys: dict, data: dict | None = None, *, apart_fro
     if differing:
         message = "; ".join(differing)
         raise UserError(
-            f"{root} holds a run of another config ({message}): choose another --workdir, or give the config and the data "
-            f"it was started with{_to_train_longer(root, known, keys)}"
+            f"{root} holds a run of another config ({message}): choose another --workdir, or give the config and the "
+            f"data it was started with{_to_train_longer(root, known, keys)}"
         )
 
 
