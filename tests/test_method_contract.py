@@ -62,31 +62,29 @@ def found_by(stage):
     return jax.device_get(variables) | {"method_state": {}}
 
 
-LOSS_ALONE = ("gcl_angular", "ldam", "logit_adjustment")  # all else of them is the base class's
-FREEZE_AS_BASE = (*LOSS_ALONE, "bbn", "tde", "hybrid_sc")
-CASES = [
-    # Classifiers that are made have no use for training everything.
-    *(
-        pytest.param(name, ".*", "train", marks=pytest.mark.slow if name in LOSS_ALONE else ())
-        for name in methods.METHODS
-        if name not in ("toy", "tau_norm", "nearest_class_mean")
-    ),
-    # What freezes is the base class's part; these have none of their own in it.
-    *(
-        pytest.param(name, "head/", "frozen", marks=pytest.mark.slow if name in FREEZE_AS_BASE else ())
-        for name in methods.METHODS
-        if name != "toy"
-    ),
-    *(
-        pytest.param(name, "head/", "stats_only", marks=() if name in ("cross_entropy", "gcl") else pytest.mark.slow)
-        for name in methods.METHODS
-        if name != "toy"
-    ),
+FAST = {  # what `make test` runs; the whole registry is for `make test-all`
+    ("cross_entropy", ".*", "train"),
+    ("gcl", ".*", "train"),
+    ("oltr", "head/", "frozen"),
+    ("nearest_class_mean", "head/", "frozen"),
+    ("gcl", "head/", "stats_only"),
     ("toy", "", "train"),
+}
+CASES = [
+    ("toy", "", "train"),
+    *(
+        (name, trainable, bn)
+        for name in methods.METHODS
+        for trainable, bn in ((".*", "train"), ("head/", "frozen"), ("head/", "stats_only"))
+        # Classifiers that are made have no use for training everything.
+        if name != "toy" and (trainable == "head/" or name not in ("tau_norm", "nearest_class_mean"))
+    ),
 ]
 
 
-@pytest.mark.parametrize(("name", "trainable", "bn"), CASES)
+@pytest.mark.parametrize(
+    ("name", "trainable", "bn"), [pytest.param(*case, marks=[pytest.mark.slow] * (case not in FAST)) for case in CASES]
+)
 def test_what_moves_what_stays_and_going_on_from_a_checkpoint(dataset, tmp_path, name, trainable, bn):
     """With weight decay, momentum and clipping on: two finite steps, one compilation; a third from what was saved."""
     stage = make_stage(dataset, config_lib.method(name), bn=bn, trainable=trainable, **{"representation.epochs": 3})
@@ -125,7 +123,7 @@ def test_what_moves_what_stays_and_going_on_from_a_checkpoint(dataset, tmp_path,
     jax.tree.map(np.testing.assert_array_equal, resumed, straight)
 
 
-TWO_DEVICES = ("gcl", "oltr")  # mixup; centroids
+TWO_DEVICES = ("gcl",)  # with mixup
 
 
 @pytest.mark.parametrize(

@@ -332,6 +332,7 @@ def from_list(classes, tmp_path_factory, quick_compilation):
     return *trained_on(config_of(classes, "list"), folder), folder
 
 
+@pytest.mark.slow
 def test_both_stages_train_from_a_list_and_from_its_folder_alike(classes, from_list, tmp_path):
     """One index plan, one set of crops: equal bit for bit."""
     result, expected, _ = from_list
