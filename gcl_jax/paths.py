@@ -19,6 +19,11 @@ def given(path: str | os.PathLike) -> epath.Path:
     return epath.Path(os.path.expanduser(path)).absolute()
 
 
+def done_file(folder: epath.Path, stage: str) -> epath.Path:
+    """The file in a run's folder whose presence says that ``stage`` is finished; written last."""
+    return folder / stage / "DONE.json"
+
+
 def matching(folder: epath.Path, pattern: str) -> list[epath.Path]:
     """What lies below ``folder`` and matches ``pattern``, name by name between slashes, sorted.
 

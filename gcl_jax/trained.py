@@ -17,11 +17,11 @@ from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError, require_readable
 from gcl_jax.methods import ClassInfo
+from gcl_jax.paths import done_file
 from gcl_jax.runtime import backend
 from gcl_jax.training import evaluate
 from gcl_jax.training.train_step import NetworkApply
 from gcl_jax.workdir import ownership
-from gcl_jax.workdir.ownership import done_file
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from gcl_jax import paths
 from gcl_jax.checkpoints import checkpoint, integrity, pretrained
 from gcl_jax.errors import UserError
 from gcl_jax.models import torch_names
-from gcl_jax.workdir.ownership import done_file
+from gcl_jax.paths import done_file
 
 
 def seed_folder(init_from: str | epath.Path, seed: int) -> str:

@@ -11,7 +11,7 @@ from etils import epath
 
 from gcl_jax import json_files, npz_files
 from gcl_jax.errors import UserError
-from gcl_jax.workdir.ownership import done_file
+from gcl_jax.paths import done_file
 from gcl_jax.workdir.results import COLUMNS, balanced_accuracy
 
 SPLITS = ("test", "validation")

@@ -12,6 +12,7 @@ from gcl_jax import json_files, logs, metrics, paths
 from gcl_jax.checkpoints import checkpoint, warm_start
 from gcl_jax.config import stage_fingerprint, validation
 from gcl_jax.errors import UserError, writing
+from gcl_jax.paths import done_file
 from gcl_jax.runtime import backend, distributed, preemption
 from gcl_jax.training import starts, tuning
 from gcl_jax.training.run_context import RunContext
@@ -19,7 +20,6 @@ from gcl_jax.training.stage_run import best_epochs
 from gcl_jax.training.trainer import run_stage
 from gcl_jax.workdir import lock, results
 from gcl_jax.workdir import ownership as workdirs
-from gcl_jax.workdir.ownership import done_file
 
 
 def run(

@@ -15,12 +15,12 @@ from gcl_jax.checkpoints import integrity, warm_start
 from gcl_jax.checkpoints.checkpoint import Checkpoints, flatten
 from gcl_jax.config import stage_fingerprint
 from gcl_jax.errors import UserError
+from gcl_jax.paths import done_file
 from gcl_jax.replacing import replacing
 from gcl_jax.runtime import distributed, jax_settings, memory
 from gcl_jax.training import non_finite
 from gcl_jax.training.stage import Stage
 from gcl_jax.training.train_state import TrainState
-from gcl_jax.workdir.ownership import done_file
 
 # What an evaluation writes to metrics.jsonl; result.json has everything.
 LOGGED = ("accuracy", "top5", "many", "medium", "few", "macro_recall", "nll", "ece")

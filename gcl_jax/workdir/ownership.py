@@ -17,11 +17,6 @@ from gcl_jax.json_shape import NUMBER
 from gcl_jax.runtime import distributed
 
 
-def done_file(folder: epath.Path, stage: str) -> epath.Path:
-    """The file in a run's folder whose presence says that ``stage`` is finished; written last."""
-    return folder / stage / "DONE.json"
-
-
 def stage_around(folder: epath.Path) -> tuple[epath.Path, str] | None:
     """(run or one of its seeds, stage) of which ``folder`` is the stage's own, or lies in it; None where it is none."""
     for path in (folder, *folder.parents[:3]):  # STAGE, and in it best_on_validation/checkpoints/STEP
