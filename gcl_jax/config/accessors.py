@@ -54,10 +54,10 @@ def build_optimizer(block: Mapping, where: str = "optimizer") -> optim.Optimizer
     own = {field.name for field in dataclasses.fields(kind)}
     others = {f.name for other in optim.OPTIMIZERS.values() for f in dataclasses.fields(other)} - own
     for key in sorted(others):
-        if block[key] != OPTIMIZER[key]:
+        if key in OPTIMIZER and block[key] != OPTIMIZER[key]:
             raise UserError(f"{where}.{key} is {block[key]!r}, but {block['name']} has no {key}: leave it out")
     with naming(f"{where}."):
-        return kind(**{key: block[key] for key in own})
+        return kind(**{key: block[key] for key in own if key in block})
 
 
 def build_method(block: Mapping, where: str = "method"):

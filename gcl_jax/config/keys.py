@@ -71,6 +71,7 @@ STAGE = {
 }
 TOP = {
     "stages": (),
+    "plugins": (),  # modules that register methods, optimizers, schedules: every command imports them
     "data": DATA,
     # remat: the backward pass of a ResNet for photographs computes each block again, to save memory.
     "model": {"name": "resnet32", "remat": False},
@@ -91,7 +92,7 @@ TOP = {
     "non_finite": {"action": "stop", "max_skips": 10},
     "debug_nans": False,
 }
-TUPLES_OF_TEXT = ("stages", "lr_mult", "weight_decay_rules")  # all others are of numbers
+TUPLES_OF_TEXT = ("stages", "plugins", "lr_mult", "weight_decay_rules")  # all others are of numbers
 PRECISIONS = ("float32", "tf32", "bf16")
 
 # The range of every number above, and of the entries of every tuple of numbers; those of methods and samplers stand

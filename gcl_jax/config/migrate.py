@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax.config import stage_fingerprint
+from gcl_jax.config.plugins import load_plugins
 from gcl_jax.methods import METHODS
 from gcl_jax.sampling import SAMPLERS
 
@@ -16,6 +17,7 @@ _TRAINABLE = {"all": ".*", "classifier": "head/", "scale": "head/scale"}
 def with_defaults(config: ConfigDict) -> ConfigDict:
     """``config`` with today's keys in the place of older ones, and the default of every key that it lacks."""
     found = config.to_dict()
+    load_plugins(found)
     if isinstance(found.get("non_finite"), Mapping) and "most_skips" in found["non_finite"]:
         found["non_finite"] = {**found["non_finite"], "max_skips": found["non_finite"]["most_skips"]}
         del found["non_finite"]["most_skips"]

@@ -20,7 +20,8 @@ from gcl_jax.sampling import SAMPLERS
 # fingerprint stands for their paths and for the images that are skipped.
 NOT_TRAINING = frozenset({
     "eval", "tuning", "posthoc", "log", "checkpoint", "non_finite", "debug_nans", "num_seeds", "seeds_at_once",
-    "steps_per_call", "stages", "data.path", "data.loader", "data.photos.train_list", "data.photos.test_list",
+    "steps_per_call", "stages", "plugins",
+    "data.path", "data.loader", "data.photos.train_list", "data.photos.test_list",
     "data.photos.validation_list", "data.photos.counts", "data.photos.on_bad_image", "data.photos.allow_outside",
     "model.remat",
 })  # fmt: skip

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import models
+from gcl_jax.config.plugins import load_plugins
 from gcl_jax.data import LOADERS, PHOTOGRAPH_SOURCES, SOURCES
 from gcl_jax.data.dataset import PROFILES
 from gcl_jax.errors import UserError, require_one_of
@@ -20,6 +21,7 @@ FILES = {"path": "DIR", "photos.train_list": "FILE", "photos.test_list": "FILE",
 
 def validate(config: ConfigDict) -> None:
     """Raise UserError naming the first wrong key, type or value; touches no data and no device."""
+    load_plugins(config)
     extra = {k: config[k].to_dict() for k in config if k not in config_lib.TOP and isinstance(config[k], ConfigDict)}
     config_lib.check_keys(config, {**config_lib.TOP, **extra}, "config")
     config_lib.check_block({k: config[k] for k in config_lib.TOP}, config_lib.TOP, "config", config_lib.RANGES)

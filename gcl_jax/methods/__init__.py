@@ -34,8 +34,8 @@ METHODS: dict[str, type[Method]] = {
 def register(name: str, method: type[Method]) -> None:
     """Make ``method`` available as ``config.STAGE.method.name = name`` (for methods kept outside this package).
 
-    A config file is executed more than once, so the class of the same module and name is replaced. `gcl_jax.predict`,
-    `export` and `report`, which read no config file, know the methods of this package only.
+    A config file is executed more than once, so the class of the same module and name is replaced. Commands that read
+    no config file (`gcl_jax.predict`, `export`, `report`) find it if the module that calls this is in config.plugins.
 
     Raises UserError if the name is taken by another class.
     """
