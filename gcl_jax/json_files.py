@@ -40,7 +40,10 @@ def read(path: epath.Path, *keys: str, shape: Mapping | None = None) -> dict:
 
 def damaged(path: epath.Path, reason: str) -> UserError:
     """What to raise where a file of ours holds something else than it should."""
-    return UserError(f"{path} is damaged ({reason}): remove it to have it written again")
+    hint = "remove it to have it written again"
+    if path.name == "config.json":  # without which nobody knows whose checkpoints lie there
+        hint = "put back the one of the run, and do not remove it"
+    return UserError(f"{path} is damaged ({reason}): {hint}")
 
 
 def regular_bytes(path: epath.Path) -> bytes:

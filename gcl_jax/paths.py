@@ -13,9 +13,13 @@ from gcl_jax.errors import UserError
 def given(path: str | os.PathLike) -> epath.Path:
     """The absolute path that a user means by ``path``: a leading ~ is the home folder, but ./~ a folder of that name.
 
+    Raises UserError for the character that no name can have.
+
     >>> given("/runs/run[1]")
     PosixGPath('/runs/run[1]')
     """
+    if "\0" in os.fspath(path):
+        raise UserError(f"{os.fspath(path)!r} holds the character \\0, which no file's name has")
     return epath.Path(os.path.expanduser(path)).absolute()
 
 

@@ -128,7 +128,7 @@ def _config_in(file: epath.Path) -> ConfigDict:
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:  # of types that none has
-        raise UserError(f"{file} is damaged (its config is none: {error}): put back the one of the run") from error
+        raise json_files.damaged(file, f"its config is none: {error}") from error
     return config
 
 

@@ -4,10 +4,13 @@ import json
 
 import pytest
 from conftest import ROOT
+from etils import epath
 from ml_collections import ConfigDict
 from tiny import load_config
 
 from gcl_jax.config import migrate, stage_fingerprint, validation
+from gcl_jax.errors import UserError
+from gcl_jax.workdir import ownership
 
 OLD = json.loads((ROOT / "tests" / "fixtures" / "configs_8f92ab7.json").read_text())
 
@@ -44,3 +47,22 @@ def test_the_training_keys_of_an_old_run_are_todays(name):
 @pytest.mark.parametrize("keys", [{}, {"data": 1}, {"data": {"source": "digits"}, "x": {"method": 3}}])
 def test_keys_of_no_version_stay_as_they_are(keys):
     assert migrate.training_keys(keys) == keys
+
+
+@pytest.mark.parametrize("seed", ["", "seed_1/"])
+@pytest.mark.parametrize("unfinished", ["", "representation", "classifier"])
+@pytest.mark.parametrize("version", ["older", "today's"])
+def test_an_older_optimizer_state_is_not_gone_on_from(tmp_path, seed, unfinished, version):
+    """Before anything is written: the older version can still train it to its end."""
+    config = OLD["digits_lt/gcl"] if version == "older" else today("digits_lt/gcl").to_dict()
+    for name in ("representation", "classifier"):
+        (tmp_path / seed / name / "checkpoints" / "18").mkdir(parents=True)
+        if name != unfinished:
+            (tmp_path / seed / name / "DONE.json").write_text("{}")
+    (tmp_path / "config.json").write_text(json.dumps({"training": plain(config), "config": plain(config)}))
+    if version == "older" and unfinished:
+        told = rf"^{tmp_path}/{seed}{unfinished} is of an older gcl_jax, .*: train it to its end with that version"
+        with pytest.raises(UserError, match=told):
+            ownership._refuse_older_state(epath.Path(tmp_path), ["representation", "classifier"])
+    else:
+        ownership._refuse_older_state(epath.Path(tmp_path), ["representation", "classifier"])

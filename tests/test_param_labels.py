@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import load_config, override
 
 from gcl_jax import optim
 from gcl_jax.errors import UserError
+from gcl_jax.training import starts
 
 PARAMS = {
     "backbone": {"conv1": {"kernel": jnp.ones((2, 2))}, "bn1": {"scale": jnp.ones(2), "bias": -jnp.zeros(2)}},
@@ -29,11 +31,30 @@ def test_a_rule_that_matches_nothing_is_an_error(regex):
 
 
 @pytest.mark.parametrize(
-    "rule", ["backbone/", "=0.1", "backbone/=x", "backbone/=-1", "backbone/=nan", "(=0.1", "a=inf"]
-)
+    "rule",
+    ["backbone/", "=0.1", "backbone/=x", "backbone/=-1", "backbone/=nan", "(=0.1", "a=inf", "a{99999999999}=1",
+     "(" * 5000 + ")" * 5000 + "=1", "x" * 5000],
+)  # fmt: skip
 def test_a_rule_that_is_none_is_named(rule):
-    with pytest.raises(UserError, match=r"lr_mult has|is no regular expression"):
+    with pytest.raises(UserError, match=r"^lr_mult(: .* is no regular expression: | has )") as error:
         optim.parse_rules((rule,), "lr_mult")
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("kind", ["lr_mult", "weight_decay"])
+@pytest.mark.parametrize(
+    ("trainable", "rules", "told"),
+    [
+        ("head/", [("backbone/", 0.1)], r"'backbone/=0.1' changes nothing: what it matches is frozen"),
+        ("head/kernel", [("head/k", 2.0), ("head/bias", 0.0)], r"'head/bias=0' changes nothing: .* is frozen"),
+        (".*", [("head/", 0.1), ("head/bias", 2.0)], r"'head/bias=2' changes nothing: .* a rule before it counts"),
+        (".*", [("head/", 0.1), ("head/", 0.1)], r"'head/=0.1' changes nothing: .* a rule before it counts"),
+        (".*", [(".*", 1.0), ("backbone/conv1", 2.0)], r"'backbone/conv1=2' changes nothing: .* a rule before"),
+    ],
+)
+def test_a_rule_that_counts_for_nothing_that_trains_is_an_error(trainable, rules, told, kind):
+    with pytest.raises(UserError, match=told):
+        optim.param_groups(PARAMS, trainable=trainable, **{kind: rules})
 
 
 def test_groups_are_the_pairs_of_multiplier_and_decay():
@@ -99,3 +120,32 @@ def test_no_gradient_is_computed_for_what_is_frozen():
         return jax.jit(norm).lower(weights).compile().cost_analysis()["flops"]
 
     assert flops(stop=True) < 0.75 * flops(stop=False)
+
+
+@pytest.mark.parametrize(
+    ("config", "stage", "values", "told"),
+    [
+        ("gcl", "classifier", {"restore": "nothing"}, r"restore is 'nothing', which matches no parameter"),
+        ("gcl", "classifier", {"restore": "head/"}, r"restore is 'head/', which leaves out backbone/bn1/bias"),
+        ("gcl", "classifier", {"restore": "backbone/conv"}, r"leaves out backbone/bn1/bias: it is frozen"),
+        ("gcl", "classifier", {"restore": r"backbone/(?!layer3_0/conv2)"}, r"leaves out backbone/layer3_0/conv2/ke"),
+        ("crt", "classifier", {"restore": "backbone/", "trainable": "head/bias"}, r"leaves out head/kernel"),
+        (
+            "gcl", "classifier", {"restore": r"backbone/.*(kernel|bias|scale)$", "bn": "frozen"},
+            r"leaves out backbone/bn1/mean",
+        ),
+        ("gcl", "representation", {"restore": "bacbone/"}, r"representation\.restore is 'bacbone/', which matches no"),
+    ],
+)  # fmt: skip
+def test_nothing_frozen_stays_random(config, stage, values, told):
+    config = override(load_config(f"digits_lt/{config}.py"), {f"{stage}.{key}": x for key, x in values.items()})
+    with pytest.raises(UserError, match=told):
+        starts.check_labels(config, config.stages)
+
+
+@pytest.mark.parametrize(
+    "values", [{"trainable": ".*", "restore": ".*/(mean|var)$"}, {"restore": ".*"}, {"restore": ""}]
+)
+def test_what_trains_may_start_anew(values):
+    config = override(load_config("digits_lt/gcl.py"), {f"classifier.{key}": x for key, x in values.items()})
+    starts.check_labels(config, config.stages)

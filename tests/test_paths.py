@@ -122,3 +122,9 @@ def test_a_run_in_such_a_folder_is_one_like_any_other(tmp_path, quick_compilatio
     assert found["final"]["test"]["correct"] == result["final"]["test"]["correct"]
     start = override(digits(), {"classifier.init_from": str(place), "classifier.epochs": 1})
     assert experiment.run(start, tmp_path / "[2]")["stages"].keys() == {"classifier"}
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\0", "runs/x\0", "~/\0"])
+def test_no_name_has_the_character_0(path):
+    with pytest.raises(UserError, match=r"holds the character"):
+        paths.given(path)

@@ -4,7 +4,7 @@ import copy
 import json
 import os
 import socket
-from types import SimpleNamespace
+import types
 
 import pytest
 from etils import epath
@@ -19,7 +19,7 @@ from gcl_jax.workdir import ownership, results
 
 SCORES = {
     "accuracy": 81.5, "many": 90.0, "medium": None, "few": 70.0, "macro_recall": 80.0, "nll": 0.5, "ece": 0.1,
-    "num_examples": 500,
+    "balanced_accuracy": 80.0, "per_class": [90.0, None], "num_examples": 500,
 }  # fmt: skip
 DONE = {
     "stage_key": "a", "started_from": "random", "steps": 4, "epochs": 2, "seconds": 1.5,
@@ -37,6 +37,7 @@ SEEDS = {
     "across_seeds": {"representation": {"accuracy": {"mean": 1.0, "std": 0.5}}},
     "seeds": {"seed_0": RESULT},
 }
+DATASET = types.SimpleNamespace(fingerprint="f", older_fingerprint="e")
 OTHERS = (None, 5, -1.5, "x", [], {}, True, [None], {"x": 1}, 10**400)
 
 
@@ -161,7 +162,7 @@ def test_a_config_of_another_shape(tmp_path, monkeypatch):
             lambda: ownership._places_in(root),
             lambda: ownership._starts_in(root, ["representation"]),
             lambda: ownership.tuned_value(root, config),
-            lambda: ownership.require_own_data(root, SimpleNamespace(fingerprint="f", older_fingerprint="g")),
+            lambda: ownership.require_own_data(root, DATASET),
         ):
             try:
                 read()

@@ -43,6 +43,29 @@ def test_the_folder_of_a_stage_is_known_for_one(run, below):
                 experiment.run(digits(), place, eval_only=eval_only)
 
 
+@pytest.mark.parametrize("eval_only", [False, True])
+def test_the_folder_of_a_seed_is_told_apart(tmp_path, eval_only):
+    root = folder_of_a_run(tmp_path / "run", seeds=(0, 1))
+    told = rf"seed_1 holds a run but no config.json to tell whose: it is a seed of the run in {root}: name that"
+    with pytest.raises(UserError, match=told):
+        experiment.run(digits(), str(root / "seed_1"), eval_only=eval_only)
+    (root / "config.json").unlink()
+    with pytest.raises(UserError, match=r"no config.json to tell whose: choose another --workdir$"):
+        experiment.run(digits(), str(root / "seed_1"), eval_only=eval_only)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"training": 1}', '{"training": {}, "config": 5}', "{"])
+def test_nobody_is_told_to_remove_a_config(tmp_path, content):
+    """Without it nobody knows whose checkpoints lie there, and they are refused."""
+    root = folder_of_a_run(tmp_path / "run")
+    (root / "config.json").write_text(content)
+    for look in (lambda: trained.locate(str(root)), lambda: experiment.run(digits(), str(root))):
+        with pytest.raises(
+            UserError, match=r"config.json is damaged .*: put back the one of the run, and do not remove"
+        ):
+            look()
+
+
 def test_folders_beside_stages_are_free(run, tmp_path):
     root, _ = run
     for place in (root, root / "tuning", root / "seed_0", root / "x" / "representation", tmp_path, tmp_path / "other"):

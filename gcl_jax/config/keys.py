@@ -47,7 +47,7 @@ OPTIMIZER = {
     "beta2": 0.999,
     "eps": 1e-8,
     "weight_decay": 2e-4,  # sgd: coupled, on every trained parameter; adamw, lamb: decoupled, not on vectors
-    "weight_decay_rules": (),  # rules as of lr_mult, for other decays
+    "weight_decay_rules": (),  # rules as of lr_mult, for other decays (adamw, lamb: of no vector, here neither)
     "clip_norm": 0.0,  # 0 = off
     "schedule": "step",  # step | cosine | constant, one rate an epoch; cosine_by_step
     "warmup_percent": 0.0,  # of the stage's epochs
@@ -103,9 +103,10 @@ STAGE_RANGES = {
     "micro_batches": Range("[1, 1000000]"),
     "optimizer.learning_rate": Range("[1e-12, 1000]"),
     "optimizer.reference_batch_size": Range("[0, 1000000]"),
-    "optimizer.momentum": Range("[0, 1)"),
-    "optimizer.beta1": Range("[0, 1)"),
-    "optimizer.beta2": Range("[0, 1)"),
+    # Nearer to 1 they are 1 in float32.
+    "optimizer.momentum": Range("[0, 0.9999999]"),
+    "optimizer.beta1": Range("[0, 0.9999999]"),
+    "optimizer.beta2": Range("[0, 0.9999999]"),
     "optimizer.eps": Range("[1e-30, 1)"),
     "optimizer.weight_decay": Range("[0, 100]"),
     "optimizer.clip_norm": Range("0 or [1e-6, 1e9]"),

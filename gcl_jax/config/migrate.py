@@ -42,6 +42,11 @@ def training_keys(keys: Mapping) -> dict:
     return dict(keys) | {name: kept[name] for name in keys if name in kept}
 
 
+def keeps_other_state(keys: Mapping) -> bool:
+    """Whether these are the training keys of commit 8f92ab7 or before, whose optimizer state had other names."""
+    return any("trainable" not in keys[name] for name in _stage_names(keys))
+
+
 def _stage_names(config):
     return [name for name in config if name not in config_lib.TOP and isinstance(config[name], Mapping)]
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from flax import traverse_util
 
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, cut
 
 Tree = Any
 FROZEN = "frozen"
@@ -44,7 +44,7 @@ def label_params(params: Mapping, rules: Sequence[tuple[str, str]]) -> dict:
         labels[path] = hits[0][1] if hits else FROZEN
     for regex, _ in rules:
         if not matched[regex]:
-            raise UserError(f"{regex!r} matches no parameter; there are {some_paths(paths)}")
+            raise UserError(f"{cut(repr(regex))} matches no parameter; there are {some_paths(paths)}")
     return traverse_util.unflatten_dict(labels, sep="/")
 
 
@@ -60,25 +60,31 @@ def param_groups(
 
     ``trainable`` is the regex of what trains, but for the paths in ``frozen``. Of ``lr_mult`` and ``weight_decay``,
     rules (regex, number), the first that matches a path counts; without one the multiplier is 1 and the decay the
-    stage's. UserError as from `label_params`.
+    stage's. UserError as from `label_params`, and for a rule that counts for nothing that trains.
 
     >>> tree = {"backbone": {"w": 1}, "head": {"kernel": 2, "scale": 3}}
     >>> param_groups(tree, trainable="head/", lr_mult=[("head/scale", 0.1)])[0]["head"]
     {'kernel': 'group0', 'scale': 'group1'}
     """
-    trains = _flat(label_params(params, [(trainable, "trains")]))
-    rates, decays = (
-        _flat(label_params(params, [(regex, str(value)) for regex, value in rules]))
-        for rules in (lr_mult, weight_decay)
-    )
-    names, labels = {}, {}
+    matched = _flat(label_params(params, [(trainable, "trains")]))
+    trains = [path for path, label in matched.items() if label != FROZEN and path not in frozen]
+    rates, decays = (_numbers(params, rules, trains) for rules in (lr_mult, weight_decay))
+    names, labels = {}, dict.fromkeys(matched, FROZEN)
     for path in trains:
-        labels[path] = FROZEN
-        if trains[path] != FROZEN and path not in frozen:
-            pair = tuple(None if by[path] == FROZEN else float(by[path]) for by in (rates, decays))
-            labels[path] = names.setdefault(pair, f"group{len(names)}")
+        labels[path] = names.setdefault((rates.get(path), decays.get(path)), f"group{len(names)}")
     groups = {name: ParamGroup(1.0 if rate is None else rate, decay) for (rate, decay), name in names.items()}
     return traverse_util.unflatten_dict(labels, sep="/"), groups
+
+
+def _numbers(params, rules, trains):
+    """{path: number} by ``rules``, of the paths that train and that one of them matches."""
+    first = _flat(label_params(params, [(regex, str(place)) for place, (regex, _) in enumerate(rules)]))
+    found = {path: int(first[path]) for path in trains if first[path] != FROZEN}
+    for place, (regex, value) in enumerate(rules):
+        if trains and place not in found.values():
+            why = "a rule before it counts there" if any(compiled(regex).match(path) for path in trains) else "frozen"
+            raise UserError(f"the rule {cut(f'{regex}={value:g}')!r} changes nothing: what it matches is {why}")
+    return {path: rules[place][1] for path, place in found.items()}
 
 
 def _flat(tree):
@@ -89,8 +95,8 @@ def compiled(regex: str) -> re.Pattern:
     """``regex`` compiled; UserError if it is none."""
     try:
         return re.compile(regex)
-    except re.error as error:
-        raise UserError(f"{regex!r} is no regular expression: {error}") from None
+    except (re.error, RecursionError, OverflowError, MemoryError) as error:  # parentheses and numbers without end
+        raise UserError(f"{cut(repr(regex))} is no regular expression: {error}") from None
 
 
 def some_paths(paths: Sequence[str]) -> str:
@@ -112,8 +118,13 @@ def parse_rules(rules: Sequence[str], what: str) -> list[tuple[str, float]]:
         except ValueError:
             value = -1.0
         if not regex or not 0 <= value < 1e6:
-            raise UserError(f"{what} has {rule!r}; a rule is REGEX=NUMBER, such as 'backbone/=0.1', from 0 to 1e6")
-        compiled(regex)
+            raise UserError(
+                f"{what} has {cut(repr(rule))}; a rule is REGEX=NUMBER, such as 'backbone/=0.1', from 0 to 1e6"
+            )
+        try:
+            compiled(regex)
+        except UserError as error:
+            raise UserError(f"{what}: {error}") from None
         parsed.append((regex, value))
     return parsed
 

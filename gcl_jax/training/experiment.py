@@ -91,6 +91,8 @@ def _run(config, root, folders, per_seed, overrides, eval_only, finished) -> dic
         # Before the data are read, and for what has to be read from there only: else it may be gone by now.
         there = _is_saved if eval_only else _is_done
         new = [] if finished and not eval_only else [s for s, f in folders.items() if not there(f, names[0])]
+        if new:
+            distributed.all_or_raise(lambda: starts.check_labels(config, names))
         looked = starts.look(config, names[0], new)
 
         def check_starts():

@@ -7,14 +7,16 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import optim
-from gcl_jax.errors import UserError
+from gcl_jax.checkpoints import warm_start
+from gcl_jax.errors import UserError, cut
+from gcl_jax.methods import METHODS, Method
 
 
 def stage_labels(name: str, block: ConfigDict, variables: Mapping) -> tuple[dict, dict[str, optim.ParamGroup]]:
     """(labels, groups) of the parameters in ``variables``, arrays or shapes, under the ``block`` of the stage ``name``.
 
-    ``bn`` = "stats_only" freezes what batch norm scales by. Raises UserError for a rule that matches no parameter, and
-    where nothing trains.
+    ``bn`` = "stats_only" freezes what batch norm scales by. Raises UserError for a rule that matches no parameter,
+    where nothing trains, and where something frozen would stay as random as it starts.
     """
     norms = {path[:-1] for path in traverse_util.flatten_dict(variables["batch_stats"])}
     affine = {"/".join(p) for p in traverse_util.flatten_dict(variables["params"]) if p[:-1] in norms}
@@ -28,4 +30,27 @@ def stage_labels(name: str, block: ConfigDict, variables: Mapping) -> tuple[dict
         )
     if not groups:
         raise UserError(f"config.{name} trains no parameter: leave the stage out of config.stages")
+    _require_no_random_rest(name, block, labels, variables["batch_stats"])
     return labels, groups
+
+
+def _require_no_random_rest(name, block, labels, batch_stats):
+    """Raise UserError if ``restore`` leaves out what does not change any more, unless the method makes it."""
+    restores = warm_start.restored_by(block.restore)
+    flat = traverse_util.flatten_dict(labels)
+    stays = [path for path in flat if flat[path] == optim.FROZEN]
+    stays += [path for path in traverse_util.flatten_dict(batch_stats) if _keeps_stats(block, path)]
+    if not any(map(restores, [*flat, *stays])):
+        raise UserError(f"config.{name}.restore is {cut(repr(block.restore))}, which matches no parameter")
+    if METHODS[block.method.name].init_params is not Method.init_params:
+        stays = [path for path in stays if path[0] != "head"]
+    if left := ["/".join(path) for path in stays if not restores(path)]:
+        raise UserError(
+            f"config.{name}.restore is {cut(repr(block.restore))}, which leaves out {left[0]}: it is frozen, and would "
+            "stay as in a network that nobody has trained. Restore it, or let it train"
+        )
+
+
+def _keeps_stats(block, path):
+    """Whether the running statistics at ``path``, such as ("backbone", "bn1", "mean"), do not change in training."""
+    return block.bn == "frozen" or (block.bn_scope != "" and path[1] != block.bn_scope)

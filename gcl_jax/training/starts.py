@@ -26,6 +26,12 @@ def read(config: ConfigDict, name: str, seed: int) -> tuple[str, dict]:
     return start, distributed.all_or_raise(lambda: warm_start.load(start, stage_before(config, name)))
 
 
+def check_labels(config: ConfigDict, names: Iterable[str]) -> None:
+    """Raise UserError for the rules on parameter paths that are wrong in any of the stages (see `stage_labels`)."""
+    for name in names:
+        stage_labels(name, config[name], _network(config, name))
+
+
 def look(config: ConfigDict, name: str, seeds: Iterable[int]) -> dict[str, dict]:
     """{start: its variables} of each place from which ``seeds`` of the stage ``name`` start; of arrays only the shapes.
 

@@ -14,6 +14,7 @@ from gcl_jax.config import migrate, stage_fingerprint
 from gcl_jax.data import Dataset, summary
 from gcl_jax.errors import UserError
 from gcl_jax.json_shape import NUMBER
+from gcl_jax.paths import done_file
 from gcl_jax.runtime import distributed
 
 
@@ -70,6 +71,8 @@ def open_for_writing(
     """
     distributed.run_on_host0(lambda: compare_rules(root, config))
     keys = _compared(root, config, names, per_seed, check_starts, goes_on=not finished)
+    if not finished:  # before config.json is one that the older version would not know
+        distributed.run_on_host0(lambda: _refuse_older_state(root, names))
     if finished and distributed.run_on_host0(lambda: _places(config) == _places_in(root)):
         return
     found = same_data(dataset)
@@ -91,6 +94,25 @@ def open_for_writing(
 
     distributed.run_on_host0(write)
     distributed.all_or_raise(lambda: _require_visible(root / "config.json"))
+
+
+_AS_THEN = (
+    "train it to its end with that version, or anew in another --workdir (finished stages can be the init_from of that)"
+)
+
+
+def _refuse_older_state(root: epath.Path, names: Sequence[str]) -> None:
+    """Raise UserError if a stage of the run in ``root`` would go on from an older version's optimizer state."""
+    file = root / "config.json"
+    if not (_holds_something(root) and file.exists() and migrate.keeps_other_state(_training_in(file))):
+        return
+    for name in names:
+        for checkpoints in (f for level in ("", "seed_*/") for f in paths.matching(root, f"{level}{name}/checkpoints")):
+            stage = checkpoints.parent
+            if paths.matching(checkpoints, "[0-9]*") and not done_file(stage.parent, name).exists():
+                raise UserError(
+                    f"{stage} is of an older gcl_jax, whose optimizers kept their state otherwise: {_AS_THEN}"
+                )
 
 
 def _places(config: ConfigDict) -> dict:
@@ -206,10 +228,7 @@ def _fingerprint(root: epath.Path, dataset: Dataset, *, goes_on: bool) -> str:
             "is of an older gcl_jax, which decoded JPEG to slightly other pixels and knew photographs by name alone"
         )
         if goes_on:
-            raise UserError(
-                f"the run in {root} {message}: train it to its end with that version, or anew in another --workdir "
-                "(its finished stages can be the init_from of that)"
-            )
+            raise UserError(f"the run in {root} {message}: {_AS_THEN}")
         logs.log_info(
             f"the run in {root} {message}: today's pixels are used, and images replaced since are not noticed"
         )
@@ -261,7 +280,10 @@ def compare(root: epath.Path, keys: dict, data: dict | None = None, *, apart_fro
         return
     file = root / "config.json"
     if not file.exists():
-        raise UserError(f"{root} holds a run but no config.json to tell whose: choose another --workdir")
+        hint = "choose another --workdir"
+        if root.name.startswith("seed_") and (root.parent / "config.json").exists():
+            hint = f"it is a seed of the run in {root.parent}: name that, with its seeds, or {hint}"
+        raise UserError(f"{root} holds a run but no config.json to tell whose: {hint}")
     content = json_files.read(file, shape={"training": dict})
     known = migrate.training_keys(content["training"])
     known = {k: v for k, v in known.items() if k in keys or k != "data_fingerprint"}

@@ -25,7 +25,7 @@ theirs; NLL in nats, ECE in %"""
 # What is read of a result.json again; further numbers lie beside these.
 _SCORES = {
     "accuracy": NUMBER, "many": MAYBE_NUMBER, "medium": MAYBE_NUMBER, "few": MAYBE_NUMBER, "nll": NUMBER, "ece": NUMBER,
-    "macro_recall?": NUMBER,
+    "macro_recall?": MAYBE_NUMBER, "balanced_accuracy?": MAYBE_NUMBER, "per_class?": [MAYBE_NUMBER, ...],
 }  # fmt: skip
 DONE = {"final": {"test": _SCORES}, "epochs": int, "best": {"on_test?": {"test_accuracy?": MAYBE_NUMBER}}}
 RESULT = {
