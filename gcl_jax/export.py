@@ -17,6 +17,7 @@ if __name__ == "__main__":
 import argparse
 import functools
 import importlib.util
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     jax_settings.pin()
     network = trained.read(given.workdir, given.stage)
     print(network.described(given.workdir))
-    out = pathlib.Path(given.out).expanduser()
+    out = pathlib.Path(os.path.expanduser(given.out))
     program = serialized(network)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     given = parse(arguments)
     paths = list(files(given.images))
-    target = pathlib.Path(given.csv).expanduser() if given.csv else None
+    target = pathlib.Path(os.path.expanduser(given.csv)) if given.csv else None
     if target:
         if not target.absolute().parent.is_dir():
             raise UserError(f"--csv={given.csv}: there is no folder {target.parent}")

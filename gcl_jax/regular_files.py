@@ -18,7 +18,7 @@ def find(path: str | os.PathLike, key: str) -> epath.Path:
 
     Raises UserError, which names ``key``, unless it is a regular file: a pipe, a socket or a device may never end.
     """
-    file = epath.Path(path).expanduser()
+    file = epath.Path(os.path.expanduser(path))
     try:
         remote = "://" in str(file)  # an object store has neither pipes nor devices
         mode = os.stat(file).st_mode if not remote else stat.S_IFREG * file.is_file()

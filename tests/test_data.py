@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -106,6 +107,41 @@ def test_missing_tfds_data_fail_at_once(tmp_path, monkeypatch):
         tfds.read("cifar10", str(tmp_path))
     with pytest.raises(UserError, match="reads one of cifar10, cifar100"):
         tfds.read("cifar11", str(tmp_path))
+
+
+class _Damaged:
+    """A prepared builder of TFDS whose files are not what they should be."""
+
+    def __init__(self, found):
+        self.found, self.info = found, types.SimpleNamespace(features={"label": types.SimpleNamespace(names=["a"])})
+
+    def is_prepared(self):
+        return True
+
+    def as_dataset(self, **_):
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (RuntimeError("corrupted record at 12 [Op:IteratorGetNext]"), "corrupted record at 12"),
+        (FileNotFoundError(2, "No such file", "cifar10-train.tfrecord"), "No such file"),
+        ({"id": np.array([b"train_1"]), "label": np.array([1])}, "'image'"),
+        ({"id": np.array([b"one"]), "image": np.zeros((1, 2, 2, 3)), "label": np.array([1])}, "index out of range"),
+    ],
+)
+def test_damaged_tfds_data_are_one_line(tmp_path, monkeypatch, found, told):
+    tfds_library = pytest.importorskip("tensorflow_datasets")
+    from gcl_jax.data import tfds
+
+    monkeypatch.setattr(tfds.tfds_folder, "builder", lambda name, path: _Damaged(found))
+    monkeypatch.setattr(tfds_library, "as_numpy", lambda batch: batch)
+    with pytest.raises(UserError, match=f"^cifar10 in .* cannot be read .*{told}.*: prepare it again") as error:
+        tfds.read("cifar10", str(tmp_path))
+    assert "\n" not in str(error.value)
 
 
 # The digits.

@@ -72,9 +72,35 @@ def test_a_crop_is_the_whole_images_window(kind):
         height, width = numbers.integers(1, 98), numbers.integers(1, 132)
         windows.append((numbers.integers(0, 98 - height), numbers.integers(0, 132 - width), height, width))
     for window in windows:
-        found = decode.jpeg_window(given, np.int32([97, 131, 3]), np.int32(window))
+        found = decode.jpeg_window(given, decode.tf.io.extract_jpeg_shape(given), np.int32(window))
         top, left, height, width = window
         np.testing.assert_array_equal(found, whole[top : top + height, left : left + width], err_msg=str(window))
+
+
+@pytest.mark.parametrize("kind", ["4:2:2", "4:2:0", "4:1:1", "progressive", "gray", "CMYK"])
+@pytest.mark.parametrize("size", [(20, 34), (9, 13), (12, 2)])
+def test_a_narrow_crop_is_the_whole_images_window(kind, size):
+    """Of a few columns alone libjpeg would repeat the colours instead of interpolating them."""
+    given, columns = jpeg(scene(*size), **KINDS[kind]), range(size[1])
+    whole, shape = by_pillow(given), decode.tf.io.extract_jpeg_shape(given)
+    for left, width in [(i, 1) for i in columns] + [(0, 2), (size[1] - 2, 2)]:
+        found = decode.jpeg_window(given, shape, np.int32([3, left, 5, width]))
+        np.testing.assert_array_equal(found, whole[3:8, left : left + width], err_msg=f"from {left}, {width} wide")
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 5}, {"optimize": True}])
+def test_black_in_cmyk_is_rounded_as_pillow_does(options):
+    image = Image.merge("CMYK", [*scene(40, 50).split(), scene(50, 40).convert("L").resize((50, 40))])
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", **options)
+    given, window = stream.getvalue(), np.int32([2, 7, 30, 21])
+    whole = by_pillow(given)
+    np.testing.assert_array_equal(decode.decoded(given), whole)
+    np.testing.assert_array_equal(decode.tf.function(decode.decoded)(decode.tf.constant(given)), whole)
+    shape = decode.tf.io.extract_jpeg_shape(given)
+    np.testing.assert_array_equal(decode.jpeg_window(given, shape, window), whole[2:32, 7:28])
+    assert decode.problem(given) == ""
+    assert decode.problem(given[: len(given) // 2]).startswith("cut off: copy or download it again")
 
 
 def test_real_photographs_are_decoded_as_pillow_does():

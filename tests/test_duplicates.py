@@ -2,6 +2,7 @@
 
 import builtins
 import os
+import re
 
 import numpy as np
 import photographs
@@ -11,6 +12,7 @@ from conftest import ROOT
 from gcl_jax import data
 from gcl_jax.data import corrupt, duplicates, pack
 from gcl_jax.data.__main__ import main
+from gcl_jax.data.dataset import Split
 from gcl_jax.data.files import Files
 
 KEYS = {"name": "m", "profile": "none", "imbalance_ratio": 1.0, "subset_seed": 0, "validation_fraction": 0.0}
@@ -177,3 +179,45 @@ def test_a_class_missing_in_test_or_validation_is_said(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "m: 1 of 2 classes has no test image, and no test accuracy counts it: b (3 training images)" in told
     assert "m: 1 of 2 classes has no validation image, and no validation accuracy counts it: a (3 training" in told
+
+
+def arrays(**labels):
+    """A split for each name, whose images are all different."""
+    start, splits = 0, {}
+    for part, own in labels.items():
+        images = np.arange(start, start + len(own), dtype=np.uint8)[:, None, None, None]
+        splits[part], start = Split(np.tile(images, (1, 2, 2, 1)), np.array(own)), start + len(own)
+    return splits
+
+
+def test_arrays_without_copies_have_no_warning():
+    assert not [*duplicates.warnings(arrays(train=[0, 1, 0], test=[0, 1], validation=[1]), ("ant", "bee"))]
+
+
+@pytest.mark.parametrize(
+    ("part", "i", "other", "j", "told"),
+    [
+        ("test", 1, "train", 2, "1 of 2 test images are train images too, byte for byte: x_test[1] = x_train[2]"),
+        (
+            "validation",
+            0,
+            "train",
+            0,
+            "1 of 1 validation images are train images too, .*: x_validation[0] = x_train[0]",
+        ),
+        ("test", 0, "validation", 0, "1 of 2 test images are validation images too, .*: x_test[0] = x_validation[0]"),
+        ("train", 3, "train", 1, "1 of 4 train images are copies of others there, .*: x_train[3] = x_train[1]"),
+    ],
+)
+def test_equal_images_of_arrays_are_told(part, i, other, j, told):
+    splits = arrays(train=[0, 1, 0, 1], test=[0, 1], validation=[0])
+    splits[part].images[i] = splits[other].images[j]
+    told = told.replace("[", r"\[").replace("]", r"\]")
+    assert any(re.fullmatch(f"warning: {told}", line) for line in duplicates.warnings(splits, ("ant", "bee")))
+
+
+def test_one_image_of_arrays_under_two_labels_is_told():
+    splits = arrays(train=[0, 1, 0, 1], test=[0, 1])
+    splits["train"].images[1] = splits["train"].images[0]
+    expected = "warning: 1 image is there under more than one label, byte for byte: x_train[0] (ant) = x_train[1] (bee)"
+    assert expected in [*duplicates.warnings(splits, ("ant", "bee"))]

@@ -12,6 +12,7 @@ import pytest
 
 from gcl_jax import predict
 from gcl_jax.data import folder
+from gcl_jax.data.dataset import cut
 from gcl_jax.errors import UserError
 
 
@@ -217,7 +218,7 @@ def test_a_root_that_cannot_be_read_is_named(tmp_path, locked):
     [
         ("none", "there is no folder"),
         ("a" * 3_000, "File name too long"),
-        ("~nobody_of_this_name/x", "home directory"),
+        ("~nobody_of_this_name/x", "there is no folder"),
         ("\0", "there is no folder"),
         ("self", "there is no folder"),
         ("a/1.jpg", "there is no folder"),
@@ -250,3 +251,53 @@ def test_only_regular_files_are_images(tmp_path, monkeypatch):
     ]
     with pytest.raises(predict._NoImageError, match="no regular file"):
         predict._pixels(None, tmp_path / "a/pipe.jpg", 8, 8, 3)
+
+
+# Names of classes.
+
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize("part", ["test", "val"])
+@pytest.mark.parametrize(
+    ("train", "other"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), ("Apple", "apple"), ("a", "A")]
+)
+def test_a_class_that_is_written_otherwise_is_told_with_its_like(tmp_path, part, train, other):
+    fill(tmp_path, f"train/{train}/1.jpg", "train/zoo/2.jpg", f"{part}/{other}/3.jpg", f"{part}/zoo/4.jpg")
+    with pytest.raises(UserError, match="unknown to training: ") as error:
+        read(tmp_path)
+    assert f"(training has {train!a}, this is {other!a})" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "names", [(COMPOSED, DECOMPOSED), ("\u212b", "\u00c5"), ("\uac00", "\u1100\u1161"), ("n\u0303", "\u00f1")]
+)
+@pytest.mark.parametrize("part", ["", "train/"])
+def test_two_classes_that_cannot_be_told_apart_are_refused(tmp_path, names, part):
+    fill(tmp_path, *(f"{part}{name}/{i}.jpg" for name in (*names, "zoo") for i in range(2)))
+    with pytest.raises(UserError, match="1 class that is there twice"):
+        read(tmp_path)
+
+
+def test_letters_of_both_cases_are_classes(tmp_path):
+    fill(tmp_path, *(f"{name}/{i}.jpg" for name in "aAbB" for i in range(2)))
+    assert read(tmp_path).class_names == ("A", "B", "a", "b")
+
+
+@pytest.mark.parametrize("paths", [["a/1.jpg", "b/1.jpg"], ["train/a/1.jpg", "train/b/1.jpg", "val/a/2.jpg"]])
+def test_where_no_class_has_a_second_image_there_is_no_test_set(tmp_path, capsys, paths):
+    source = read(fill(tmp_path, *paths))
+    assert "no test folder, and no class has a second image that could be held out as" in capsys.readouterr().out
+    with pytest.raises(UserError, match="x_test is empty: there is no test image"):
+        cut(source, profile="none", imbalance_ratio=1)
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".HEIC", ".tif", ".avif", ".CR2", ".jfif"])
+def test_photographs_that_are_not_read_are_told_with_the_cure(tmp_path, capsys, suffix):
+    fill(tmp_path, *TWO)
+    (tmp_path / f"a/3{suffix}").write_bytes(b"x")
+    (tmp_path / "a/notes.txt").write_text("x")
+    read(tmp_path)
+    told = capsys.readouterr().out
+    assert f"{suffix.lower()} 1 (such as a/3{suffix}): images, to be converted to JPEG or PNG" in told
+    assert "a/notes.txt)\n" in told or "a/notes.txt)," in told

@@ -139,6 +139,23 @@ def test_a_device_that_is_not_there(monkeypatch, variable):
         settings.pin()
 
 
+@pytest.mark.parametrize("package", ["data", "report", "table", "benchmark"])
+def test_a_command_that_is_a_package_looks_at_the_settings_before_jax_does(package):
+    """`python -m gcl_jax.data` imports gcl_jax.data before the first line of its command."""
+    code = f"import sys, gcl_jax.{package}; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("variable", ["JAX_ENABLE_X64=maybe", "JAX_LOG_COMPILES=2", "JAX_NUM_CPU_DEVICES=x"])
+def test_a_look_at_data_says_in_one_line_why_jax_does_not_start(variable):
+    command = [sys.executable, "-m", "gcl_jax.data", "inspect", "--config=configs/digits_lt/ce.py"]
+    environment = os.environ | dict([variable.split("=")])
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: JAX does not start")
+    assert variable in done.stderr
+
+
 COMMANDS = {
     "main": ["--config=configs/digits_lt/ce.py", "--workdir={0}/run"],
     "table": ["table1", "--workdir={0}", "--dataset=digits_lt", "--ratio=100", "--only=ce"],

@@ -232,6 +232,26 @@ def test_wrong_arguments_are_named(classes, given, message):
         parse(arguments(classes, **({"out": "somewhere"} | given)) + more)
 
 
+@pytest.mark.parametrize("where", ["", "pack", "train/pack", "../own/x/../pack"])
+def test_a_pack_is_not_written_among_the_classes(tmp_path, where):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "link").symlink_to("own")
+    for root, out in (("own", "own"), ("link", "own"), ("own", "link")):
+        with pytest.raises(UserError, match=r"lies in config\.data\.path, where it would be taken for a class"):
+            parse(arguments(tmp_path / root, tmp_path / out / where, source="folder", path=tmp_path / root))
+    parse(arguments(tmp_path / "own", tmp_path / "own2", source="folder", path=tmp_path / "own"))
+
+
+@pytest.mark.parametrize("path", ["~nobody_of_this_name/pack", "a\0b"])
+def test_a_folder_that_cannot_be_is_named(classes, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="holds no pack"):
+        packed.read("mine", path, photographs.keys())
+    if "\0" in path:
+        with pytest.raises(UserError, match=r"--out: 'a\\x00b' cannot be a folder"):
+            pack.pack(None, path)
+
+
 def test_without_array_record_the_cure_is_named(whole, monkeypatch):
     real = builtins.__import__
 

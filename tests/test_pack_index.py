@@ -99,6 +99,15 @@ def parts(index, path=()):
 OTHERS = [None, True, -1, 7, 10**400, 1.5, float("nan"), "", "x\0", [], [None], [[]], {}, {"a": 1}]
 
 
+@pytest.mark.parametrize("text", ["\ud800", "a/\udcff.jpg", "\udbff\udbff"])
+@pytest.mark.parametrize("where", ["class_names", "paths"])
+def test_names_are_what_utf_8_can_hold(tmp_path, text, where):
+    index = copy.deepcopy(GOOD)
+    (index if where == "class_names" else index["splits"]["train"])[where][0] = text
+    with pytest.raises(UserError, match="is damaged"):
+        read(tmp_path, index)
+
+
 @pytest.mark.parametrize("resigned", [False, True])
 def test_every_part_may_be_anything_and_nothing_is_a_traceback(tmp_path, resigned):
     """Also where somebody computed the checksum anew, as far as it can be."""

@@ -3,6 +3,7 @@
 A file is data: nothing in it is ever run.
 """
 
+import os
 import pickle
 from collections.abc import Mapping
 from types import ModuleType
@@ -30,7 +31,7 @@ def read(path: str) -> dict[str, np.ndarray]:
     Raises UserError for a file that is damaged or of another kind, that torch refuses to load as weights alone, or
     that needs a package which is not installed.
     """
-    file = epath.Path(path).expanduser()
+    file = epath.Path(os.path.expanduser(path))
     if file.name.endswith(".npz"):
         arrays = npz_files.read(path, "init_from")
         for name, value in arrays.items():

@@ -6,21 +6,21 @@ host deliver the same uint8 images for the same plan. A loader of photographs cr
 numbers that ``crop_noise`` gives it.
 """
 
+# `python -m gcl_jax.data` imports this before it can look at JAX's settings: nothing here imports JAX.
 import functools
 import importlib
 import posixpath
 import types
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from jax.sharding import Mesh
-
-from gcl_jax import logs
-from gcl_jax.data import class_counts, corrupt
+from gcl_jax.data import class_counts
 from gcl_jax.data.dataset import Dataset, Source, Split, cut, left_out
 from gcl_jax.data.encoded_images import EncodedImages
-from gcl_jax.data.remarks import remarks
 from gcl_jax.errors import UserError, require_one_of
-from gcl_jax.runtime import distributed
+
+if TYPE_CHECKING:
+    from jax.sharding import Mesh
 
 # Modules by name, imported when used: TensorFlow stays out of runs that do not need it.
 SOURCES = {
@@ -66,6 +66,11 @@ def load(
 
     Raises UserError for an unknown source, data that are missing, damaged or do not fit together, and too few images.
     """
+    from gcl_jax import logs
+    from gcl_jax.data import corrupt
+    from gcl_jax.data.remarks import remarks
+    from gcl_jax.runtime import distributed
+
     found = reader(source).read(title(source, name, path), path, photos)
     as_asked = functools.partial(
         cut,
@@ -108,7 +113,7 @@ def title(source: str, name: str, path: str) -> str:
     return own.removesuffix(".npz") or source
 
 
-def make_loader(name: str, dataset: Dataset, mesh: Mesh, *, resize: int = 256):
+def make_loader(name: str, dataset: Dataset, mesh: "Mesh", *, resize: int = 256):
     """The loader ``name`` ("device" or "host") over ``dataset``; ``resize`` is the shorter side of test photographs.
 
     Raises UserError for photographs on the device: decoded they do not fit it.

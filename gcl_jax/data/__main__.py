@@ -14,6 +14,7 @@ if __name__ == "__main__":
     command.begin()
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import command_line, data
 from gcl_jax.config import validation
-from gcl_jax.data import inspect, pack
+from gcl_jax.data import inspect, on_disk, pack
 from gcl_jax.data.remarks import remarks
 from gcl_jax.errors import UserError, exit_on_user_error, require_one_of
 from gcl_jax.runtime import streams
@@ -99,6 +100,11 @@ def _require_packable(given, block):
         )
     if not given.out:
         raise UserError("--out is missing: name the folder to write")
+    out, root = map(os.path.expanduser, (given.out, block.path))
+    if block.source == "folder" and on_disk.is_below(out, os.path.realpath(root)):
+        raise UserError(
+            f"--out: {given.out} lies in config.data.path, where it would be taken for a class: name a folder elsewhere"
+        )
     if given.shorter and given.shorter < block.photos.resize:
         raise UserError(
             f"--shorter is {given.shorter}, less than config.data.photos.resize, {block.photos.resize}: evaluation "

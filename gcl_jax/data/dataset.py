@@ -197,7 +197,7 @@ def check(source: Source, called: str = "") -> None:
             hint = ", and class_names the texts in that order" if split.labels.dtype.kind in "SU" else ""
             raise UserError(f"{y} has dtype {split.labels.dtype}; labels must be integers 0..C-1{hint}")
         if len(split) == 0:
-            raise UserError(f"{x} is empty")
+            raise UserError(f"{x} is empty: there is no {part} image")
         bad = np.flatnonzero((split.labels < 0) | (split.labels >= num_classes))
         if len(bad):
             raise UserError(

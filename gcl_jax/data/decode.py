@@ -5,9 +5,12 @@ orientation is ignored, as Pillow's `open` does in the field's code. The pixels 
 crops too. Whatever changes pixels gets a new `photographs.DECODING`.
 """
 
+import io
 import math
 
-from gcl_jax.data import image_size, signatures
+import numpy as np
+
+from gcl_jax.data import image_kind, image_size, signatures
 from gcl_jax.runtime import quiet_tensorflow
 
 tf = quiet_tensorflow.load()
@@ -18,6 +21,8 @@ SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 LONGEST = 8  # times the shorter side
 DCT = "INTEGER_ACCURATE"  # Pillow's; TensorFlow's own choice is faster by a few percent, and darker by a level
 BORDER = 1  # pixels around a crop from which its outermost colours are interpolated
+NARROW = 16  # columns: those of a narrower crop libjpeg would not interpolate at all
+CMYK = 4  # components
 
 
 def random_window(height: tf.Tensor, width: tf.Tensor, crop_noise: tf.Tensor) -> tf.Tensor:
@@ -66,11 +71,32 @@ def random_resized_crop(encoded: tf.Tensor, crop_noise: tf.Tensor, size: int) ->
 
 def jpeg_window(encoded: tf.Tensor, shape: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """The pixels of a JPEG of ``shape`` in ``window`` = top, left, height, width: those of the whole image there."""
-    first = tf.maximum(window[:2] - BORDER, 0)
-    last = tf.minimum(window[:2] + window[2:] + BORDER, shape[:2])
-    image = tf.io.decode_and_crop_jpeg(encoded, tf.concat([first, last - first], 0), channels=3, dct_method=DCT)
+    beside = tf.where(window[3] < NARROW, NARROW, BORDER)
+    border = tf.stack([BORDER, beside])
+    first = tf.maximum(window[:2] - border, 0)
+    last = tf.minimum(window[:2] + window[2:] + border, shape[:2])
+    image = tf.cond(
+        shape[2] == CMYK,
+        lambda: _of_cmyk(encoded)[first[0] : last[0], first[1] : last[1]],
+        lambda: tf.io.decode_and_crop_jpeg(encoded, tf.concat([first, last - first], 0), channels=3, dct_method=DCT),
+    )
     top, left = tf.unstack(window[:2] - first)
     return image[top : top + window[2], left : left + window[3]]
+
+
+def _of_cmyk(encoded):
+    """The whole image of a CMYK JPEG: TensorFlow rounds down what Pillow rounds, to a level less."""
+
+    def by_pillow(encoded):
+        encoded = encoded if isinstance(encoded, bytes) else encoded.item()  # the latter outside graphs
+        try:
+            with image_kind.pillow().open(io.BytesIO(encoded)) as image:
+                return np.asarray(image.convert("RGB"))
+        except Exception as error:  # whatever damaged bytes lead Pillow to
+            raise tf.errors.InvalidArgumentError(None, None, str(error) or type(error).__name__) from error
+
+    pixels = tf.numpy_function(by_pillow, [tf.convert_to_tensor(encoded)], tf.uint8, stateful=False)
+    return tf.ensure_shape(pixels, [None, None, 3])
 
 
 def _resized(image, size):
@@ -114,8 +140,14 @@ def decoded(encoded: tf.Tensor) -> tf.Tensor:
         colours = tf.shape(image)[2] >= 3
         return tf.cond(colours, lambda: image[..., :3], lambda: tf.repeat(image[..., :1], 3, axis=2))
 
-    image = tf.cond(tf.io.is_jpeg(encoded), lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method=DCT), other)
-    return tf.ensure_shape(image, [None, None, 3])
+    def jpeg():
+        return tf.cond(
+            tf.io.extract_jpeg_shape(encoded)[2] == CMYK,
+            lambda: _of_cmyk(encoded),
+            lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method=DCT),
+        )
+
+    return tf.ensure_shape(tf.cond(tf.io.is_jpeg(encoded), jpeg, other), [None, None, 3])
 
 
 def _pixels(image, size):

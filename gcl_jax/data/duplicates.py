@@ -1,4 +1,4 @@
-"""Files with equal bytes: images that are in two splits, under two labels, or in one split twice."""
+"""Images of equal bytes, files or arrays: those that are in two splits, under two labels, or in one split twice."""
 
 import collections
 import hashlib
@@ -6,6 +6,8 @@ import os
 import stat
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 
 from gcl_jax.data.dataset import Split
 from gcl_jax.data.files import Files
@@ -47,16 +49,16 @@ def equal_keys(keys: Sequence[Hashable | None]) -> list[list[int]]:
 def warnings(splits: Mapping[str, Split], class_names: Sequence[str]) -> Iterator[str]:
     """A line for each two splits that share images, for images under two labels, and for copies within a split.
 
-    Photographs are compared that are files of their own, or whose ``digests`` have been read; of others there is
-    nothing to tell. One file that lists name in both test and validation is meant to be in both.
+    Photographs are compared that are files of their own, or whose ``digests`` have been read, and arrays; of others
+    there is nothing to tell. One file that lists name in both test and validation is meant to be in both.
     """
     groups = _equal({part: split.images for part, split in splits.items()})
     for part, other in (("test", "train"), ("validation", "train"), ("test", "validation")):
         pairs = [pair for group in groups for pair in _pairs(group, part, other)]
         if other != "train":
-            pairs = [(a, b) for a, b in pairs if splits[part].images.where(a) != splits[other].images.where(b)]
+            pairs = [(a, b) for a, b in pairs if _where(splits, part, a) != _where(splits, other, b)]
         if pairs:
-            message = [(splits[part].images.paths[a], splits[other].images.paths[b]) for a, b in pairs]
+            message = [(_name(splits, part, a), _name(splits, other, b)) for a, b in pairs]
             yield (
                 f"warning: {len(pairs):,} of {len(splits[part]):,} {part} images are {other} images too, byte for "
                 f"byte: {_named(message)}"
@@ -64,7 +66,7 @@ def warnings(splits: Mapping[str, Split], class_names: Sequence[str]) -> Iterato
     yield from _conflicts(groups, splits, class_names)
     for part, split in splits.items():
         inside = [[i for own, i in group if own == part] for group in groups]
-        copies = [(split.images.paths[i], split.images.paths[own[0]]) for own in inside for i in own[1:]]
+        copies = [(_name(splits, part, i), _name(splits, part, own[0])) for own in inside for i in own[1:]]
         if copies:
             yield (
                 f"warning: {len(copies):,} of {len(split):,} {part} images are copies of others there, byte for byte: "
@@ -74,7 +76,7 @@ def warnings(splits: Mapping[str, Split], class_names: Sequence[str]) -> Iterato
 
 def _equal(splits):
     """Groups of (split, position) of equal images."""
-    known = {part: getattr(images, "digests", None) for part, images in splits.items()}
+    known = {part: _digests(images) for part, images in splits.items()}
     if all(digests is not None for digests in known.values()):
         images = [(part, i) for part, digests in known.items() for i in range(len(digests))]
         groups = equal_keys([bytes(known[part][i]) for part, i in images])
@@ -84,12 +86,29 @@ def _equal(splits):
     return [[images[j] for j in group] for group in groups]
 
 
+def _digests(images):
+    if isinstance(images, np.ndarray):
+        return [hashlib.sha256(np.ascontiguousarray(image)).digest() for image in images]
+    return getattr(images, "digests", None)
+
+
+def _name(splits, part, i):
+    """How a warning calls an image."""
+    images = splits[part].images
+    return f"x_{part}[{i}]" if isinstance(images, np.ndarray) else images.paths[i]
+
+
+def _where(splits, part, i):
+    images = splits[part].images
+    return _name(splits, part, i) if isinstance(images, np.ndarray) else images.where(i)
+
+
 def _conflicts(groups, splits, class_names):
     message = []
     for group in groups:
         first_of = {}
         for part, i in group:
-            first_of.setdefault(int(splits[part].labels[i]), splits[part].images.paths[i])
+            first_of.setdefault(int(splits[part].labels[i]), _name(splits, part, i))
         if len(first_of) > 1:
             message.append([f"{path} ({class_names[label]})" for label, path in first_of.items()])
     if message:

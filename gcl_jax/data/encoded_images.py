@@ -12,7 +12,7 @@ from gcl_jax.data.problems import first
 from gcl_jax.errors import UserError
 
 # How bytes become pixels, in `decode`: two runs under other words have other images.
-DECODING = "JPEG by the accurate integer DCT"
+DECODING = "JPEG by the accurate integer DCT, CMYK rounded"
 AT_ONCE = 4096  # images handed to the threads together
 
 

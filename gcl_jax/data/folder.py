@@ -1,7 +1,8 @@
 """Photographs by folder: one folder for each class, sorted by name."""
 
 import os
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -41,10 +42,10 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
     survey = Survey(root, allow_outside=photos["allow_outside"])
     parts = layout.find(root, survey)
     class_names = _class_names(root, parts["train"], survey)
-    splits, problems = {}, []
+    splits, problems = {}, list(_twice(class_names, parts["train"]))
     for part, folder in parts.items():
         there = survey.class_folders(folder)
-        problems += [Problem("class unknown to training", folder, other) for other in sorted({*there} - {*class_names})]
+        problems += _unknown(there, class_names, folder)
         paths, labels = [], []
         for label, class_name in enumerate(class_names):
             if class_name in there:
@@ -69,9 +70,12 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
         train = splits["train"]
         kept, held = longtail.hold_out(train.labels, TEST_FRACTION, 0, at_least=1)
         splits |= {"train": train.take(kept), "test": train.take(held)}
-        logs.log_info(
-            f"{root}: no test folder; {len(held):,} of {len(train):,} images, a fifth of each class, held out as test"
+        message = (
+            f"; {len(held):,} of {len(train):,} images, a fifth of each class, held out as test"
+            if len(held)
+            else ", and no class has a second image that could be held out as test: add images, or a test folder"
         )
+        logs.log_info(f"{root}: no test folder{message}")
     source = Source(name, splits["train"], splits["test"], class_names, None, splits.get("validation"))
     return source, survey.problems + problems
 
@@ -86,6 +90,27 @@ def _class_names(root, train, survey):
             "classes, or make a folder for each"
         )
     return names
+
+
+def _twice(class_names: Sequence[str], train: str) -> Iterator[Problem]:
+    """Names of classes that differ only in how Unicode spells an accent, as copies from a Mac may."""
+    first = {}
+    for name in class_names:
+        other = first.setdefault(unicodedata.normalize("NFC", name), name)
+        if other != name:
+            yield Problem("class that is there twice", train or ".", f"{name} ({other!a} and {name!a})")
+
+
+def _unknown(there: Sequence[str], class_names: Sequence[str], folder: str) -> Iterator[Problem]:
+    known = {_folded(name): name for name in class_names}
+    for name in sorted({*there} - {*class_names}):
+        like = known.get(_folded(name))
+        message = f" (training has {like!a}, this is {name!a})" if like else ""
+        yield Problem("class unknown to training", folder, name + message)
+
+
+def _folded(name):
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _is_utf8(path):

@@ -83,11 +83,11 @@ def find_listed(
 def root_folder(path: str) -> str:
     """``path`` with ~ replaced; UserError unless it is a folder that can be reached."""
     try:
-        root = Path(path).expanduser()
+        root = Path(os.path.expanduser(path))
         if root.is_dir():
             return str(root)
-    except (OSError, RuntimeError) as error:  # no right to look, too long a name; ~ of nobody
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:  # no right to look, too long a name
+        reason = error.strerror or error
         raise UserError(f"config.data.path: {path[:200]} cannot be read ({reason}): name another folder") from error
     raise UserError(f"config.data.path: there is no folder {root}")
 

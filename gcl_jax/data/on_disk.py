@@ -29,7 +29,7 @@ def bad_files(
 
     def look(folder):
         # Resolving links costs as much as ten looks at a file: once a folder, then only for what is a link itself.
-        if top is not None and not _below(os.path.join(root, folder), top):
+        if top is not None and not is_below(os.path.join(root, folder), top):
             return [(position, "outside the root") for position in folders[folder]]
         return [(i, kind) for i in folders[folder] if (kind := _kind(os.path.join(root, paths[i]), top))]
 
@@ -38,7 +38,8 @@ def bad_files(
             yield from (one for one in found if not (empty and one[1] == "empty file"))
 
 
-def _below(path, top):
+def is_below(path: str, top: str) -> bool:
+    """Whether ``path`` leads into the folder ``top``, a real path, or to it."""
     try:
         return os.path.commonpath([os.path.realpath(path), top]) == top
     except ValueError:  # a null byte in the path
@@ -49,7 +50,7 @@ def _kind(path, top):
     try:
         info = os.lstat(path)
         if stat.S_ISLNK(info.st_mode):
-            if top is not None and not _below(path, top):
+            if top is not None and not is_below(path, top):
                 return "outside the root"
             info = os.stat(path)
     except PermissionError:

@@ -22,6 +22,7 @@ from gcl_jax.data import image_kind, pack_index, packed, records
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.data.problems import first
 from gcl_jax.errors import UserError
+from gcl_jax.regular_files import shown
 
 SHARD = 256 * 2**20  # bytes of images
 QUALITY = 95  # of the JPEGs that replace images that are too large
@@ -47,7 +48,7 @@ def pack(source: Source, out: str, *, shorter: int = 0, skip: bool = False) -> d
     Raises UserError where ``out`` holds a pack or files of others, for a split without an image, and, without ``skip``,
     one for all images that cannot be decoded.
     """
-    folder = Path(out).expanduser()
+    folder = Path(os.path.expanduser(out))
     _prepare(folder)
     splits, bad = {}, []
     for part, split in source.splits.items():
@@ -83,8 +84,9 @@ def _prepare(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         found = sorted(file.name for file in folder.iterdir())
-    except OSError as error:
-        raise UserError(f"--out: {folder} cannot be a folder ({error.strerror or error}): name another") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--out: {shown(folder)} cannot be a folder ({reason}): name another") from error
     if packed.INDEX in found:
         raise UserError(f"--out: {folder} holds a pack already: name another folder, or remove it")
     for name in found:

@@ -76,4 +76,9 @@ def _is_number(value: object) -> bool:
 
 
 def _all_of(values: object, kind: type) -> bool:
-    return isinstance(values, Sequence) and not isinstance(values, str) and {*map(type, values)} <= {kind}
+    """Whether it is a list of ``kind`` alone; of texts, such as UTF-8 can hold."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or not {*map(type, values)} <= {kind}:
+        return False
+    if kind is str:
+        "".join(values).encode()  # UnicodeEncodeError is a ValueError
+    return True

@@ -26,7 +26,7 @@ def read(name: str, path: str, photos: Mapping) -> Source:
     Raises UserError where there is no pack, or one of another version, and for shards that are missing, cut or, unless
     ``photos`` allow it, outside the folder; what else is damaged fails its checksum when it is read.
     """
-    root = Path(path).expanduser()
+    root = Path(os.path.expanduser(path))
     index = read_index(root)
     if not photos["allow_outside"]:
         _require_inside(name, root, index)

@@ -4,14 +4,15 @@ import collections
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from gcl_jax.errors import UserError
+from gcl_jax.errors import UserError, cut
 
 # Kinds of problems in the order of a report, each with its cure.
 KINDS = {
     "malformed": "a list has lines `relative/path label`, an annotation file what iNaturalist 2018's has",
     "bad label": "labels are whole numbers 0..C-1, where the training list lays down C",
     "class without training image": "number the classes 0..C-1 without gaps, each with at least one training image",
-    "class unknown to training": "test and validation have the classes of training",
+    "class unknown to training": "test and validation have the classes of training, written alike",
+    "class that is there twice": "names that are spelled by other code points and look alike: make one folder of them",
     "duplicate": "an image stands once in a list, and not both in training and in test or validation",
     "outside the root": "paths stay below data.path, without `..` and without links out of it: move data.path up, or, "
     "where you trust the lists and the folder, --config.data.photos.allow_outside=True",
@@ -38,7 +39,7 @@ class Problem:
     what: str
 
     def __str__(self) -> str:
-        text = f"{self.where}: {self.kind}: {self.what}"
+        text = f"{self.where}: {self.kind}: {cut(self.what, 300)}"
         return text.encode(errors="backslashreplace").decode()  # what is no UTF-8 could not be printed
 
 

@@ -10,6 +10,12 @@ from gcl_jax.data.problems import NAMED, Problem
 from gcl_jax.data.walk import SUFFIXES, Listing, identity, list_folder, shortened, walk
 from gcl_jax.errors import UserError
 
+# Of photographs that are not read, by their names.
+OTHER_IMAGES = (
+    ".heic", ".heif", ".avif", ".tif", ".tiff", ".jfif", ".jpe", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".psd",
+    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf",
+)  # fmt: skip
+
 
 class Survey:
     """Reads folders below ``root``; paths that it is given and returns are relative to that.
@@ -89,7 +95,7 @@ class Survey:
         if self._others:
             total = sum(number for number, _ in self._others.values())
             kinds = sorted(self._others.items(), key=lambda item: -item[1][0])[:NAMED]
-            message = [f"{suffix} {number:,} (such as {first})" for suffix, (number, first) in kinds]
+            message = [f"{suffix} {number:,} (such as {first}){_cure(suffix)}" for suffix, (number, first) in kinds]
             yield (
                 f"{total:,} {_plural('file', total)} ignored, whose names do not end in {', '.join(SUFFIXES)}: "
                 f"{', '.join(message)}"
@@ -115,6 +121,10 @@ class Survey:
 
     def _relative(self, path):
         return Path(path).relative_to(self._root).as_posix()
+
+
+def _cure(suffix):
+    return ": images, to be converted to JPEG or PNG" if suffix in OTHER_IMAGES else ""
 
 
 def _plural(word, number):

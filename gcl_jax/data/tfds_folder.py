@@ -1,10 +1,12 @@
 """Data sets of TensorFlow Datasets in any folder."""
 
 import atexit
+import contextlib
 import glob
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from gcl_jax.errors import UserError
@@ -19,12 +21,26 @@ def builder(name: str, path: str) -> Any:
     quiet_tensorflow.load()
     import tensorflow_datasets as tfds
 
-    try:
+    with trouble_named(name, path, "read"):
         return tfds.builder(name, **({"data_dir": _literal(os.path.expanduser(path))} if path else {}))
-    except Exception as error:  # whatever TFDS trips over in metadata that are damaged
+
+
+@contextlib.contextmanager
+def trouble_named(name: str, path: str, done: str) -> Iterator[None]:
+    """Make whatever TFDS and TensorFlow trip over in files that are damaged, or on a full disk, one UserError.
+
+    >>> with trouble_named("cifar10", "data", "read"):
+    ...     raise RuntimeError("corrupted record at 12")
+    Traceback (most recent call last):
+    gcl_jax.errors.UserError: cifar10 in data cannot be read (corrupted record at 12): prepare it again, or name another
+    folder with --config.data.path=DIR
+    """
+    try:
+        yield
+    except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"{name} in {path or 'the default folder of TFDS'} cannot be read ({reason}): prepare it again, or name "
+            f"{name} in {path or 'the default folder of TFDS'} cannot be {done} ({reason}): prepare it again, or name "
             "another folder with --config.data.path=DIR"
         ) from error
 

@@ -10,6 +10,7 @@ if __name__ == "__main__":
     command.begin()
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
 
     jax_settings.pin()
     compilation_cache.use()
-    out = Path(given.out).expanduser()
+    out = Path(os.path.expanduser(given.out))
     with writing(out):  # before any work
         out.mkdir(parents=True, exist_ok=True)
     found = [(label, embedding.read(w, given.stage)) for label, w in zip(given.label, given.workdir, strict=True)]

@@ -79,7 +79,7 @@ def _older_digest(node: Node, stage: str, seed: int, found: Mapping, start: str)
 
 def _stamp(path: str) -> tuple:
     """Sizes and times of all files that ``path`` is, or holds."""
-    root = Path(path).expanduser()
+    root = Path(os.path.expanduser(path))
     files = [Path(folder, name) for folder, _, names in os.walk(root) for name in names] if root.is_dir() else [root]
     about = [(str(file), file.stat() if file.exists() else file.lstat()) for file in sorted(files)]
     return tuple((file, stat.st_ino, stat.st_size, stat.st_mtime_ns) for file, stat in about)
