@@ -46,7 +46,7 @@ def after(stage, steps=3):
     state, constants, _ = stage.start(0, found, "")
     for block in stage.feed.blocks([0], 0, 0, [1] * steps):
         state, metric_sums = stage.step(state, constants, block, np.int32(1))
-    return flatten(jax.device_get(stage_run.to_save(state, constants))), jax.device_get(metric_sums)
+    return flatten(jax.device_get(stage_run.to_save(state))), jax.device_get(metric_sums)
 
 
 def close(ours, theirs, rtol=1e-4):

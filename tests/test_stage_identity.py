@@ -67,7 +67,12 @@ def test_a_key_of_a_stage(key):
 
 
 def named(registry, kind):
-    return [(kind, name, field.name) for name, cls in registry.items() for field in dataclasses.fields(cls)]
+    return [
+        (kind, name, field.name)
+        for name, cls in registry.items()
+        if cls.__module__.startswith("gcl_jax.")
+        for field in dataclasses.fields(cls)
+    ]
 
 
 @pytest.mark.parametrize(("kind", "name", "field"), [*named(METHODS, "method"), *named(SAMPLERS, "sampler")])
