@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from absl import logging
 
 from gcl_jax import command_line, json_files
-from gcl_jax.errors import UserError, exit_on_user_error
+from gcl_jax.errors import UserError, exit_on_user_error, require
 from gcl_jax.replacing import replacing
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -63,7 +63,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--workdir", required=True, help="folder of a run, or of one of its seeds")
     parser.add_argument("--stage", default="", help="whose classifier; by default the last that is finished")
     parser.add_argument("--out", required=True, help="folder to write to")
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    require(bool(given.out), "--out", given.out, "a folder to write to")
+    return given
 
 
 # What a file goes through, as six lines that import nothing of ours; {pixels} is uint8[H, W, c].

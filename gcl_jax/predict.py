@@ -137,6 +137,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def files(named: Sequence[str]) -> Iterator[pathlib.Path]:
     """The images that were named, and those of the folders that were; UserError for what is not there."""
     for name in named:
+        require(bool(name), "IMAGE", name, "an image file, or a folder of them")  # "" would be this folder
         path = pathlib.Path(os.path.expanduser(name))
         if os.path.isdir(path):
             inside = sorted(_images_in(path))

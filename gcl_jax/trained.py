@@ -15,7 +15,7 @@ from gcl_jax.checkpoints import checkpoint
 from gcl_jax.config import migrate, validation
 from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.data.augment import Augment
-from gcl_jax.errors import UserError, require_readable
+from gcl_jax.errors import UserError, require, require_readable
 from gcl_jax.methods import ClassInfo
 from gcl_jax.paths import done_file
 from gcl_jax.runtime import backend
@@ -88,6 +88,7 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
 
     A stage that is named may still train. Raises UserError if ``folder`` holds no run, or no checkpoint of ``stage``.
     """
+    require(bool(folder), "--workdir", folder, "the folder of a run")
     root = paths.given(folder)
     require_readable([root])
     if not root.exists():

@@ -76,7 +76,12 @@ def test_batch_norm_and_the_methods_state_see_the_parts():
     # Four moves by a tenth towards the means of parts, whose mean is the whole's: equal but for their order.
     ours, theirs = parts[name] / (1 - 0.9**4), whole[name] / 0.1
     assert np.linalg.norm(ours - theirs) < 0.1 * np.linalg.norm(theirs)
-    once, often = (after(built(n, method="tde"), steps=1)[0]["method_state/moving_feature"] for n in (1, 2))
+    once, often = (
+        after(built(n, method="tde", **{"representation.head": "two_part_normalized"}), steps=1)[0][
+            "method_state/moving_feature"
+        ]
+        for n in (1, 2)
+    )
     ratio = np.linalg.norm(often) / np.linalg.norm(once)
     assert 1.7 < ratio < 2.1  # 0.9 e1 + e2, where e is the mean of both
 

@@ -106,6 +106,25 @@ def test_a_start_that_is_gone_says_nothing(tmp_path):
     assert "| CE | 50.00 |" in run(["ce"], [ce], tmp_path / "t")
 
 
+@pytest.mark.parametrize("which", ["a row", "a seed of a row", "a second stage"])
+def test_rows_of_two_starts_make_no_table_even_where_the_start_is_gone(tmp_path, which):
+    """As where another table trained one of them in the meantime."""
+    root, stage = tmp_path / "t", "classifier" if which == "a second stage" else "representation"
+    names = ("lws", "disalign") if stage == "classifier" else ("ce", "focal")
+    seeds = 2 if which == "a seed of a row" else 1
+    overrides = [f"--config.{stage}.init_from={tmp_path / 'R'}"]
+    one, other = (of(name, overrides=overrides, seeds=seeds) for name in names)
+    finish(one, root, start=network(1.0))
+    finish(other, root, start=network(1.0))
+    assert f"| {other.row.label} | 50.00" in run([names[0]], [one, other], root)
+    finish(other, root, start=network(2.0), seeds=[seeds - 1])
+    told = f"{names[1]} .* and {names[0]} started from different weights, which were at {tmp_path / 'R'}"
+    for asked in ([names[0]], names):
+        with pytest.raises(UserError, match=told):
+            run(asked, [one, other], root)
+    assert "nothing of it will be measured" in dry_run.describe(TABLES["baselines"], [one], root, [], [one, other])
+
+
 def test_rows_of_other_data_are_told_before_anything_is_trained(tmp_path):
     ce, focal, gcl = of("ce"), of("focal"), of("gcl")
     finish(ce, tmp_path, data="old")

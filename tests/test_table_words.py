@@ -138,3 +138,27 @@ def test_a_line_of_training_names_row_and_seed(seeds, within, told):
     own = types.SimpleNamespace(seed=3, stage=types.SimpleNamespace(name="representation", config=config))
     with logs.about(within or ""):
         assert StageRun._name.fget(own) == told
+
+
+@pytest.mark.parametrize(("dataset", "ratio"), [("folder", ""), ("photos_lt", ""), ("digits_lt", "100")])
+def test_data_that_are_no_cut_have_no_ratio(dataset, ratio):
+    overrides = ["--config.data.path=x"] if dataset == "folder" else []
+    every = plan.cells(
+        TABLES["baselines"], plan.columns_of(TABLES["baselines"], [dataset], []), overrides, 1, ["ce", "gcl"]
+    )
+    seed = dict.fromkeys([*render.COLUMNS, "best", "test_images", "seconds"], 1.0)
+    measured = {cell.place: {"seeds": {0: seed}, "folder": "f"} for cell in every}
+    for text in (render.values_csv(every, measured), render.differences_csv(every, measured)):
+        found = list(csv.DictReader(io.StringIO(text)))
+        assert found
+        assert {row["ratio"] for row in found} == {ratio}
+
+
+def test_notes_are_of_rows_that_are_in_the_table(tmp_path):
+    """As of tau-norm's choice where only CE was asked for."""
+    start = f"--config.representation.init_from={tmp_path / 'R'}"
+    ce, tau = of("ce", overrides=[start]), of("tau_norm", overrides=[start])
+    finish(ce, tmp_path)
+    text = run(["ce"], [ce, tau], tmp_path)
+    assert "may have been trained on" not in text
+    assert "differs between seeds in what follows only" in text

@@ -31,6 +31,10 @@ NEAREST = {
     "imb_factor": ["data.imbalance_ratio"],
     "mixup_alpha": ["classifier.method.mixup_alpha", "representation.method.mixup_alpha"],
     "classifier.scale": ["classifier.method.scale"],
+    "LEARNINGRATE": ["classifier.optimizer.learning_rate", "representation.optimizer.learning_rate"],
+    "data.Path": ["data.path"],
+    "sampler.name": ["classifier.sampler.name", "representation.sampler.name"],
+    "optimizer.name": ["classifier.optimizer.name", "representation.optimizer.name"],
     # A typo in place comes first, and what it begins with last.
     "sed": ["seed"],
     "representation.epoch": ["representation.epochs"],

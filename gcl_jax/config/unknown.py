@@ -47,7 +47,7 @@ def unknown_key(config: ConfigDict, path: str) -> str | None:
         if not isinstance(block, ConfigDict):
             return f"config.{path}: config.{'.'.join(seen)} is a value, not a block"
         if part not in block:
-            near = [f"config.{key}" for key in _nearest(config, seen, part, parts[-1])]
+            near = [f"config.{key}" for key in _nearest(config, seen, parts)]
             message = f"the nearest {'is' if len(near) == 1 else 'are'}" if near else "there is"
             return f"config.{path} does not exist; {message} {', '.join(near or block)}"
         block = block[part]
@@ -55,15 +55,17 @@ def unknown_key(config: ConfigDict, path: str) -> str | None:
     return None
 
 
-def _nearest(config, seen, part, last):
+def _nearest(config, seen, parts):
     """Dotted keys: of a typo what is beside it, else where the key is by this or by our name, else what is like it."""
-    block = config
+    block, part = config, parts[len(seen)].lower()
     for name in seen:
         block = block[name]
     beside = [".".join([*seen, name]) for name in _like(part, block, 0.8)]
     every = list(_paths(config))
     inside = [key for key in every if key.startswith(".".join([*seen, ""]))]
-    names = [last, OURS.get(last.lower().replace("-", "_"), last)]
+    rest = ".".join(parts[len(seen) :]).lower().replace("-", "_")
+    last = rest.rpartition(".")[2]
+    names = [rest, last, OURS.get(last, last)]
     places = [_ending(keys, name) for keys in (inside, every) for name in names]
     alike = [[key for name in _like(last, {k.split(".")[-1] for k in keys}, 0.75) for key in _ending(keys, name)]
              for keys in (inside, every)]  # fmt: skip

@@ -32,6 +32,26 @@ def in_time(patience: float = PATIENCE) -> Iterator[None]:
     _leave(0, patience)
 
 
+def without_teardown() -> None:
+    """End the process of a command that is over before Python takes its libraries' code apart.
+
+    To be called first of all, before they are imported: what they do at exit is then done before. Taken apart after a
+    signal had come in the middle of a compilation, the compiler ended the process by a segmentation fault.
+    """
+    atexit.register(_end)
+
+
+_over: list[int] = []  # the exit status of a command that is over
+
+
+def _end() -> None:
+    if _over:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(_over[0])
+
+
 def _status(code: object) -> int:
     """The exit status that Python makes of the argument of `sys.exit`."""
     if code is None:
@@ -42,6 +62,7 @@ def _status(code: object) -> int:
 def _leave(status: int, patience: float) -> None:
     with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
         sys.stdout.flush()
+    _over[:] = [status]
     for number in preemption.SIGNALS:
         signal.signal(number, lambda *_: os._exit(status))
     atexit.register(preemption.ignore)  # once no thread is waited for: Python takes another second

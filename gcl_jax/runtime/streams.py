@@ -50,7 +50,7 @@ def _guarded(stream: io.TextIOWrapper | None, descriptor: int) -> io.TextIOWrapp
         buffered,
         encoding=getattr(stream, "encoding", None),
         errors="backslashreplace",
-        line_buffering=getattr(stream, "line_buffering", descriptor == 2),
+        line_buffering=descriptor == 2 or getattr(stream, "line_buffering", False),
         write_through=getattr(stream, "write_through", False),
     )
 

@@ -18,7 +18,6 @@ if __name__ == "__main__":
 
 import argparse
 import datetime
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -89,7 +88,7 @@ def _root(workdir: str) -> Path:
     """The folder of all runs; UserError for what no folder can be."""
     require(bool(workdir), "--workdir", workdir, "a folder for the runs")
     try:
-        root = Path(os.path.expanduser(workdir)).absolute()
+        root = Path(workdir).expanduser().absolute()
         ok = not root.exists() or root.is_dir()
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no such home
         raise UserError(f"--workdir={cut(workdir)} cannot be looked into ({_reason(error)})") from error

@@ -101,8 +101,9 @@ def markdown(
 
 
 def _notes(cells, measured, damaged) -> list[str]:
-    notes = [f"{cell.row.label}: {note}." for cell in cells if (note := tuning.warning(cell.config))]
-    starts = sorted({cell.config[stage].init_from for cell in cells for stage in cell.config.stages} - {""})
+    there = [cell for cell in cells if cell.place in measured]
+    notes = [f"{cell.row.label}: {note}." for cell in there if (note := tuning.warning(cell.config))]
+    starts = sorted({cell.config[stage].init_from for cell in there for stage in cell.config.stages} - {""})
     notes += [f"What starts from {start} differs between seeds in what follows only." for start in starts]
     held_out = sorted({cell.config.data.validation_fraction for cell in cells} - {0.0})
     notes += [
@@ -168,7 +169,7 @@ def values_csv(cells: Sequence[Cell], measured: Measured) -> str:
     for cell in cells:
         found = measured.get((cell.row.name, cell.dataset, cell.ratio), {"seeds": {}})
         for seed, values in found["seeds"].items():
-            row = (cell.row.name, cell.row.label, cell.dataset, cell.ratio, cell.published, found["folder"])
+            row = (cell.row.name, cell.row.label, cell.dataset, cell.ratio or "", cell.published, found["folder"])
             epochs = "+".join(str(cell.config[stage].epochs) for stage in config_lib.stages_to_run(cell.config))
             lines.append((*row, epochs, seed, *(values[name] for name in (*COLUMNS, *names)), UNITS))
     return _csv(lines)
@@ -186,7 +187,8 @@ def differences_csv(cells: Sequence[Cell], measured: Measured) -> str:
         ]
         for pair in of[0]:
             message = [of[0][pair], of[1].get(pair)]
-            lines.append((*column, *pair, *(v for d in message for v in (dataclasses.astuple(d) if d else [None] * 4))))
+            numbers = [v for d in message for v in (dataclasses.astuple(d) if d else [None] * 4)]
+            lines.append((column[0], column[1] or "", *pair, *numbers))
     return _csv(lines)
 
 

@@ -66,9 +66,9 @@ def chains(cell: Cell, root: Path) -> tuple[ConfigDict, list[Node], list[Node]]:
 def load_results(cell: Cell, root: Path) -> dict | None:
     """What ``root`` holds: {"seeds": {seed: {"accuracy", ..., "best", "test_images", "seconds"}}, "folder", ...}.
 
-    With "machines", on which any stage of any seed was trained, and "data", their fingerprints but for held-out runs;
-    None if not all is there. "seconds" are those of all stages that the row stands on. Raises UserError for a file that
-    is damaged.
+    With "machines", on which any stage of any seed was trained, "data", their fingerprints but for held-out runs, and
+    "started_from", {(init_from, restore, seed): digest}; None if not all is there. "seconds" are those of all stages
+    that the row stands on. Raises UserError for a file that is damaged.
     """
     config, before, nodes = chains(cell, root)
     if not nodes or nodes[-1].config.stages != config.stages or not all(map(finished, [*before, *nodes])):
@@ -97,6 +97,13 @@ def load_results(cell: Cell, root: Path) -> dict | None:
         "folder": nodes[-1].folder.name,
         "machines": sorted({one["machine"] for one in read.values()}),
         "data": sorted({read[node.folder, seed]["data"] for node in nodes for seed in seeds}),
+        "started_from": {
+            (block.init_from, block.restore, seed): digest
+            for node in [*before, *nodes]
+            for seed in seeds
+            if (block := node.config[node.config.stages[-1]]).init_from
+            and (digest := read[node.folder, seed]["started_from"])
+        },
     }
 
 

@@ -24,10 +24,10 @@ def look(cells: Sequence[plan.Cell], chosen: Sequence[plan.Cell], root: Path) ->
     """What is there of ``cells``.
 
     Rows of one column were trained on the same images, or make none: a path says where data lie, not what they are. Nor
-    do rows whose start holds other weights now compare with those that are trained from it today; of a row that was not
-    ``chosen`` that matters only once it is in the table.
+    do rows whose start holds other weights now compare with those that are trained from it today (of a row that was not
+    ``chosen`` that matters only once it is in the table), or rows that took the same part of two such starts.
     """
-    measured, damaged, mixed, first = {}, {}, {}, {}
+    measured, damaged, mixed, first, begun = {}, {}, {}, {}, {}
     asked = {cell.place for cell in chosen}
     for cell in cells:
         column = (cell.dataset, cell.ratio)
@@ -49,4 +49,14 @@ def look(cells: Sequence[plan.Cell], chosen: Sequence[plan.Cell], root: Path) ->
                 f"than {other}: the data have changed in between. Nothing is lost, but they make no table: use another "
                 "--workdir, or remove the folders of before"
             )
+        if replaced:
+            continue
+        for start, digest in found["started_from"].items():  # of a start that is gone, too
+            other, held = begun.setdefault((column, start), (cell.row.name, digest))
+            if held != digest:
+                mixed[column] = (
+                    f"{root / plan.column_name(*column)}: {cell.row.name} ({found['folder']}) and {other} started from "
+                    f"different weights, which were at {start[0]} one after the other. Nothing is lost, but they make "
+                    "no table: use another --workdir, or remove the folders of one of them"
+                )
     return There({place: found for place, found in measured.items() if place[1:] not in mixed}, damaged, mixed)
