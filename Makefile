@@ -10,7 +10,7 @@ PIP := $(ITS_PYTHON) -m pip --disable-pip-version-check install -qq
 DEMO ?= runs/demo
 WORKERS ?= 2
 
-.PHONY: venv demo test test-all lint clean
+.PHONY: venv demo test test-all lint docs clean
 
 venv:
 	@launch/make_venv.sh "$(VENV)" "$(PYTHON)"
@@ -36,6 +36,13 @@ test-all: $(VENV)/dev  ## all of them
 lint: $(VENV)/dev
 	$(ITS_PYTHON) -m ruff check .
 	$(ITS_PYTHON) -m ruff format --check .
+
+$(VENV)/docs: $(VENV)/core
+	$(PIP) --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/docs  ## README, docs/ and results as pages: build/docs/docs/index.html; a warning is an error
+	$(ITS_PYTHON) -m sphinx -W --keep-going -q -c docs -b html . build/docs
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

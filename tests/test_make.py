@@ -9,7 +9,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-TARGETS = ["demo", "test", "test-all", "lint"]
+TARGETS = ["demo", "test", "test-all", "lint", "docs"]
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 
 # A Python that writes down what it is asked, says what version it is, and makes environments like itself.

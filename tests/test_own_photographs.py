@@ -1,4 +1,4 @@
-"""README's "EncodedImages": five commands from a folder to an exported classifier, and a deep network on real JPEGs."""
+"""docs/photographs.md: five commands from a folder to an exported classifier, and a deep network on real JPEGs."""
 
 import csv
 import json
@@ -44,7 +44,7 @@ def run(*command):
     return done.stdout
 
 
-def test_the_five_commands_of_the_readme(folder, tmp_path):
+def test_the_five_commands_of_the_page(folder, tmp_path):
     config, workdir = f"--config=configs/folder/gcl.py:{folder}", f"--workdir={tmp_path / 'run'}"
     small = override_flags(
         data__photos__size=32, data__photos__resize=36, model__name="resnet10", representation__epochs=3,

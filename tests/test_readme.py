@@ -1,7 +1,8 @@
-"""The README's code runs, and its table is what results/ holds."""
+"""The code in README and docs/ runs, and their tables are what results/ holds."""
 
 import csv
 import dataclasses
+import functools
 import json
 import re
 
@@ -9,43 +10,75 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from ml_collections import ConfigDict
-from tiny import digits
+from pages import TEXT, blocks
+from tiny import digits, override
 
 from gcl_jax import config as config_lib
-from gcl_jax import methods
+from gcl_jax import methods, optim
 from gcl_jax.table.significance import wilson
 from gcl_jax.training import experiment
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+README = TEXT["README.md"]
+METHODS, PHOTOGRAPHS, BENCHMARKS = (TEXT[f"docs/{page}.md"] for page in ("methods", "photographs", "benchmarks"))
+BLOCKS = [block for _, block in blocks("python")]
+REGISTRIES = (methods.METHODS, optim.OPTIMIZERS, optim.SCHEDULES)
 
 
-def test_nothing_is_left_to_fill_in():
-    assert not re.search(r"@[A-Z]+@|TODO|TBD", README)
+@functools.cache
+def run(block):
+    """The names that a block of Python leaves; it is executed once."""
+    names = {"__name__": "page"}
+    exec(block, names)
+    return names
+
+
+@pytest.fixture
+def registries():
+    """What is registered in a test is forgotten after it."""
+    before = [dict(registry) for registry in REGISTRIES]
+    yield
+    for registry, entries in zip(REGISTRIES, before, strict=True):
+        registry.clear()
+        registry.update(entries)
+
+
+@pytest.mark.parametrize("text", TEXT.values(), ids=TEXT)
+def test_nothing_is_left_to_fill_in(text):
+    assert not re.search(r"@[A-Z]+@|TODO|TBD", text)
+
+
+@pytest.mark.usefixtures("registries")
+@pytest.mark.parametrize("block", BLOCKS, ids=[f"{page}-{i}" for i, (page, _) in enumerate(blocks("python"))])
+def test_python_blocks_run(block):
+    run(block)
 
 
 def test_losses_in_a_users_own_loop():
     code = next(block for block in BLOCKS if "for step in range" in block)
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 20
-    names = {}
-    exec(code, names)
+    names = run(code)
     assert np.isfinite(names["value"])
     cosine = names["features"] @ names["normalize"](names["kernel"], axis=0)
     assert (np.asarray(cosine).argmax(1) == np.asarray(names["labels"])).mean() > 0.9
 
 
-@pytest.mark.usefixtures("quick_compilation")
-def test_the_worked_example_of_a_method_trains(tmp_path):
-    code = next(block for block in BLOCKS if "class BalancedSoftmax" in block)
-    exec(code, {"__name__": "readme"})
+@pytest.mark.usefixtures("quick_compilation", "registries")
+def test_the_worked_examples_train(tmp_path):
+    """A method by an optimizer and a schedule, all of them registered by the page."""
+    for name in ("class BalancedSoftmax", "class Lion"):
+        exec(next(block for block in BLOCKS if name in block), {"__name__": "page"})
     assert dataclasses.is_dataclass(methods.METHODS["balanced_softmax_example"])
-    try:
-        config = digits(representation__epochs=1)
-        config.stages = ("representation",)
-        config.representation.method = ConfigDict(config_lib.method("balanced_softmax_example"))
-        result = experiment.run(config, tmp_path / "run")
-    finally:
-        del methods.METHODS["balanced_softmax_example"]
+    config = override(
+        digits(representation__epochs=1),
+        {
+            "stages": ("representation",),
+            "representation.optimizer.name": "lion_example",
+            "representation.optimizer.schedule": "linear_example",
+            "representation.optimizer.learning_rate": 0.001,
+        },
+    )
+    config.representation.method = ConfigDict(config_lib.method("balanced_softmax_example"))
+    result = experiment.run(config, tmp_path / "run")
     assert np.isfinite(result["final"]["test"]["nll"])
 
 
@@ -68,20 +101,33 @@ def test_the_table_is_what_was_measured():
     difference = values("gcl", "classifier", "accuracy") - values("ce", "representation", "accuracy")
     half = 2.2622 * difference.std(ddof=1) / np.sqrt(10)  # Student's t, 9 degrees of freedom
     low, high = difference.mean() - half, difference.mean() + half
-    assert f"by {difference.mean():.2f} points (paired by seed, 95 % interval {low:.2f} to {high:.2f})" in README
-    assert ("beats CE" in README) == (low > 0)
+    for text in (README, METHODS):
+        words = " ".join(text.split())
+        assert f"by {difference.mean():.2f} points (paired by seed, 95 % interval {low:.2f} to {high:.2f})" in words
+        assert ("beats CE" in words) == (low > 0)
 
 
 def test_the_full_length_numbers_are_what_was_measured():
-    for row, epochs in (("gcl_published", [200, 30]), ("ce", [200])):
-        result = json.loads((ROOT / f"results/cifar10_lt_100_full_length/{row}.json").read_text())
+    folder = ROOT / "results/cifar10_lt_100_full_length"
+    cells = [line.split("|") for line in README.splitlines() if line.startswith("| ")]
+    rows = {label.strip(): accuracy.strip(" *") for _, label, accuracy, *_ in cells}
+    text, front = (" ".join(page.split()) for page in (METHODS, README))
+    for row, label, epochs in (
+        ("gcl_published", "GCL, both stages, 200 + 30 epochs", [200, 30]),
+        ("ce", "CE (cross-entropy), 200 epochs", [200]),
+    ):
+        result = json.loads((folder / f"{row}.json").read_text())
         assert [stage["epochs"] for stage in result["stages"].values()] == epochs
         for stage in result["stages"].values():
-            assert f"**{stage['final']['test']['accuracy']:.2f}** %" in README
-    text = " ".join(README.split())
-    for line in csv.DictReader((ROOT / "results/cifar10_lt_100_full_length/on_ce.csv").open()):
+            assert f"**{stage['final']['test']['accuracy']:.2f}** %" in text
+        assert rows[label] == f"{result['final']['test']['accuracy']:.2f}"
+        hours = sum(stage["seconds"] for stage in result["stages"].values()) / 3600
+        assert row == "ce" or f"after {hours:.1f} hours on 2 CPU cores" in front
+    for line in csv.DictReader((folder / "on_ce.csv").open()):
         if line["row"] != "ce":
-            assert f"{line['label'].replace(',', '')} {float(line['accuracy']):.2f}" in text
+            accuracy = f"{float(line['accuracy']):.2f}"
+            assert f"{line['label'].replace(',', '')} {accuracy}" in text
+            assert rows[f"{line['label']}, on that CE network"] == accuracy
 
 
 def test_the_photographs_numbers_are_what_was_measured():
@@ -89,7 +135,7 @@ def test_the_photographs_numbers_are_what_was_measured():
     with (ROOT / "results/photos_lt/baselines.csv").open() as file:
         rows = list(csv.DictReader(file))
     intervals = {}
-    text = " ".join(README.split())
+    text = " ".join(PHOTOGRAPHS.split())
     for row, label in (("ce", "CE"), ("gcl", "GCL")):
         values = {k: [float(x[k]) for x in rows if x["row"] == row] for k in ("accuracy", "few")}
         assert f"{label} {np.mean(values['accuracy']):.2f} +- {np.std(values['accuracy'], ddof=1):.2f} %" in text
@@ -112,7 +158,7 @@ def test_the_table_of_methods_is_what_was_measured():
         one = {name: [float(seed[name]) for seed in seeds.values()] for name in ("accuracy", "many", "medium", "few")}
         cells = [f"{np.mean(one['accuracy']):.2f} +- {np.std(one['accuracy'], ddof=1):.2f}"]
         cells += [f"{np.mean(one[name]):.2f}" for name in ("many", "medium", "few")]
-        assert f"| {label} | `{row}.py` | {' | '.join(cells)} |" in README
+        assert f"| {label} | `{row}.py` | {' | '.join(cells)} |" in METHODS
 
 
 @pytest.mark.parametrize("python", ["311", "312"])
@@ -128,4 +174,4 @@ def test_the_speed_table_is_the_benchmarks_output(subject, python):
     ours = next(iter(report["rows"].values()))["images_per_second"]["median"]  # the first row is the one compared
     theirs = report["rows"][report["ratio_against"]]["images_per_second"]["median"]
     told = [f"| {text(ours)} | {text(theirs)} | {bold}{ratio}{bold} ({low} .. {high}) |" for bold in ("", "**")]
-    assert any(line in README for line in told), told
+    assert any(line in BENCHMARKS for line in told), told

@@ -93,7 +93,7 @@ class LossOut(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """Base of all methods; see README, "Adding a method".
+    """Base of all methods; see docs/extending.md.
 
     Hyper-parameters are fields of type float, int, bool, str or tuple of numbers, each with a default; a number's is
     `ranges.ranged`(default, range), or else it may be all that float32 or int32 hold.
