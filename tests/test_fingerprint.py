@@ -8,9 +8,9 @@ import shutil
 
 import numpy as np
 import pytest
-from encoded_images import config_of, four_classes
 from etils import epath
 from packs import arguments, load
+from photographs import config_of, four_classes
 from PIL import Image
 from test_photos import encoded, picture
 from tiny import override

@@ -221,7 +221,7 @@ def test_a_death_ends_the_other(tmp_path, victim):
 
 DAMAGED_HERE = """
 import runpy
-from gcl_jax.checkpoints import damage
+from gcl_jax.checkpoints import integrity as damage
 def verify(flat, note, folder, told=damage.verify):
     if folder.name == "10":
         raise damage.Damaged(folder, "seen here alone")

@@ -15,7 +15,7 @@ from gcl_jax.runtime import streams
 streams.guard()
 from tqdm import tqdm
 from gcl_jax import errors
-with errors.in_one_line():
+with errors.exit_on_user_error():
     for i in range(3000):
         tqdm.write(f"line {i} \\xfc \\u732b \\udcff", file=sys.stdout)
         print("also this", file=sys.stderr)

@@ -123,8 +123,8 @@ def test_rows_that_saw_other_images_make_no_table(made, monkeypatch, capsys):
     def changed(cell, root):
         return theirs(cell, root) | ({"data": ["other"]} if cell.row.name == name else {})
 
-    monkeypatch.setattr(runs, "found", changed)
-    monkeypatch.setattr(runs, "measure", None)  # nothing more is trained for that column
+    monkeypatch.setattr(runs, "load_results", changed)
+    monkeypatch.setattr(runs, "run_cell", None)  # nothing more is trained for that column
     before = (root / "table5.md").read_text()
     with pytest.raises(
         UserError, match=r"digits_lt_100: lws \(gcl_.*\) was trained on other images than none: .*--work"
@@ -142,7 +142,7 @@ def test_a_row_that_fails_keeps_none_of_the_others(made, monkeypatch, capsys):
             raise UserError("the loss is not finite")
         return theirs(cell, root)
 
-    monkeypatch.setattr(runs, "measure", failing)
+    monkeypatch.setattr(runs, "run_cell", failing)
     rows, header = [found["none"], found["gcl"]], ["header", f"overridden: {' '.join(SHORT)}"]
     with pytest.raises(UserError, match="not all could be measured:\nnone on digits_lt_100: the loss is not"):
         command.run("table5", TABLES["table5"], rows, list(found.values()), root, header)

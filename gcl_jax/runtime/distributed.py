@@ -105,7 +105,7 @@ def run_on_host0(function: Callable[[], Value]) -> Value:
 
     What it raises there ends all of them. To be called by every process, as are `everywhere`, `gather` and `same`.
 
-    >>> first(lambda: 3)
+    >>> run_on_host0(lambda: 3)
     3
     """
     if not several():
@@ -126,7 +126,7 @@ def run_on_host0(function: Callable[[], Value]) -> Value:
 def all_or_raise(function: Callable[[], Value]) -> Value:
     """``function()`` in every process; where one raises, all do, and say which it was. It may not communicate itself.
 
-    >>> everywhere(lambda: 3)
+    >>> all_or_raise(lambda: 3)
     3
     """
     if not several():

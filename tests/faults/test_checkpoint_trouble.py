@@ -202,11 +202,11 @@ def test_a_folder_that_cannot_be_written_any_more_is_one_line_and_leaves_no_thre
 
 STUCK = """
 import sys, threading, time
-from gcl_jax.errors import UserError, in_one_line
+from gcl_jax.errors import UserError, exit_on_user_error
 from gcl_jax.runtime import leaving, preemption
 
-@in_one_line()
-@preemption.answered()
+@exit_on_user_error()
+@preemption.signal_handlers()
 def main():
     threading.Thread(target=time.sleep, args=(300,)).start()  # as one of a library, which nothing ends
     print("ready", flush=True)

@@ -135,7 +135,7 @@ def test_a_signal_in_the_class_means_pass_and_while_tuning(tmp_path, monkeypatch
     assert again["final"] == whole["final"]
 
 
-@pytest.mark.parametrize("patched", [(runs, "measure"), pytest.param((StageRun, "log"), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("patched", [(runs, "run_cell"), pytest.param((StageRun, "log"), marks=pytest.mark.slow)])
 def test_a_table_stops_and_says_what_is_not_finished(tmp_path, monkeypatch, capsys, patched):
     monkeypatch.setattr(*patched, signalling(getattr(*patched), 1))
     arguments = ["table1", f"--workdir={tmp_path}", "--dataset=digits_lt", "--ratio=100", "--only=ce,gcl"]
@@ -163,7 +163,7 @@ def test_the_loop_saves_and_stops_at_the_step_at_hand(monkeypatch, stop_at):
 BUSY = """
 import hashlib, sys
 from gcl_jax.runtime import preemption
-with preemption.answered(), preemption.deferred():
+with preemption.signal_handlers(), preemption.deferred():
     print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # a minute or more in C, as XLA's compiler is
 """
@@ -183,7 +183,7 @@ def test_a_second_interrupt_stops_at_once_even_inside_a_library():
 
 JOINING = """
 from gcl_jax.runtime import distributed, preemption
-with preemption.answered():
+with preemption.signal_handlers():
     print("ready", flush=True)
     distributed.start("localhost:PORT", 2, 0)  # the other never comes
 """
@@ -225,7 +225,7 @@ import atexit, time
 from gcl_jax.runtime import preemption
 atexit.register(lambda: (print("leaving", flush=True), time.sleep(2)))
 try:
-    with preemption.answered():
+    with preemption.signal_handlers():
         pass
 finally:
     preemption.ignore()
