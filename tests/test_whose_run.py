@@ -158,7 +158,7 @@ def test_batches_are_looked_at_before_photographs_are_decoded(tmp_path, monkeypa
         "model.name": "resnet10", "representation.batch_size": 64, "classifier.batch_size": 32,
     }  # fmt: skip
     decoded = []
-    monkeypatch.setattr(data.corrupt, "drop_corrupt", lambda *args: decoded.append(args))
+    monkeypatch.setattr("gcl_jax.data.corrupt.drop_corrupt", lambda *args: decoded.append(args))
     with pytest.raises(
         UserError, match=r"representation\.batch_size is 64 but there are 13 .* config\.classifier\.batch"
     ):
@@ -182,9 +182,9 @@ def test_images_that_are_skipped_may_make_a_cut_possible(tmp_path, monkeypatch):
 
     monkeypatch.setattr(data, "cut", cut)
     monkeypatch.setattr(data, "left_out", lambda *_: "")
-    monkeypatch.setattr(data, "remarks", lambda *_: [])
+    monkeypatch.setattr("gcl_jax.data.remarks.remarks", lambda *_: [])
     monkeypatch.setattr(data, "reader", lambda _: type("reader", (), {"read": staticmethod(lambda *_: "found")}))
-    monkeypatch.setattr(data.corrupt, "drop_corrupt", lambda *_: "settled")
+    monkeypatch.setattr("gcl_jax.data.corrupt.drop_corrupt", lambda *_: "settled")
     keys = dict.fromkeys(("name", "path", "profile", "imbalance_ratio", "subset_seed", "validation_fraction"))
     given = keys | {"source": "folder", "before_decoding": lambda _: None}
     assert data.load(**given, photos={"on_bad_image": "skip"}) is CUT
