@@ -29,9 +29,10 @@ def random_window(height: tf.Tensor, width: tf.Tensor, crop_noise: tf.Tensor) ->
     """A random-resized crop, int32[4] = top, left, height, width (Szegedy et al. 2015; torchvision's rule).
 
     An area of 8 to 100 % and a width / height of 3/4 to 4/3 (uniform in its logarithm), ten tries, then the largest
-    centred window of the nearest ratio. ``crop_noise`` float32[UNIFORMS] in [0, 1): of areas, of ratios, of the place.
+    centered window of the nearest ratio. ``crop_noise`` float32[CROP_NOISE_SIZE] in [0, 1): of areas, of ratios, of the
+    place.
 
-    >>> random_window(90, 120, tf.fill([UNIFORMS], 0.5)).numpy().tolist()
+    >>> random_window(90, 120, tf.fill([CROP_NOISE_SIZE], 0.5)).numpy().tolist()
     [7, 22, 76, 76]
     """
     h, w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)

@@ -98,6 +98,7 @@ def test_a_signal_in_every_phase(undisturbed, tmp_path, monkeypatch, capsys, pha
         assert best[0][key] == best[1][key]
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_is_cut_off_again_and_again_is_owed(undisturbed, tmp_path, monkeypatch, capsys):
     """In the fourth of its eight batches; then before the second; then killed with its lines written."""
     workdir, make = tmp_path / "run", evaluate.make_eval_step
