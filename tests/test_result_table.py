@@ -25,11 +25,17 @@ def a_test(**given):
     return dict.fromkeys(names, 0.5) | given
 
 
+def table_lines(text):
+    """From the table's head on; what its columns are over stands before it."""
+    lines = text.splitlines()
+    return lines[next(i for i, line in enumerate(lines) if line.startswith("stage")) :]
+
+
 @pytest.mark.parametrize("value", NUMBERS)
 def test_columns_stay_apart_for_any_number(value):
     """Every line has as many cells as the head, and all end where their head ends."""
     test = a_test(**dict.fromkeys(results.COLUMNS, value))
-    head, rule, *rows = results.format_table(of_tests(test, a_test())).splitlines()[:4]
+    head, rule, *rows = table_lines(results.format_table(of_tests(test, a_test())))[:4]
     heads = head.split()
     assert heads[-2:] == ["ECE", "%"]
     for row in rows:
@@ -76,8 +82,8 @@ def test_balanced_accuracy_is_over_classes_and_accuracy_over_images(labels, pred
     assert (found["accuracy"], found["balanced_accuracy"]) == pytest.approx((accuracy, balanced))
     assert found["macro_recall"] == found["balanced_accuracy"]
     told = results.format_table(of_tests(found))
-    assert told.splitlines()[0].split()[2:5] == ["accuracy", "(best)", "balanced"]
-    assert told.splitlines()[2].split()[4] == f"{balanced:.2f}"
+    assert table_lines(told)[0].split()[2:5] == ["accuracy", "(best)", "balanced"]
+    assert table_lines(told)[2].split()[4] == f"{balanced:.2f}"
     assert "accuracy over the test images; balanced" in told
     assert "over classes" in told
     assert "ECE in %" in told
@@ -97,7 +103,7 @@ def test_a_result_of_an_older_version_is_shown_with_it(older, expected):
     test = {k: v for k, v in a_test().items() if k not in ("balanced_accuracy", "macro_recall")} | older
     assert results.balanced_accuracy(test) == expected
     result = of_tests(test)
-    assert results.format_table(result).splitlines()[2].split()[4] == aligned.number(expected)
+    assert table_lines(results.format_table(result))[2].split()[4] == aligned.number(expected)
     found = results.across_seeds({"seed_0": result, "seed_1": result})["stage_0"]
     assert found.get("balanced_accuracy", {"mean": None})["mean"] == expected
 
@@ -121,7 +127,7 @@ def test_without_a_best_epoch_there_is_no_column_of_it():
     for stage in result["stages"].values():
         stage["best"] = {}
     assert "best" not in results.format_table(result)
-    assert "(" not in results.format_table(result).splitlines()[2]
+    assert "(" not in table_lines(results.format_table(result))[2]
 
 
 def test_a_published_validation_split_takes_nothing_from_training():

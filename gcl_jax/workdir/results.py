@@ -113,8 +113,8 @@ def format_table(result: Mapping) -> str:
     cut = result["config"]["data"]["validation_fraction"] > 0
     counts, held_out = data["class_counts"], data.get("num_validation", 0) if cut else 0
     return "\n".join([
-        *aligned.table(rows),
         f"{OVER}; last epoch" + (", best-on-test in brackets" if some_best else ""),
+        *aligned.table(rows),
         f"{data['num_train']} training images, {max(counts)} to {min(counts)} a class"
         + (f" ({held_out} held out for validation; the groups are by what is left)" if held_out else "")
         + f"; {data['num_test']} test images",
