@@ -64,7 +64,10 @@ class Trained:
         block, data = self.config[self.stage], self.config.data
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
         network = models.build(
-            self.config.model.to_dict(), block.head, len(self.class_names), backend.DTYPES[self.config.precision]
+            self.config.model.to_dict(),
+            block.head,
+            len(self.class_names),
+            jnp.dtype(backend.DTYPES[self.config.precision]),
         )
         augment = Augment(0, False, tuple(data.mean), tuple(data.std))  # which only normalises here
         predict = evaluate.make_predict(

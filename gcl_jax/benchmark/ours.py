@@ -5,10 +5,13 @@ Everything that the benchmark knows of stages, steps and loaders is here. One de
 
 import dataclasses
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
+from ml_collections import ConfigDict
 
 from gcl_jax import data, recipes
 from gcl_jax.benchmark import cifar, machine
@@ -17,12 +20,13 @@ from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.training import loop
 from gcl_jax.training.stage import Stage
 from gcl_jax.training.stage_run import StageRun
+from gcl_jax.typing import PyTree
 
 STAGE, SEED = "representation", 0
 CPU_EPOCH_STEPS = 20  # a whole epoch takes a minute there
 
 
-def make_config(precision: str = "float32", loader: str = "device"):
+def make_config(precision: str = "float32", loader: str = "device") -> ConfigDict:
     """The config of configs/cifar10_lt/gcl.py, for random arrays."""
     made = recipes.gcl(recipes.cifar_lt("cifar10", cifar.IMBALANCE_RATIO))
     made.data.update(source="arrays", name="random", loader=loader)
@@ -32,7 +36,9 @@ def make_config(precision: str = "float32", loader: str = "device"):
 
 
 class _Ours:
-    """The stage, on the first device."""
+    """The stage, on the first device; ``images_per_unit`` are those that a unit of a subclass takes."""
+
+    images_per_unit: int
 
     def __init__(self, precision: str = "float32", loader: str = "device"):
         backend.keep_freed_memory()
@@ -56,7 +62,7 @@ class _Ours:
             "kind": device.device_kind,
         }
 
-    def epoch_blocks(self, epoch: int):
+    def epoch_blocks(self, epoch: int) -> Iterator[tuple[PyTree, int]]:
         """An epoch's blocks as the host loop asks for them, and how many steps each holds."""
         lengths = loop.lengths(
             0,
@@ -76,7 +82,7 @@ class Step(_Ours):
     def __init__(self, precision: str):
         super().__init__(precision)
         self.state, self.inputs, _ = self.stage.start(SEED, None, "")
-        self.program = self.stage.compile()
+        self.program: Any = self.stage.compile()  # a `jax.stages.Compiled`: debug_nans is off
         self.blocks = [block for block, length in self.epoch_blocks(0) if length == self.stage.steps_per_call]
         self.dispatched = 0
         self.run(2 * self.stage.steps_per_call)

@@ -1,7 +1,7 @@
 """The paper's tables, declared: rows are configs, columns are data sets and imbalance ratios."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 Published = Mapping[str, Mapping[int, float]]  # {data set: {imbalance ratio: top-1 in %}}
 
@@ -46,7 +46,7 @@ def ratios_of(dataset: str, columns: Mapping[str, tuple[int, ...]]) -> tuple[int
     return columns.get(dataset, (NO_RATIO,) if dataset in WITHOUT_RATIO else (SMALL_RATIO,))
 
 
-def _cifar(ten, hundred) -> Published:
+def _cifar(ten: Sequence[float | None], hundred: Sequence[float | None]) -> Published:
     columns = {"cifar10_lt": ten, "cifar100_lt": hundred}
     return {
         name: {ratio: x for ratio, x in zip(RATIOS, values, strict=True) if x is not None}
@@ -54,12 +54,12 @@ def _cifar(ten, hundred) -> Published:
     }
 
 
-def _large(*values) -> Published:
+def _large(*values: float | None) -> Published:
     columns = zip(("imagenet_lt", "inat2018", "places_lt"), values, strict=True)
     return {name: {NO_RATIO: x} for name, x in columns if x is not None}
 
 
-def _at_100(accuracy) -> Published:
+def _at_100(accuracy: float) -> Published:
     return {"cifar10_lt": {100: accuracy}}
 
 

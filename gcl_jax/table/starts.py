@@ -74,7 +74,7 @@ def _older_digest(node: Node, stage: str, seed: int, found: Mapping, start: str)
 
     own = RunContext(node.config).stage(stage, 1)
     try:
-        return own.restore_variables(seed, found, start)[1][-1]
+        return own.restore_variables(seed, dict(found), start)[1][-1]
     except UserError:
         return ""
 
