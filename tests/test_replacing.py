@@ -43,7 +43,7 @@ def write_predictions(folder):
 
 def write_logits(folder):
     logits = np.random.default_rng(0).normal(size=(999, 3)).astype(np.float32)
-    with stored_logits.Writer(epath.Path(folder), "test", np.arange(999) % 3, "abc", np.arange(3)) as writer:
+    with stored_logits.Writer(epath.Path(folder), "test", np.arange(999) % 3, tuple("abc"), np.arange(3)) as writer:
         writer.add(stored_logits.rounded({"logits": logits}))
         writer.finish()
 
