@@ -9,6 +9,7 @@ import sys
 
 import jax.numpy as jnp
 import numpy as np
+import photographs
 import pytest
 from conftest import QUICK, ROOT
 from etils import epath
@@ -206,6 +207,17 @@ def test_seeds_side_by_side(tmp_path):
         with np.load(tmp_path / "run" / seed / "representation" / "predictions_test.npz") as npz:
             assert found.logits.argmax(1).tolist() == npz["predicted"].tolist()
     assert files(tmp_path / "run" / "seed_0") != files(tmp_path / "run" / "seed_1")
+
+
+def test_photographs_are_named(tmp_path):
+    root = photographs.four_classes(tmp_path / "photographs")
+    config = photographs.config_of(root, "folder", representation__epochs=1, stages=("representation",))
+    result = experiment.run(config, tmp_path / "run")
+    found = stored(tmp_path / "run")
+    names = [f"{found.class_names[label]}/" for label in found.labels]
+    assert all(name in file for name, file in zip(names, found.files, strict=True))
+    assert len(set(found.files)) == len(found.files) == result["final"]["test"]["num_examples"] == 8
+    assert found.class_names == ("ant", "bee", "cat", "dog")
 
 
 KILLED = """

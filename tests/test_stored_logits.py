@@ -37,7 +37,7 @@ def test_round_trip(tmp_path, scale):
     logits = logits_of(1000, scale=scale)
     labels = np.arange(1000) % 3
     size = write(tmp_path, logits, labels, files=[f"a/{i}.jpg" for i in range(1000)], pieces=300)
-    found = stored_logits.read(epath.Path(tmp_path))
+    found = stored_logits.read(tmp_path)
     assert size == os.path.getsize(tmp_path / "logits_test.npz")
     assert [path.name for path in tmp_path.iterdir()] == ["logits_test.npz"]
     assert found.logits.dtype == np.float32
@@ -65,15 +65,15 @@ def test_numpy_reads_it(tmp_path):
         assert npz["logits"].dtype == np.float16
         assert npz["version"] == 1
         np.testing.assert_array_equal(npz["logits"].astype(np.float32) + npz["top"][:, None],
-                                      stored_logits.read(epath.Path(tmp_path)).logits)  # fmt: skip
+                                      stored_logits.read(tmp_path).logits)  # fmt: skip
 
 
 @pytest.mark.parametrize("num_experts", [1, 3])
 def test_experts(tmp_path, num_experts):
     experts = np.stack([logits_of(seed=i) for i in range(num_experts)], axis=1)
     write(tmp_path, experts.mean(1), experts=experts)
-    assert stored_logits.read(epath.Path(tmp_path)).experts is None  # three times as much: only if asked for
-    found = stored_logits.read(epath.Path(tmp_path), experts=True)
+    assert stored_logits.read(tmp_path).experts is None  # three times as much: only if asked for
+    found = stored_logits.read(tmp_path, experts=True)
     assert found.experts.shape == (10, num_experts, 3)
     np.testing.assert_allclose(found.experts, experts, atol=4e-3)
     np.testing.assert_allclose(found.logits, experts.mean(1), atol=4e-3)
@@ -122,13 +122,13 @@ def test_size_and_memory_of_many_classes(tmp_path):
     tracemalloc.start()
     try:
         labels = np.arange(num)
-        with stored_logits.Writer(epath.Path(tmp_path), "test", labels, names, counts) as writer:
+        with stored_logits.Writer(tmp_path, "test", labels, names, counts) as writer:
             for _ in range(0, num, 100):
                 writer.add(made(100))
             size = writer.finish()
         assert tracemalloc.get_traced_memory()[1] < 0.5 * whole
         tracemalloc.reset_peak()
-        found = stored_logits.read(epath.Path(tmp_path))
+        found = stored_logits.read(tmp_path)
         assert tracemalloc.get_traced_memory()[1] < 1.3 * whole
     finally:
         tracemalloc.stop()
@@ -142,7 +142,7 @@ def test_an_older_file_stays_where_writing_fails(tmp_path, after):
     before = (tmp_path / "logits_test.npz").read_bytes()
 
     def fail():
-        with stored_logits.Writer(epath.Path(tmp_path), "test", np.arange(10) % 3, NAMES, COUNTS) as writer:
+        with stored_logits.Writer(tmp_path, "test", np.arange(10) % 3, NAMES, COUNTS) as writer:
             if after != "nothing":
                 writer.add(stored_logits.rounded({"logits": logits_of(seed=1)[:5]}))
             if after == "too few":
@@ -197,7 +197,7 @@ def test_damage_is_one_line(tmp_path, name):
     write(tmp_path, logits_of())
     DAMAGE[name](file)
     with pytest.raises(UserError) as error:
-        stored_logits.read(epath.Path(tmp_path), experts=True)
+        stored_logits.read(tmp_path, experts=True)
     text = str(error.value)
     assert str(file) in text
     assert "\n" not in text
@@ -212,4 +212,4 @@ def test_a_header_that_asks_for_more_than_there_is(tmp_path):
     with zipfile.ZipFile(tmp_path / "logits_test.npz", "w") as archive, archive.open("version.npy", "w") as stream:
         np.lib.format.write_array_header_1_0(stream, {"descr": "<f2", "fortran_order": False, "shape": (10**12, 10**6)})
     with pytest.raises(UserError, match=r"is damaged \(version is said to be float16"):
-        stored_logits.read(epath.Path(tmp_path))
+        stored_logits.read(tmp_path)

@@ -9,9 +9,9 @@ VERSION = 1
 SPLITS = ("test", "validation")  # never train
 
 
-def path(folder: epath.Path, split: str) -> epath.Path:
+def path(folder: epath.PathLike, split: str) -> epath.Path:
     """The file of a split in a stage's folder."""
-    return folder / f"logits_{split}.npz"
+    return epath.Path(folder) / f"logits_{split}.npz"
 
 
 def rounded(outputs: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class StoredLogits:
     experts: np.ndarray | None = None
 
 
-def read(folder: epath.Path, split: str = "test", *, experts: bool = False) -> StoredLogits:
+def read(folder: epath.PathLike, split: str = "test", *, experts: bool = False) -> StoredLogits:
     """The logits of a split in a stage's ``folder``; with ``experts`` also those of each, where there are any.
 
     Raises UserError for a file that is missing, damaged or of another version.

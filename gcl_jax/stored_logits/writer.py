@@ -21,7 +21,7 @@ class Writer:
     A context manager; whatever goes wrong in it, an older file stays as it is. Raises UserError where it cannot write.
 
     >>> from gcl_jax.stored_logits import read, rounded
-    >>> folder = epath.Path(tempfile.mkdtemp())
+    >>> folder = tempfile.mkdtemp()
     >>> with Writer(folder, "test", np.array([1]), ("a", "b"), np.array([9, 3])) as writer:
     ...     writer.add(rounded({"logits": np.array([[1.0, 3.0]], np.float32)}))
     ...     size = writer.finish()
@@ -31,7 +31,7 @@ class Writer:
 
     def __init__(
         self,
-        folder: epath.Path,
+        folder: epath.PathLike,
         split: str,
         labels: np.ndarray,
         class_names: tuple[str, ...],
