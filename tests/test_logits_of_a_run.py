@@ -272,22 +272,22 @@ def test_kill_between_checkpoint_and_done(tmp_path, plugin, moment):
 def test_experts_through_the_evaluation_step(tmp_path, monkeypatch):
     """What a method's prediction has beside its logits, over batches whose last is not full."""
 
-    def make_outputs(*_):
-        def outputs(variables, info, images):
+    def make_predict(*_):
+        def predict(variables, info, images):
             pixels = images.reshape(len(images), -1)
             experts = jnp.stack([pixels[:, :3], pixels[:, 1:4]], axis=1)
             return {"logits": experts.mean(axis=1), "experts": experts}
 
-        return outputs
+        return predict
 
-    monkeypatch.setattr(evaluate, "make_outputs", make_outputs)
+    monkeypatch.setattr(evaluate, "make_predict", make_predict)
     pixels = np.random.RandomState(0).randint(0, 9, (22, 2, 2, 1)).astype(np.uint8)
     labels = np.arange(22, dtype=np.int32) % 3
     dataset = Dataset("known", {"test": Split(pixels, labels)}, ("a", "b", "c"), np.arange(0))
     grid = mesh.make_mesh()
     loader = DeviceLoader(dataset, grid)
     step = evaluate.make_eval_step(None, CrossEntropy(), AUGMENT, loader.fetch)
-    batches = list(evaluate.logits(step, ({}, {}, {}), STATS, loader, grid, "test", 22, 10))
+    batches = list(evaluate.logits(step, ({}, {}), STATS, loader, grid, "test", 22, 10))
     assert [len(batch["logits"]) for batch in batches] == [10, 10, 2]
     with stored_logits.Writer(epath.Path(tmp_path), "test", labels, tuple("abc"), np.arange(3)) as writer:
         for batch in batches:
