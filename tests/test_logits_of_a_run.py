@@ -269,33 +269,35 @@ def test_kill_between_checkpoint_and_done(tmp_path, plugin, moment):
     assert not list(stage.glob(".*"))
 
 
-def test_experts_through_the_evaluation_step(tmp_path, monkeypatch):
-    """What a method's prediction has beside its logits, over batches whose last is not full."""
+class TwoExperts(CrossEntropy):
+    """The first three pixels, the next to the last three, and their mean."""
 
-    def make_predict(*_):
-        def predict(variables, info, images):
-            pixels = images.reshape(len(images), -1)
-            experts = jnp.stack([pixels[:, :3], pixels[:, 1:4]], axis=1)
-            return {"logits": experts.mean(axis=1), "experts": experts}
+    def predict(self, out, method_state, info):
+        experts = jnp.stack([out["scores"][:, :3], out["scores"][:, 1:4]], axis=1)
+        return {"logits": experts.mean(axis=1), "experts": experts}
 
-        return predict
 
-    monkeypatch.setattr(evaluate, "make_predict", make_predict)
+@pytest.mark.parametrize("tau", [0.0, 1.0])
+def test_experts_through_the_evaluation_step(tmp_path, tau):
+    """What a method's prediction has beside its logits, over batches whose last is not full, after posthoc."""
+
+    def apply(variables, images, *, train, key=None):
+        return {"scores": images.reshape(len(images), -1)}, {}
+
     pixels = np.random.RandomState(0).randint(0, 9, (22, 2, 2, 1)).astype(np.uint8)
     labels = np.arange(22, dtype=np.int32) % 3
     dataset = Dataset("known", {"test": Split(pixels, labels)}, ("a", "b", "c"), np.arange(0))
     grid = mesh.make_mesh()
     loader = DeviceLoader(dataset, grid)
-    step = evaluate.make_eval_step(None, CrossEntropy(), AUGMENT, loader.fetch)
+    step = evaluate.make_eval_step(apply, TwoExperts(), AUGMENT, loader.fetch, tau)
     batches = list(evaluate.logits(step, ({}, {}), STATS, loader, grid, "test", 22, 10))
     assert [len(batch["logits"]) for batch in batches] == [10, 10, 2]
-    with stored_logits.Writer(epath.Path(tmp_path), "test", labels, tuple("abc"), np.arange(3)) as writer:
+    with stored_logits.Writer(tmp_path, "test", labels, tuple("abc"), np.arange(3)) as writer:
         for batch in batches:
             writer.add(batch)
         writer.finish()
-    found = stored_logits.read(epath.Path(tmp_path), experts=True)
-    flat = pixels.reshape(22, -1)
-    assert found.logits.shape == (22, 3)
-    expected = np.stack([flat[:, :3], flat[:, 1:]], axis=1).astype(np.float32)
-    np.testing.assert_allclose(found.experts, expected, rtol=1e-6)  # small whole numbers are exact in float16
-    np.testing.assert_allclose(found.logits, expected.mean(1), rtol=1e-6)
+    found = stored_logits.read(tmp_path, experts=True)
+    flat, prior = pixels.reshape(22, -1), np.array([0.9, 0.09, 0.01])
+    expected = np.stack([flat[:, :3], flat[:, 1:]], axis=1) - tau * np.log(prior)
+    np.testing.assert_allclose(found.experts, expected, atol=0.01)
+    np.testing.assert_allclose(found.logits, expected.mean(1), atol=0.01)
