@@ -121,9 +121,10 @@ def adds_one(state, inputs, row):
     return TrainState(
         step=state.step + 1,
         params=params,
-        batch_stats=state.batch_stats,
+        model_state=state.model_state,
         opt_state={"count": state.opt_state["count"] + 1, "trace": row["trace"]},
         method_state={},
+        ema={},
         metric_sums={"loss": state.metric_sums["loss"] + row["loss"]},
         first_nonfinite=non_finite.noted(state.first_nonfinite, state.step + 1, metrics, (params, {}, {})),
     )
@@ -134,7 +135,7 @@ def test_any_array_of_a_step_makes_it_skip():
     params = {"w": jnp.zeros(2)}
     opt_state = {"count": jnp.int32(0), "trace": jnp.float32(0)}
     none = non_finite.none_yet(params, {}, {})
-    state = TrainState(jnp.int32(0), params, {}, opt_state, {}, {"loss": jnp.float32(0)}, none)
+    state = TrainState(jnp.int32(0), params, {}, opt_state, {}, {}, {"loss": jnp.float32(0)}, none)
     state = state.replace(skipped=non_finite.none_skipped(2, state))
     step = jax.jit(non_finite.skip_nonfinite(adds_one, lambda step: step == 3))
     rows = [(1.0, 1.0), (np.nan, 1.0), (2.0, np.inf), (np.inf, 1.0), (4.0, 5.0), (np.nan, np.nan)]

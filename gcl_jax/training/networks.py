@@ -7,12 +7,6 @@ from gcl_jax.models import Network
 from gcl_jax.runtime import backend
 
 
-def build_network(config: ConfigDict, stage: str, num_classes: int, *, remat: bool = False) -> Network:
-    """The network of ``stage`` for ``num_classes`` classes; ``remat`` is for training it (`models.build`)."""
-    return models.build(
-        config.model.name,
-        config[stage].head,
-        num_classes,
-        backend.DTYPES[config.precision],
-        remat=remat,
-    )
+def build_network(config: ConfigDict, stage: str, num_classes: int) -> Network:
+    """The network of ``stage`` for ``num_classes`` classes."""
+    return models.build(config.model.to_dict(), config[stage].head, num_classes, backend.DTYPES[config.precision])

@@ -20,19 +20,19 @@ Tree = Any
 NAMES = 10  # of arrays that a report lists
 
 
-def none_yet(params: Tree, batch_stats: Tree, method_state: Tree) -> dict[str, jax.Array]:
+def none_yet(params: Tree, model_state: Tree, method_state: Tree) -> dict[str, jax.Array]:
     """The record before the first step: {"step": 0, "loss", "counts": of each array of the three trees}.
 
     ``params`` are those that train.
     """
-    arrays = len(jax.tree.leaves((params, batch_stats, method_state)))
+    arrays = len(jax.tree.leaves((params, model_state, method_state)))
     return {"step": jnp.int32(0), "loss": jnp.float32(0), "counts": jnp.zeros(arrays, jnp.int32)}
 
 
 def noted(first_nonfinite: Mapping, step: jax.Array, metrics: Mapping, made: Tree) -> dict[str, jax.Array]:
     """``first_nonfinite``, or if there is none yet and a number of this step's is not finite, what is wrong with it.
 
-    ``made`` is (trained params, batch_stats, method_state) after the update: a gradient that is not finite shows there.
+    ``made`` is (trained params, model_state, method_state) after the update: a gradient that is not finite shows there.
     While there is none, "loss" is that of the newest step.
     """
     counts = _counts(made)
@@ -51,7 +51,7 @@ def _counts(tree: Tree) -> jax.Array:
 
 def _also_made(state: TrainState) -> dict:
     """What an update makes and `noted` does not look at."""
-    return {name: getattr(state, name) for name in ("opt_state", "ema") if hasattr(state, name)}
+    return {"opt_state": state.opt_state, "ema": state.ema}
 
 
 def none_skipped(max_skips: int, state: TrainState) -> dict[str, jax.Array]:
@@ -108,11 +108,11 @@ def skip_nonfinite(
     return skipping
 
 
-def array_names(params: Tree, batch_stats: Tree, method_state: Tree, state: TrainState | None = None) -> list[str]:
+def array_names(params: Tree, model_state: Tree, method_state: Tree, state: TrainState | None = None) -> list[str]:
     """Names of the arrays that a record counts: of `none_yet`'s, and with ``state`` of `none_skipped`'s."""
-    trees = {"params": params, "batch_stats": batch_stats, "method_state": method_state}
-    trees |= _also_made(state) if state is not None else {}
-    return [name for part, tree in trees.items() for name in flatten({part: tree})]
+    trees = [{"params": params}, model_state, {"method_state": method_state}]
+    trees += [{name: tree} for name, tree in _also_made(state).items()] if state is not None else []
+    return [name for tree in trees for name in flatten(tree)]
 
 
 def report(found: Mapping[str, int], names: Sequence[str]) -> dict:

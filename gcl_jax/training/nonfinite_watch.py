@@ -29,7 +29,7 @@ class NonFiniteWatch:
     def __init__(self, stage: Stage, seed: int, folder: StageDir, name: str, state: TrainState):
         self._stage, self._seed, self._folder, self._name = stage, seed, folder, name
         also = state if stage.skips else None
-        self._arrays = non_finite.array_names(stage.trained(state.params), state.batch_stats, state.method_state, also)
+        self._arrays = non_finite.array_names(stage.trained(state.params), state.model_state, state.method_state, also)
         self._max_skips = stage.config.non_finite.max_skips
         self.skipped: list[int] = []
         self.last_saved = 0
@@ -61,7 +61,7 @@ class NonFiniteWatch:
         first_nonfinite, skipped = jax.device_get((state.first_nonfinite, state.skipped))
         self.check(step, first_nonfinite, skipped)
         # Steps note what they made; a start from elsewhere has none before it.
-        if not _all_finite((state.params, state.batch_stats, state.method_state)):
+        if not _all_finite((state.params, state.model_state, state.method_state)):
             self._stop(first_nonfinite, step)
 
     def learning_rate(self, step: int) -> float:

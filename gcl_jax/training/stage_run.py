@@ -16,11 +16,10 @@ from gcl_jax.config import stage_fingerprint
 from gcl_jax.errors import UserError
 from gcl_jax.replacing import replacing
 from gcl_jax.runtime import distributed, jax_settings, memory
-from gcl_jax.training import non_finite
 from gcl_jax.training.nonfinite_watch import NonFiniteWatch
 from gcl_jax.training.stage import Stage
 from gcl_jax.training.starts import start_of
-from gcl_jax.training.train_state import TrainState
+from gcl_jax.training.train_state import TrainState, to_save
 from gcl_jax.workdir.seed_dir import SeedDir
 
 # What an evaluation writes to metrics.jsonl; result.json has everything.
@@ -52,10 +51,11 @@ class StageRun:
         ]
         self._began, self._predictions, self.pending_eval = time.monotonic(), {}, False
         self._watch = NonFiniteWatch(stage, seed, self._dir, self._name, self.state)
-        self._checkpoints, self._best = self._dir.open_checkpoints(stage.config.checkpoint.keep), None
+        keep, constant = stage.config.checkpoint.keep, stage.constant_arrays
+        self._checkpoints, self._best = self._dir.open_checkpoints(keep, constant), None
         self._best_accuracy = -1.0
         if stage.config.checkpoint.keep_best and "validation" in stage.dataset.splits:
-            self._best = self._dir.open_best()
+            self._best = self._dir.open_best(constant)
         self._board = logs.TensorBoard(self._dir.path / "tensorboard", stage.config.log.tensorboard)
 
     def __enter__(self) -> "StageRun":
@@ -111,7 +111,7 @@ class StageRun:
             self.stage.require_classes(note.get("class_names"), str(self._dir.path))
             skipped = note.get("skipped_steps")
             skipped = self._dir.older_skips(self._keys) if skipped is None else skipped
-            self.state = self._watch.resumed(step, from_saved(self.stage, tree), skipped)
+            self.state = self._watch.resumed(step, self.stage.from_saved(tree), skipped)
             self._began -= note["seconds"]
             self.pending_eval = note.get("evaluation_owed", False)
             logs.log_info(f"{self._name}: resuming after step {step}{self._other_compiler(note)}")
@@ -219,24 +219,6 @@ class StageRun:
         epoch = -(-step // self.stage.settings.steps_per_epoch)
         self._run.record({"stage": self.stage.name, "step": step, "epoch": epoch, "kind": kind} | scalars)
         self._board.write(step, {f"{kind}/{name}": value for name, value in scalars.items()})
-
-
-def to_save(state: TrainState) -> dict:
-    """A checkpoint's tree: the state, but for the records of numbers that are not finite."""
-    return {
-        "step": state.step,
-        "params": state.params,
-        "batch_stats": state.batch_stats,
-        "opt_state": state.opt_state,
-        "method_state": state.method_state,
-        "metric_sums": state.metric_sums,
-    }
-
-
-def from_saved(stage: Stage, tree: dict) -> TrainState:
-    """The inverse of `to_save`."""
-    none = non_finite.none_yet(stage.trained(tree["params"]), tree["batch_stats"], tree["method_state"])
-    return TrainState(**tree, first_nonfinite=stage.replicate(none))
 
 
 def best_epochs(records: list[dict]) -> dict:

@@ -107,5 +107,5 @@ def _network(config, name):
     network = build_network(config, name, 2)
     images = jnp.zeros((1, 64, 64, len(config.data.mean)))  # a backbone's parameters are the same for all sizes
     found = jax.eval_shape(lambda key: network.init(key, images, train=False), jax.random.key(0))
-    fresh = {"params": found["params"], "batch_stats": found.get("batch_stats", {})}
+    fresh = {"params": found["params"], "batch_stats": {}, **found}
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), fresh)

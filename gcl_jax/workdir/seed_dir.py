@@ -1,6 +1,6 @@
 """The folder of one seed's run, and of each of its stages: the files there, by name and by what they say."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from etils import epath
 
@@ -25,14 +25,14 @@ class StageDir:
         """Where the checkpoints lie."""
         return self.path / "checkpoints"
 
-    def open_checkpoints(self, keep: int) -> Checkpoints:
-        """The stage's checkpoints, to save the last ``keep``; UserError if there were some, of which none is good."""
+    def open_checkpoints(self, keep: int, constant: Iterable[str]) -> Checkpoints:
+        """The stage's checkpoints (see `Checkpoints`); UserError if there were some, of which none is good."""
         distributed.run_on_host0(lambda: integrity.refuse_to_start_over(self.path))
-        return Checkpoints(self.checkpoints, keep)
+        return Checkpoints(self.checkpoints, keep, constant)
 
-    def open_best(self) -> Checkpoints:
+    def open_best(self, constant: Iterable[str]) -> Checkpoints:
         """The one checkpoint that is best on validation."""
-        return Checkpoints(self.path / integrity.BEST / "checkpoints", 1)
+        return Checkpoints(self.path / integrity.BEST / "checkpoints", 1, constant)
 
     def has_checkpoints(self) -> bool:
         """Whether the folder of the checkpoints is there."""
