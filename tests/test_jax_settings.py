@@ -94,14 +94,14 @@ def test_x64_is_part_of_whose_run_it_is(kept, tmp_path):
     before = stage_fingerprint.training_keys(config, "classifier")
     assert "jax_enable_x64" not in before  # so that older folders are of a run without
     (tmp_path / "representation" / "checkpoints" / "5").mkdir(parents=True)
-    keys = ownership._keys(config, ["representation"], False)
+    keys = ownership.keys_of(config, ["representation"], False)
     (tmp_path / "config.json").write_text(json.dumps({"training": keys}))
     jax.config.update("jax_enable_x64", True)
     after = stage_fingerprint.training_keys(config, "classifier")
     assert stage_fingerprint.stage_key(before, "data") != stage_fingerprint.stage_key(after, "data")
     assert results.environment()["jax_settings"]["jax_enable_x64"] is True
     with pytest.raises(UserError, match=r"config.jax_enable_x64: absent -> True"):
-        ownership.compare(ownership.epath.Path(tmp_path), ownership._keys(config, ["representation"], False))
+        ownership.compare(ownership.epath.Path(tmp_path), ownership.keys_of(config, ["representation"], False))
 
 
 @pytest.mark.parametrize(
