@@ -20,13 +20,13 @@ from gcl_jax.methods import ClassInfo
 from gcl_jax.paths import done_file
 from gcl_jax.runtime import backend
 from gcl_jax.training import evaluate
-from gcl_jax.training.train_step import NetworkApply
+from gcl_jax.training.network_apply import NetworkApply
 from gcl_jax.workdir import ownership
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """One stage's network: (params, batch_stats, method_state), its run's config, and what it was trained on.
+    """One stage's network: ({"params", **model_state}, method_state), its run's config, and what it was trained on.
 
     ``image_shape`` is (H, W, c) of the uint8 images that it takes, ``counts`` the training images of each class.
     ``seeds`` are the folders of a run of several, this network's first.
@@ -64,10 +64,10 @@ class Trained:
         block, data = self.config[self.stage], self.config.data
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
         network = models.build(
-            self.config.model.name, block.head, len(self.class_names), backend.DTYPES[self.config.precision]
-        )  # fmt: skip
+            self.config.model.to_dict(), block.head, len(self.class_names), backend.DTYPES[self.config.precision]
+        )
         augment = Augment(0, False, tuple(data.mean), tuple(data.std))  # which only normalises here
-        logits = evaluate.make_logits(
+        predict = evaluate.make_predict(
             NetworkApply(network, block.bn),
             method.after_training(self.config.posthoc),
             augment,
@@ -78,7 +78,7 @@ class Trained:
 
         def probabilities(variables: tuple, images: jax.Array) -> jax.Array:
             with backend.matmul_precision(self.config.precision):
-                return jax.nn.softmax(logits(variables, info, images))
+                return jax.nn.softmax(predict(variables, info, images)["logits"])
 
         return probabilities
 
@@ -140,6 +140,7 @@ def read(folder: str, stage: str = "") -> Trained:
     """
     config, own, name = locate(folder, stage)
     variables, note, step = checkpoint.read_variables(own / name / "checkpoints")
+    network_variables = {name: tree for name, tree in variables.items() if name != "method_state"}
     missing = [key for key in ("class_names", "class_counts", "image_shape") if key not in note]
     if missing:
         raise UserError(f"{own / name} was saved by an older gcl_jax and lacks {', '.join(missing)}: train it again")
@@ -147,7 +148,7 @@ def read(folder: str, stage: str = "") -> Trained:
     return Trained(
         config,
         name,
-        (variables["params"], variables["batch_stats"], variables["method_state"]),
+        (network_variables, variables["method_state"]),
         tuple(note["class_names"]),
         np.asarray(note["class_counts"]),
         tuple(note["image_shape"]),

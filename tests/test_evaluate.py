@@ -16,9 +16,9 @@ STATS = ClassInfo(jnp.asarray(COUNTS), {})
 AUGMENT = Augment(crop_padding=0, flip=False, mean=(0.0,), std=(1 / 255,))  # images come out as their pixel values
 
 
-def fake_apply(params, batch_stats, images, train):
+def fake_apply(variables, images, *, train, key=None):
     """A "network" whose logits are the first three pixels."""
-    return {"scores": images.reshape(len(images), -1)[:, :3]}, batch_stats
+    return {"scores": images.reshape(len(images), -1)[:, :3]}, {}
 
 
 def predict(num, batch_size, tau=0.0, pixels=None):
@@ -30,7 +30,7 @@ def predict(num, batch_size, tau=0.0, pixels=None):
     loader = DeviceLoader(dataset, grid)
     step = evaluate.make_eval_step(fake_apply, CrossEntropy(), AUGMENT, loader.fetch, tau)
     logits = pixels.reshape(num, -1)[:, :3].astype(np.float64)
-    return evaluate.predict(step, ({}, {}, {}), STATS, loader, grid, "test", num, batch_size)(), logits, labels
+    return evaluate.predict(step, ({}, {}), STATS, loader, grid, "test", num, batch_size)(), logits, labels
 
 
 @pytest.mark.parametrize("batch_size", [2, 4, 10, 22, 30])

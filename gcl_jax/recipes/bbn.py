@@ -21,7 +21,7 @@ def bbn(p: Protocol) -> ConfigDict:
     82.18 on CIFAR-10-LT at ratio 50.
     """
     return p.experiment(
-        two_branches=True,
+        experts=2,
         representation=p.train(
             c.method("bbn"),
             batch=2,

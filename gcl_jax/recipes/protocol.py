@@ -54,11 +54,11 @@ class Protocol:
         """A rate that was published for batches of 256, for this batch."""
         return learning_rate * self.batch_size / 256
 
-    def experiment(self, *, two_branches: bool = False, **stages: Mapping) -> ConfigDict:
-        """The config of one row; with ``two_branches`` its network has two last blocks (BBN's)."""
+    def experiment(self, *, experts: int = 1, **stages: Mapping) -> ConfigDict:
+        """The config of one row; its network has as many ``experts``, two of them BBN's branches."""
         blocks = dict(self.blocks)
-        if two_branches:
-            blocks["model"] = dict(name=f"{blocks['model']['name']}_two_branch")
+        if experts > 1:
+            blocks["model"] = dict(blocks["model"], experts=experts)
         return c.experiment(stages=stages, **blocks)
 
     def train(

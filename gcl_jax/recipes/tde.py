@@ -19,7 +19,7 @@ def tde(p: Protocol) -> ConfigDict:
     x 0.01 and x 1e-4 from epochs 120 and 160 of 200 on; alpha 1.0, and 1.5 on CIFAR-100.
     """
     return p.experiment(
-        two_branches=True,
+        experts=2,
         representation=p.train(
             c.method("tde", scale=16.0, alpha=p.pick(ALPHA), decay=0.9),
             batch=4,
