@@ -20,8 +20,7 @@ def plain(value):
 
 
 def today(name):
-    arguments = ("data/places_lt",) if name.startswith("places_lt") else ()
-    return load_config(f"{name}.py", *arguments)
+    return load_config(name.replace("/", ":"), None)
 
 
 @pytest.mark.parametrize("name", OLD)

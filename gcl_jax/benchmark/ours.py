@@ -1,4 +1,4 @@
-"""Our contenders: stage 1 of configs/cifar10_lt/gcl.py on random data, through the package's own rooms.
+"""Our contenders: stage 1 of configs/cifar10_lt.py:gcl on random data, through the package's own rooms.
 
 Everything that the benchmark knows of stages, steps and loaders is here. One device, as PyTorch has.
 """
@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from gcl_jax import data, recipes
+from gcl_jax import command_line, data
 from gcl_jax.benchmark import cifar, machine
 from gcl_jax.runtime import backend, jax_settings, memory
 from gcl_jax.runtime import mesh as mesh_lib
@@ -24,8 +24,8 @@ CPU_EPOCH_STEPS = 20  # a whole epoch takes a minute there
 
 
 def make_config(precision: str = "float32", loader: str = "device"):
-    """The config of configs/cifar10_lt/gcl.py, for random arrays."""
-    made = recipes.gcl(recipes.cifar_lt("cifar10", cifar.IMBALANCE_RATIO))
+    """The config of configs/cifar10_lt.py:gcl, for random arrays."""
+    made = command_line.config_of(["benchmark", f"--config=cifar10_lt:gcl,{cifar.IMBALANCE_RATIO}"])
     made.data.update(source="arrays", name="random", loader=loader)
     made.precision = precision
     made.log.update(every_steps=cifar.LOG_EVERY, tensorboard=False)

@@ -122,18 +122,18 @@ def test_an_evaluation_that_is_cut_off_again_and_again_is_owed(undisturbed, tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("file", "patched"),
-    [("nearest_class_mean.py", (evaluate, "features", 1)), ("tau_norm.py", (Stage, "evaluate", 4))],
+    ("row", "patched"),
+    [("nearest_class_mean", (evaluate, "features", 1)), ("tau_norm", (Stage, "evaluate", 4))],
 )
-def test_a_signal_in_the_class_means_pass_and_while_tuning(tmp_path, monkeypatch, file, patched):
+def test_a_signal_in_the_class_means_pass_and_while_tuning(tmp_path, monkeypatch, row, patched):
     short = {"representation.epochs": 2, "eval.every_epochs": 2}
-    whole = experiment.run(override(load_config(f"digits_lt/{file}"), short), tmp_path / "whole")
+    whole = experiment.run(override(load_config(f"digits_lt:{row}"), short), tmp_path / "whole")
     owner, name, calls = patched
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, signalling(getattr(owner, name), calls))
-        stop(lambda: experiment.run(override(load_config(f"digits_lt/{file}"), short), tmp_path / "run"))
+        stop(lambda: experiment.run(override(load_config(f"digits_lt:{row}"), short), tmp_path / "run"))
     assert not (tmp_path / "run" / "result.json").exists()
-    again = experiment.run(override(load_config(f"digits_lt/{file}"), short), tmp_path / "run")
+    again = experiment.run(override(load_config(f"digits_lt:{row}"), short), tmp_path / "run")
     assert again["final"] == whole["final"]
 
 
