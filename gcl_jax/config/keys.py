@@ -85,7 +85,9 @@ TOP: dict[str, Any] = {
     "seeds_at_once": 0,  # side by side in one program; 0 = as many as have devices to themselves
     "steps_per_call": 0,  # the most train steps per dispatch, on an accelerator; 0 = up to the next log line
     "precision": "float32",  # float32 | tf32 | bf16
-    "eval": {"every_epochs": 1, "batch_size": 0},  # 0 = by backend: 256 on CPU, 1024 elsewhere
+    # batch_size: 0 = by backend, 256 on CPU, 1024 elsewhere. At the end of a stage, store_logits: of validation and
+    # test (float16); metrics: names in gcl_jax.metrics.METRICS, computed from them.
+    "eval": {"every_epochs": 1, "batch_size": 0, "store_logits": True, "metrics": ()},
     # A key of a stage of 0 epochs, chosen from a grid on training images held out ("" = off): see training/tuning.py.
     "tuning": {"key": "", "grid": (), "validation_fraction": 0.1},
     # After training: tau of z - tau * log(prior), 0 = off; alpha of De-confound-TDE, -1 = its method's.
@@ -97,7 +99,7 @@ TOP: dict[str, Any] = {
     "non_finite": {"action": "stop", "max_skips": 10},
     "debug_nans": False,
 }
-TUPLES_OF_TEXT = ("stages", "plugins", "lr_mult", "weight_decay_rules")  # all others are of numbers
+TUPLES_OF_TEXT = ("stages", "plugins", "metrics", "lr_mult", "weight_decay_rules")  # all others are of numbers
 PRECISIONS = ("float32", "tf32", "bf16")
 
 # The range of every number above, and of the entries of every tuple of numbers; those of methods and samplers stand
@@ -140,7 +142,7 @@ RANGES = {
     "checkpoint.every_steps": Range("[1, 1000000000]"),
     "checkpoint.every_minutes": Range("[0, 1e6]"),
     "checkpoint.keep": Range("[1, 1000000]"),
-    "non_finite.max_skips": Range("[1, 1000000]"),
+    "non_finite.max_skips": Range("[1, 1000]"),
 }
 BACKBONES.bind(MODEL, RANGES, "model.")
 OPTIMIZERS.bind(OPTIMIZER, STAGE_RANGES, "optimizer.")
