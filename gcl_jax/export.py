@@ -129,7 +129,7 @@ def description(network: "Trained") -> dict:
 
 
 def serialized(network: "Trained") -> bytes:
-    """A `trained.Trained` as serialised StableHLO, its batch dimension free and its parameters inside."""
+    """A `trained.Trained` as serialized StableHLO, its batch dimension free and its parameters inside."""
     import jax
     import jax.numpy as jnp
 

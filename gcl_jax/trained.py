@@ -53,19 +53,19 @@ class Trained:
 
     @property
     def resize(self) -> int:
-        """The shorter side of an image before its centre is cropped to `image_shape`, as in evaluation."""
+        """The shorter side of an image before its center is cropped to `image_shape`, as in evaluation."""
         height, width, _ = self.image_shape
         return self.config.data.photos.resize if self.config.data.source in PHOTOGRAPH_SOURCES else min(height, width)
 
     def probabilities(self) -> Callable[[tuple, jax.Array], jax.Array]:
         """The pure function (variables, uint8[B, H, W, c]) -> float32[B, C]: softmax at the method's scale.
 
-        As evaluation has it: normalisation of pixels and the config's post-hoc rules are inside.
+        As evaluation has it: normalization of pixels and the config's post-hoc rules are inside.
         """
         block, data = self.config[self.stage], self.config.data
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
         network = build_network(self.config, self.stage, len(self.class_names))
-        augment = Augment(0, False, tuple(data.mean), tuple(data.std))  # which only normalises here
+        augment = Augment(0, False, tuple(data.mean), tuple(data.std))  # which only normalizes here
         predict = evaluate.make_predict(
             NetworkApply(network, block.bn),
             method.after_training(self.config.posthoc),

@@ -1,4 +1,4 @@
-"""Crop, flip, jitter and normalise uint8 images inside the jitted step."""
+"""Crop, flip, jitter and normalize uint8 images inside the jitted step."""
 
 import dataclasses
 
@@ -10,11 +10,11 @@ from gcl_jax import rng
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """Zero-pad by ``crop_padding`` and crop back at random, flip, jitter colours, (x / 255 - mean) / std.
+    """Zero-pad by ``crop_padding`` and crop back at random, flip, jitter colors, (x / 255 - mean) / std.
 
     On CIFAR (LDAM protocol): padding 4, flip, on uint8 pixels, so that the border is black before
-    normalisation. On photographs, which a loader crops: flip and ``color_jitter`` (brightness, contrast, saturation).
-    Evaluation only normalises. ``mean`` and ``std`` have one entry per channel.
+    normalization. On photographs, which a loader crops: flip and ``color_jitter`` (brightness, contrast, saturation).
+    Evaluation only normalizes. ``mean`` and ``std`` have one entry per channel.
     """
 
     crop_padding: int
@@ -44,7 +44,7 @@ class Augment:
         return self.evaluate(images)
 
     def evaluate(self, images: jax.Array) -> jax.Array:
-        """uint8 [B, H, W, c] -> normalised float32."""
+        """uint8 [B, H, W, c] -> normalized float32."""
         mean, std = (jnp.asarray(v, jnp.float32) for v in (self.mean, self.std))
         return (images.astype(jnp.float32) / 255 - mean) / std
 
