@@ -10,7 +10,7 @@ PIP := $(ITS_PYTHON) -m pip --disable-pip-version-check install -qq
 DEMO ?= runs/demo
 WORKERS ?= 2
 
-.PHONY: venv demo test test-all lint docs requirements clean
+.PHONY: venv demo test test-all lint docs requirements results clean
 
 venv:
 	@launch/make_venv.sh "$(VENV)" "$(PYTHON)"
@@ -48,6 +48,9 @@ docs: $(VENV)/docs  ## README, docs/ and results as pages: build/docs/docs/index
 
 requirements: $(VENV)/core  ## requirements.txt from pyproject.toml
 	$(ITS_PYTHON) tools/requirements.py
+
+results: $(VENV)/core  ## the tables of README and docs/ from results/
+	$(ITS_PYTHON) tools/result_pages.py
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info
