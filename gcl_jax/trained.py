@@ -13,8 +13,8 @@ from gcl_jax import config as config_lib
 from gcl_jax import json_files, models, paths
 from gcl_jax.checkpoints import checkpoint
 from gcl_jax.config import migrate, validation
+from gcl_jax.config.transforms import eval_transforms
 from gcl_jax.data import PHOTOGRAPH_SOURCES
-from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError, require, require_readable
 from gcl_jax.methods import ClassInfo
 from gcl_jax.paths import done_file
@@ -61,16 +61,15 @@ class Trained:
 
         As evaluation has it: normalisation of pixels and the config's post-hoc rules are inside.
         """
-        block, data = self.config[self.stage], self.config.data
+        block = self.config[self.stage]
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
         network = models.build(
             self.config.model.name, block.head, len(self.class_names), backend.DTYPES[self.config.precision]
         )  # fmt: skip
-        augment = Augment(0, False, tuple(data.mean), tuple(data.std))  # which only normalises here
         logits = evaluate.make_logits(
             NetworkApply(network, block.bn),
             method.after_training(self.config.posthoc),
-            augment,
+            eval_transforms(self.config),
             self.config.posthoc.logit_adjustment,
         )
 

@@ -4,16 +4,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gcl_jax.data.augment import Augment
 from gcl_jax.data.dataset import Dataset, Split
 from gcl_jax.data.device import DeviceLoader
 from gcl_jax.methods import ClassInfo, CrossEntropy
 from gcl_jax.runtime import mesh
 from gcl_jax.training import evaluate
+from gcl_jax.transforms import StageTransforms
 
 COUNTS = np.array([90, 9, 1], np.float32)
 STATS = ClassInfo(jnp.asarray(COUNTS), {})
-AUGMENT = Augment(crop_padding=0, flip=False, mean=(0.0,), std=(1 / 255,))  # images come out as their pixel values
+TRANSFORMS = StageTransforms(mean=(0.0,), std=(1 / 255,))  # images come out as their pixel values
 
 
 def fake_apply(params, batch_stats, images, train):
@@ -28,7 +28,7 @@ def predict(num, batch_size, tau=0.0, pixels=None):
     dataset = Dataset("known", {"test": Split(pixels, labels)}, ("a", "b", "c"), np.arange(0))
     grid = mesh.make_mesh()
     loader = DeviceLoader(dataset, grid)
-    step = evaluate.make_eval_step(fake_apply, CrossEntropy(), AUGMENT, loader.fetch, tau)
+    step = evaluate.make_eval_step(fake_apply, CrossEntropy(), TRANSFORMS, loader.fetch, tau)
     logits = pixels.reshape(num, -1)[:, :3].astype(np.float64)
     return evaluate.predict(step, ({}, {}, {}), STATS, loader, grid, "test", num, batch_size)(), logits, labels
 

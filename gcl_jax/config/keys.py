@@ -67,6 +67,9 @@ STAGE = {
     "bn": "train",  # train | frozen (running statistics in training, too) | stats_only (they update, the rest stays)
     "bn_scope": "",  # a block of a ResNet for photographs: bn is for it alone, and frozen elsewhere
     "optimizer": OPTIMIZER,
+    # {stream of the method: pipelines such as "crop(4)|flip", one a view}; () or none = what data says
+    "transforms": {},
+    "mix": "",  # mixup(1.0) | cutmix(1.0) | mixup_or_cutmix() | cmo() | "" = none
     "init_from": "",  # "" = the stage before; a workdir of another run; or a file of torch names
 }
 TOP = {
@@ -80,7 +83,8 @@ TOP = {
     "seeds_at_once": 0,  # side by side in one program; 0 = as many as have devices to themselves
     "steps_per_call": 0,  # the most train steps per dispatch, on an accelerator; 0 = up to the next log line
     "precision": "float32",  # float32 | tf32 | bf16
-    "eval": {"every_epochs": 1, "batch_size": 0},  # 0 = by backend: 256 on CPU, 1024 elsewhere
+    # batch_size: 0 = by backend, 256 on CPU, 1024 elsewhere; views: pipelines whose logits are averaged
+    "eval": {"every_epochs": 1, "batch_size": 0, "views": ()},
     # A key of a stage of 0 epochs, chosen from a grid on training images held out ("" = off): see training/tuning.py.
     "tuning": {"key": "", "grid": (), "validation_fraction": 0.1},
     # After training: tau of z - tau * log(prior), 0 = off; alpha of De-confound-TDE, -1 = its method's.
@@ -92,7 +96,7 @@ TOP = {
     "non_finite": {"action": "stop", "max_skips": 10},
     "debug_nans": False,
 }
-TUPLES_OF_TEXT = ("stages", "plugins", "lr_mult", "weight_decay_rules")  # all others are of numbers
+TUPLES_OF_TEXT = ("stages", "plugins", "lr_mult", "weight_decay_rules", "views")  # all others are of numbers
 PRECISIONS = ("float32", "tf32", "bf16")
 
 # The range of every number above, and of the entries of every tuple of numbers; those of methods and samplers stand

@@ -9,26 +9,28 @@ import numpy as np
 from jax.sharding import Mesh
 
 from gcl_jax import posthoc
-from gcl_jax.data.augment import Augment
 from gcl_jax.data.process_shard import ProcessShard
 from gcl_jax.methods.base import Apply, ClassInfo, Method
 from gcl_jax.metrics import Predictions
 from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.runtime import preemption
+from gcl_jax.transforms import StageTransforms
 
 Tree = Any
 
 
-def make_logits(apply: Apply, method: Method, augment: Augment, logit_adjustment: float = 0.0) -> Callable:
+def make_logits(apply: Apply, method: Method, transforms: StageTransforms, logit_adjustment: float = 0.0) -> Callable:
     """Build ``logits(variables, info, images)``: uint8 [B, H, W, c] -> float32 [B, C], as prediction has them.
 
     ``variables`` is (params, batch_stats, method_state). ``logit_adjustment`` is the tau of
-    `posthoc.logit_adjust`, which reads the counts in ``info``; 0 is off.
+    `posthoc.logit_adjust`, which reads the counts in ``info``; 0 is off. Of several views it is the mean.
     """
 
     def logits(variables: tuple, info: ClassInfo, images: jax.Array) -> jax.Array:
-        out, _, _ = method.forward(apply, *variables, {"image": augment.evaluate(images)}, train=False)
-        found = method.logits(out)
+        made = transforms.evaluate(images)
+        views = made if made.ndim == 5 else made[None]
+        many = [method.logits(method.forward(apply, *variables, {"image": x}, train=False)[0]) for x in views]
+        found = sum(many) / len(many) if len(many) > 1 else many[0]
         return posthoc.logit_adjust(found, info.counts, logit_adjustment) if logit_adjustment else found
 
     return logits
@@ -37,12 +39,12 @@ def make_logits(apply: Apply, method: Method, augment: Augment, logit_adjustment
 def make_eval_step(
     apply: Apply,
     method: Method,
-    augment: Augment,
+    transforms: StageTransforms,
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
     logit_adjustment: float = 0.0,
 ) -> Callable:
     """Build the jitted ``step(variables, info, arrays, item) -> Predictions fields, [B] each`` of `make_logits`."""
-    predict_logits = make_logits(apply, method, augment, logit_adjustment)
+    predict_logits = make_logits(apply, method, transforms, logit_adjustment)
 
     def eval_step(variables: tuple, info: ClassInfo, arrays: Tree, item: Tree) -> dict[str, jax.Array]:
         images, labels = fetch(arrays, item)
@@ -61,12 +63,12 @@ def make_eval_step(
     return jax.jit(eval_step)
 
 
-def make_feature_step(apply: Apply, augment: Augment, fetch: Callable) -> Callable:
+def make_feature_step(apply: Apply, transforms: StageTransforms, fetch: Callable) -> Callable:
     """Build the jitted ``step(params, batch_stats, arrays, item) -> (features [B, D], labels [B])``."""
 
     def step(params: Tree, batch_stats: Tree, arrays: Tree, item: Tree) -> tuple[jax.Array, jax.Array]:
         images, labels = fetch(arrays, item)
-        return apply(params, batch_stats, augment.evaluate(images), False)[0]["features"], labels
+        return apply(params, batch_stats, transforms.first_view(images), False)[0]["features"], labels
 
     return jax.jit(step)
 

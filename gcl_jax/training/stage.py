@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 from gcl_jax import config as config_lib
 from gcl_jax import logs, metrics, models, optim, rng, sampling
 from gcl_jax.checkpoints import class_check, warm_start
+from gcl_jax.config.transforms import build_transforms
 from gcl_jax.data import Dataset
-from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import ClassInfo
 from gcl_jax.runtime import backend, distributed, memory, preemption
@@ -74,9 +74,7 @@ class Stage:
             raise UserError(
                 f"config.data.mean has {len(data.mean)} entries but the images have {self.image_shape[-1]} channels"
             )
-        augment = Augment(
-            data.crop_padding, data.flip, tuple(data.mean), tuple(data.std), config_lib.color_jitter(data)
-        )
+        transforms = build_transforms(config, name, self.method)
         self.apply = train_step.NetworkApply(self.network, block.bn, block.bn_scope)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
         blocks = {path[0] for path in traverse_util.flatten_dict(shapes["params"]["backbone"]) if len(path) > 2}
@@ -94,7 +92,7 @@ class Stage:
             clip_norm=block.optimizer.clip_norm,
         )
         update = train_step.make_update(
-            self.apply, self.method, self.optimizer, self.labels, augment, loader.fetch, self.settings
+            self.apply, self.method, self.optimizer, self.labels, transforms, loader.fetch, self.settings
         )
         self.step = train_step.make_train_step(update, mesh, rows=rows, seeds=seeds)
         self._compiled = None
@@ -108,11 +106,11 @@ class Stage:
         self.eval_step = evaluate.make_eval_step(
             self.apply,
             self.method.after_training(config.posthoc),
-            augment,
+            transforms,
             loader.fetch,
             config.posthoc.logit_adjustment,
         )
-        self.feature_step = evaluate.make_feature_step(self.apply, augment, loader.fetch)
+        self.feature_step = evaluate.make_feature_step(self.apply, transforms, loader.fetch)
 
     def trained(self, params: Any) -> dict:
         """The part of a complete parameter tree that trains."""

@@ -11,13 +11,13 @@ from flax import struct
 from jax.sharding import Mesh
 
 from gcl_jax import losses, optim, rng
-from gcl_jax.data.augment import Augment
 from gcl_jax.methods.base import Apply, ClassInfo, Method, StepInfo
 from gcl_jax.models import Network
 from gcl_jax.runtime import backend
 from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.training import non_finite
 from gcl_jax.training.train_state import TrainState
+from gcl_jax.transforms import StageTransforms
 
 Tree = Any
 
@@ -78,7 +78,7 @@ def make_update(
     method: Method,
     optimizer: optax.GradientTransformationExtraArgs,
     param_labels: Tree,
-    augment: Augment,
+    transforms: StageTransforms,
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
     settings: StepSettings,
 ) -> Callable[[TrainState, StepInputs, dict], TrainState]:
@@ -101,11 +101,9 @@ def make_update(
 
         def gradient(mutable_state, row, key):
             batches = {}
-            for name, stream in streams.items():
+            for name in streams:
                 images, labels = fetch(inputs.arrays, row[name])
-                images = augment.train(
-                    rng.fold(key, "augment", name), images, views=stream.views, grayscale=stream.grayscale
-                )
+                images = transforms.train(name, rng.fold(key, "augment", name), images, t)
                 batches[name] = {"image": images, "label": labels}
             batch = method.prepare(rng.fold(key, "prepare"), batches, t)
 
