@@ -20,13 +20,13 @@ from gcl_jax.methods import ClassInfo
 from gcl_jax.paths import done_file
 from gcl_jax.runtime import backend
 from gcl_jax.training import evaluate
-from gcl_jax.training.train_step import NetworkApply
+from gcl_jax.training.network_apply import NetworkApply
 from gcl_jax.workdir import ownership
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """One stage's network: (params, batch_stats, method_state), its run's config, and what it was trained on.
+    """One stage's network: ({"params", **model_state}, method_state), its run's config, and what it was trained on.
 
     ``image_shape`` is (H, W, c) of the uint8 images that it takes, ``counts`` the training images of each class.
     ``seeds`` are the folders of a run of several, this network's first.
@@ -64,9 +64,9 @@ class Trained:
         block = self.config[self.stage]
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
         network = models.build(
-            self.config.model.name, block.head, len(self.class_names), backend.DTYPES[self.config.precision]
-        )  # fmt: skip
-        logits = evaluate.make_logits(
+            self.config.model.to_dict(), block.head, len(self.class_names), backend.DTYPES[self.config.precision]
+        )
+        predict = evaluate.make_predict(
             NetworkApply(network, block.bn),
             method.after_training(self.config.posthoc),
             eval_transforms(self.config),
@@ -77,7 +77,7 @@ class Trained:
 
         def probabilities(variables: tuple, images: jax.Array) -> jax.Array:
             with backend.matmul_precision(self.config.precision):
-                return jax.nn.softmax(logits(variables, info, images))
+                return jax.nn.softmax(predict(variables, info, images)["logits"])
 
         return probabilities
 
@@ -139,6 +139,7 @@ def read(folder: str, stage: str = "") -> Trained:
     """
     config, own, name = locate(folder, stage)
     variables, note, step = checkpoint.read_variables(own / name / "checkpoints")
+    network_variables = {name: tree for name, tree in variables.items() if name != "method_state"}
     missing = [key for key in ("class_names", "class_counts", "image_shape") if key not in note]
     if missing:
         raise UserError(f"{own / name} was saved by an older gcl_jax and lacks {', '.join(missing)}: train it again")
@@ -146,7 +147,7 @@ def read(folder: str, stage: str = "") -> Trained:
     return Trained(
         config,
         name,
-        (variables["params"], variables["batch_stats"], variables["method_state"]),
+        (network_variables, variables["method_state"]),
         tuple(note["class_names"]),
         np.asarray(note["class_counts"]),
         tuple(note["image_shape"]),

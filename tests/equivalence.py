@@ -86,7 +86,7 @@ def trajectory(built, seeds):
         done += size
         if done in (1, STEPS):
             results.append(
-                [jax.device_get((own.params, own.batch_stats, own.method_state)) for own in built.unstack(state)]
+                [jax.device_get((own.params, own.model_state, own.method_state)) for own in built.unstack(state)]
             )
     return results
 

@@ -11,7 +11,7 @@ from two_branches import DATASETS, by_torch_name, nhwc, run, streams, time, vari
 from gcl_jax import config as config_lib
 from gcl_jax import losses, methods, models, optim
 from gcl_jax.sampling import Reversed
-from gcl_jax.training.train_step import NetworkApply
+from gcl_jax.training.network_apply import NetworkApply
 
 
 @pytest.mark.parametrize(("epochs", "horizon"), [(90, 100), (180, 200), (200, 0)])
@@ -64,23 +64,24 @@ def test_bbn_reversed_sampler(bbn_tde, subset):
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_bbn_mix(bbn_tde, dataset, share):
     family = Family(bbn_tde, f"bbn/mix/{dataset}/")
-    head = models.build("resnet32_two_branch", "linear_uniform", DATASETS[dataset])
+    head = models.build({"name": "resnet32", "experts": 2}, "linear_uniform", DATASETS[dataset])
     batch = methods.BBN().prepare(None, streams(family["labels_c"], family["labels_r"]), time(0, 1))
     batch["share"] = jnp.float32(share)
 
     class Branches:  # the given features instead of a backbone's
-        def features(self, params, batch_stats, images, train, branch):
-            return params["cb" if branch == "cb" else "rb"], batch_stats
+        def features(self, variables, images, *, train, key, expert):
+            return models.Features(pooled=variables["params"][("cb", "rb")[expert]]), {}
 
-        def scores(self, params, features):
-            return head.apply({"params": {"head": params["head"]}}, features, method=models.Network.scores)
+        def head(self, variables, features, *, train, key):
+            params = {"head": variables["params"]["head"]}
+            return head.apply({"params": params}, features, train=train, method=models.Network.classify), {}
 
     params = {"cb": family["feature_c"], "rb": family["feature_r"],
               "head": {"kernel": family["fc_weight"].T, "bias": family["fc_bias"]}}  # fmt: skip
     batch["image"], batch["reversed"]["image"] = None, None
 
     def objective(params, offset):
-        out, _, _ = methods.BBN().forward(Branches(), params, {}, {}, batch, train=True)
+        out, _, _ = methods.BBN().forward(None, Branches(), {"params": params}, {}, batch, None, None, train=True)
         mixed = out["features"]
         out = {"scores": out["scores"] + offset}
         found = methods.BBN().loss(None, out, batch, None, None).per_example.mean()
@@ -163,15 +164,15 @@ def test_bbn_at_share_1_is_its_conventional_branch(bbn_tde):
     """The loss of the uniform batch through the conventional branch and the first half of the classifier, doubled."""
     with jax.enable_x64(True):
         state = variables(bbn_tde)
-        network = models.build("resnet32_two_branch", "linear_uniform", 10, jnp.float64)
+        network = models.build({"name": "resnet32", "experts": 2}, "linear_uniform", 10, jnp.float64)
         images = nhwc(bbn_tde["bbn/net/train/images_uniform"][0])
         labels = jnp.asarray(bbn_tde["bbn/net/train/labels_uniform"][0])
         batch = {"image": images, "label": labels, "share": jnp.float64(1.0),
                  "reversed": {"image": 2 * images, "label": (labels + 1) % 10}}  # fmt: skip
         apply = NetworkApply(network, "frozen")
-        out, _, _ = methods.BBN().forward(apply, state["params"], state["batch_stats"], {}, batch, train=True)
+        out, _, _ = methods.BBN().forward(None, apply, state, {}, batch, None, None, train=True)
         found = methods.BBN().loss(None, out, batch, None, None).per_example
-        feature, _ = apply.features(state["params"], state["batch_stats"], images, True, branch="cb")
+        feature = apply.features(state, images, train=True, expert=0)[0].pooled
         head = state["params"]["head"]
         alone = losses.cross_entropy(2 * feature @ head["kernel"][:64] + head["bias"], labels)
         np.testing.assert_allclose(found, alone, rtol=1e-9)

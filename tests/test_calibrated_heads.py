@@ -11,7 +11,7 @@ from gcl_jax.methods import ClassInfo, StepInfo
 from gcl_jax.models import HEADS
 from gcl_jax.models.norm import BatchNorm
 
-NOW = StepInfo(*(jnp.float32(0) for _ in range(5)))
+NOW = StepInfo.at(jnp.int32(0), epochs=1, steps_per_epoch=1, learning_rate=jnp.float32(0))
 
 
 def stats_of(method, counts):

@@ -216,7 +216,7 @@ def test_a_config_file_can_register_a_method_of_its_own(monkeypatch, tmp_path, r
     file.write_text(OF_ITS_OWN.format(name="mine"))
     assert parse(monkeypatch, f"--config={file}", "--config.s.epochs=3").config.s.method.name == "mine"
     file.write_text(OF_ITS_OWN.format(name="gcl"))
-    with pytest.raises(UserError, match=r"a method called 'gcl' is registered already: choose another name"):
+    with pytest.raises(UserError, match=r"the method 'gcl' is registered already: choose another name"):
         parse(monkeypatch, f"--config={file}")
 
 

@@ -13,8 +13,9 @@ from tiny import load_config, override
 
 from gcl_jax import data, optim, recipes
 from gcl_jax.config import validation
-from gcl_jax.models import BACKBONES, TWO_BRANCHES
+from gcl_jax.models import BACKBONES, Features
 from gcl_jax.models.norm import BatchNorm
+from gcl_jax.registry import option
 from gcl_jax.runtime import mesh
 from gcl_jax.table.specs import RATIOS, TABLES
 from gcl_jax.training.stage import Stage
@@ -101,11 +102,17 @@ class Tiny(nn.Module):
     """A backbone that compiles at once: what a config's method does to it is the same."""
 
     dtype: jnp.dtype = jnp.float32
+    experts: int = option(1, "[1, 64]")
 
     @nn.compact
-    def __call__(self, images, *, train, pool=True):
-        x = nn.Dense(8, name="dense")(images.mean(axis=(1, 2)) if pool else images[:, :2, :2])
-        return nn.relu(BatchNorm(name="bn")(x, train=train))
+    def __call__(self, images, *, train, expert=None):
+        chosen = range(self.experts) if expert is None else [expert]
+        maps = []
+        for place in chosen:
+            x = nn.Dense(8, name=f"dense{place}")(images[:, :2, :2])
+            maps.append(nn.relu(BatchNorm(name=f"bn{place}")(x, train=train)))
+        x = jnp.concatenate(maps, axis=-1)
+        return Features(pooled=x.mean(axis=(1, 2)), map=x)
 
 
 class TinyWithBlock(nn.Module):
@@ -116,18 +123,7 @@ class TinyWithBlock(nn.Module):
     @nn.compact
     def __call__(self, images, *, train, bn_scope=""):
         x = Tiny(name="trunk")(images, train=train and not bn_scope)
-        return Tiny(name="layer4_2")(x[:, None, None], train=train)
-
-
-class TinyTwoBranch(nn.Module):
-    """The same twice, side by side."""
-
-    dtype: jnp.dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, images, *, train, branch=""):
-        ends = [branch] if branch else ["cb", "rb"]
-        return jnp.concatenate([Tiny(name=end)(images, train=train) for end in ends], axis=1)
+        return Tiny(name="layer4_2")(x.map, train=train)
 
 
 def noise(dataset):
@@ -198,10 +194,9 @@ def distinct_stages():
 def test_every_stage_of_every_listed_config_takes_a_step(monkeypatch, dataset, name, overrides, last):
     """A real one, of a tiny network, from what the network of the stage before could have been."""
     monkeypatch.setitem(BACKBONES, "tiny", Tiny)
-    monkeypatch.setitem(BACKBONES, "tiny_two_branch", TinyTwoBranch)
     monkeypatch.setitem(BACKBONES, "tiny_with_block", TinyWithBlock)
     config, found = configs(dataset, name, overrides), None
-    config.model.name = "tiny_two_branch" if config.model.name in TWO_BRANCHES else "tiny"
+    config.model.name = "tiny"
     if dataset == "places_lt":
         config.model.name = "tiny_with_block"
     for stage in stages(dataset, config):

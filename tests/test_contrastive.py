@@ -85,7 +85,7 @@ def test_curriculum_and_schedule(losses_contrastive):
     streams = {"main": {"image": np.zeros((2, 1, 4, 4, 3)), "label": jnp.zeros(1, int)}, "balanced": {}}
     shares = []
     for epoch in range(200):
-        t = StepInfo(jnp.int32(0), jnp.int32(epoch), jnp.int32(200), jnp.float32(0), jnp.float32(0))
+        t = StepInfo.at(jnp.int32(epoch), epochs=200, steps_per_epoch=1, learning_rate=jnp.float32(0))
         shares.append(float(method.prepare(None, streams, t)["share"]))
     assert relative_error(shares, family["alpha_200_epochs"]) <= 1e-5
     a = np.array(shares)

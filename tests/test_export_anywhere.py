@@ -32,7 +32,7 @@ class Linear(nn.Module):
     @nn.compact
     def __call__(self, images, *, train):
         del train
-        return nn.Dense(8, name="dense")(images.reshape(images.shape[0], -1)) / 8
+        return models.Features(pooled=nn.Dense(8, name="dense")(images.reshape(images.shape[0], -1)) / 8)
 
 
 def network(size=32, resize=36, channels=3):
@@ -44,7 +44,7 @@ def network(size=32, resize=36, channels=3):
     config.data.update(mean=(0.48, 0.45, 0.41)[:channels], std=(0.23, 0.22, 0.24)[:channels])
     built = models.build("linear", "linear", len(NAMES), np.float32)
     variables = built.init(jax.random.key(0), np.zeros((1, size, size, channels), np.float32), train=False)
-    made = (variables["params"], {}, {})
+    made = ({"params": variables["params"]}, {})
     counts = np.array([9, 7, 5, 3])
     return trained.Trained(config, "representation", made, NAMES, counts, (size, size, channels), 0)
 

@@ -40,7 +40,7 @@ def test_the_last_block_starts_anew_and_trains_under_a_trunk_that_stays():
     stage = built(**LAST_BLOCK)
     found = jax.device_get(stage._init_network(jax.random.key(7))) | {"method_state": {}}
     state, inputs, _ = stage.start(0, found, "published weights")
-    own, stats = flat(stage.trained(state.params)), flat(state.batch_stats)
+    own, stats = flat(stage.trained(state.params)), flat(state.model_state["batch_stats"])
     params = {path: value for path, value in flat(state.params).items() if path not in own}
     assert all(path[:2] == LAST or path[0] == "head" for path in own)
     assert not any(path[:2] == LAST for path in params)
@@ -53,17 +53,18 @@ def test_the_last_block_starts_anew_and_trains_under_a_trunk_that_stays():
     for block in stage.feed.blocks([0], 0, 0, [1, 1]):
         state, _ = stage.step(state, inputs, block, np.int32(1))
     assert all(np.abs(value - own[path]).max() > 0 for path, value in flat(stage.trained(state.params)).items())
-    for path, value in flat(state.batch_stats).items():
+    for path, value in flat(state.model_state["batch_stats"]).items():
         assert np.array_equal(value, stats[path]) == (path[:2] != LAST), path
 
 
 def test_without_a_scope_the_trunks_statistics_move_too():
     stage = built(bn_scope="", **LAST_BLOCK)
     state, inputs, _ = stage.start(0, None, "")
-    before = flat(state.batch_stats)
+    before = flat(state.model_state["batch_stats"])
     for block in stage.feed.blocks([0], 0, 0, [1]):
         state, _ = stage.step(state, inputs, block, np.int32(1))
-    assert not any(np.array_equal(value, before[path]) for path, value in flat(state.batch_stats).items())
+    after = flat(state.model_state["batch_stats"])
+    assert not any(np.array_equal(value, before[path]) for path, value in after.items())
 
 
 @pytest.mark.parametrize(

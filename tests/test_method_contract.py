@@ -14,7 +14,7 @@ from gcl_jax.checkpoints.checkpoint import Checkpoints, flatten
 from gcl_jax.config import validation
 from gcl_jax.errors import UserError
 from gcl_jax.runtime import mesh
-from gcl_jax.training import stage_run
+from gcl_jax.training import train_state
 from gcl_jax.training.stage import Stage
 
 methods.register("toy", Toy)
@@ -42,8 +42,7 @@ def make_stage(dataset, method, *, bn="train", devices=2, name="representation",
     config[name].update({key: own[key] for key in ("head", "trainable", "restore")})
     if trainable:
         config[name].trainable = trainable
-    if methods.METHODS[method["name"]].two_branches:
-        config.model.name = "resnet8_two_branch"
+    config.model.experts = methods.METHODS[method["name"]].experts
     override(config, {f"{name}.bn": bn, f"{name}.optimizer.clip_norm": 1.0} | overrides)
     validation.validate(config)
     grid = mesh.make_mesh(jax.devices()[:devices])
@@ -91,11 +90,11 @@ def test_what_moves_what_stays_and_going_on_from_a_checkpoint(dataset, tmp_path,
     state, inputs, _ = stage.start(0, found_by(stage), "a stage before")
     # In the second of three epochs: curricula begin and end with one of their parts alone.
     state = state.replace(step=state.step + stage.settings.steps_per_epoch)
-    before = jax.device_get(stage_run.to_save(state))
+    before = jax.device_get(train_state.to_save(state))
     state = advance(stage, state, inputs, 2)
     if name == "toy":
         assert np.abs(state.method_state["mean"]).max() > 0  # a state that a checkpoint has to bring back
-    after = jax.device_get(stage_run.to_save(state))
+    after = jax.device_get(train_state.to_save(state))
     assert stage.step._cache_size() == 1
     labels = traverse_util.flatten_dict(stage.labels)
     for path, old in traverse_util.flatten_dict(before["params"]).items():
@@ -114,12 +113,12 @@ def test_what_moves_what_stays_and_going_on_from_a_checkpoint(dataset, tmp_path,
     assert sum(leaf.size for leaf in momentum.values()) == trainable
     with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
         checkpoints.save(2, after, {})
-    straight = jax.device_get(stage_run.to_save(advance(stage, state, inputs, 1, first=2)))
+    straight = jax.device_get(train_state.to_save(advance(stage, state, inputs, 1, first=2)))
     state, inputs, _ = stage.start(0, found_by(stage), "a stage before")
     with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
-        tree, _ = checkpoints.restore(2, stage_run.to_save(state))
-    state = stage_run.from_saved(stage, tree)
-    resumed = jax.device_get(stage_run.to_save(advance(stage, state, inputs, 1, first=2)))
+        tree, _ = checkpoints.restore(2, train_state.to_save(state))
+    state = stage.from_saved(tree)
+    resumed = jax.device_get(train_state.to_save(advance(stage, state, inputs, 1, first=2)))
     jax.tree.map(np.testing.assert_array_equal, resumed, straight)
 
 
@@ -142,7 +141,7 @@ def test_two_devices_equal_one(dataset, name):
         stage = make_stage(dataset, method, devices=devices, **{"representation.optimizer.learning_rate": 0.01})
         state, inputs, _ = stage.start(0, found_by(stage), "a stage before")
         state = advance(stage, state, inputs, 3)
-        results.append(flatten(jax.device_get(stage_run.to_save(state))))
+        results.append(flatten(jax.device_get(train_state.to_save(state))))
     one, two = results
     assert one.keys() == two.keys()
     for path in one:
@@ -167,7 +166,7 @@ def test_the_toys_head_starts_from_class_means(dataset):
     found = found_by(stage)
     state, _, _ = stage.start(0, found, "a stage before")
     images = (dataset.splits["train"].images.astype(np.float32) / 255 - 0.3) / 0.37
-    features = stage.apply(found["params"], found["batch_stats"], images, False)[0]["features"]
+    features = stage.apply(found, images, train=False)[0]["features"]
     labels = dataset.splits["train"].labels
     means = np.stack([features[labels == j].mean(0) for j in range(10)])
     expected = (means / np.linalg.norm(means, axis=1, keepdims=True)).T
@@ -184,8 +183,8 @@ def test_stage_two_computes_no_backbone_gradient(dataset):
         step = stage.compile().cost_analysis()["flops"]
         images = np.zeros((32, 8, 8, 1), np.float32)
         variables = stage.variables(state)
-        forward = jax.jit(lambda p, b, x: stage.apply(p, b, x, False)[0]["scores"])
-        return step, forward.lower(*variables[:2], images).compile().cost_analysis()["flops"]
+        forward = jax.jit(lambda v, x: stage.apply(v, x, train=False)[0]["scores"])
+        return step, forward.lower(variables[0], images).compile().cost_analysis()["flops"]
 
     everything, forward = flops(".*", "train")
     classifier, _ = flops("head/", "frozen")

@@ -155,13 +155,13 @@ def test_confidence_above_one_by_rounding_stays_in_the_last_bin():
 def summary_of_reference(reference, num):
     """Our metrics of the reference's logits, through the evaluation step."""
 
-    def apply(params, batch_stats, images, train):
-        return {"scores": images}, batch_stats
+    def apply(variables, images, *, train, key=None):
+        return {"scores": images}, {}
 
     images_as_they_are = SimpleNamespace(evaluate=lambda images: images)
     step = evaluate.make_eval_step(apply, Method(), images_as_they_are, lambda arrays, item: item)
     logits, labels = (jnp.asarray(reference[f"calibration/{k}"][:num]) for k in ("logits", "labels"))
-    out = step(({}, {}, {}), None, {}, (logits, labels))
+    out = step(({}, {}), None, {}, (logits, labels))
     return metrics.Predictions(**{k: np.asarray(v) for k, v in jax.device_get(out).items()})
 
 

@@ -12,7 +12,7 @@ from gcl_jax.checkpoints.checkpoint import flatten
 from gcl_jax.config import validation
 from gcl_jax.errors import UserError
 from gcl_jax.runtime import mesh
-from gcl_jax.training import batches, stage_run
+from gcl_jax.training import batches, train_state
 from gcl_jax.training.stage import Stage
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -46,7 +46,7 @@ def after(stage, steps=3):
     state, constants, _ = stage.start(0, found, "")
     for block in stage.feed.blocks([0], 0, 0, [1] * steps):
         state, metric_sums = stage.step(state, constants, block, np.int32(1))
-    return flatten(jax.device_get(stage_run.to_save(state))), jax.device_get(metric_sums)
+    return flatten(jax.device_get(train_state.to_save(state))), jax.device_get(metric_sums)
 
 
 def close(ours, theirs, rtol=1e-4):

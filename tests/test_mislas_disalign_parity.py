@@ -11,7 +11,8 @@ import pytest
 from conftest import Family, relative_error
 from test_metrics import bins_by_loop, ece_by_loop, summary_of_reference
 
-from gcl_jax import class_weights, longtail, losses, metrics, mixup, optim
+from gcl_jax import class_weights, longtail, losses, methods, metrics, mixup, optim
+from gcl_jax.methods.objective import objective
 
 DATASETS = {"cifar10": 10, "cifar100": 100}
 
@@ -103,7 +104,7 @@ def test_mislas_mixup(mislas_disalign, monkeypatch, case):
     close(mixed["image"], family["mixed_images"])
 
     def loss(z):
-        return jnp.mean(mixup.mixed_loss(jax.random.key(0), mixed, lambda key, y: losses.cross_entropy(z, y)))
+        return objective(methods.CrossEntropy(), jax.random.key(0), {"scores": z}, mixed, None, None).loss
 
     value, grad = jax.value_and_grad(loss)(jnp.asarray(family["logits"]))
     close(value, family["value"])

@@ -8,7 +8,7 @@ from conftest import ROOT, relative_error
 
 from gcl_jax import longtail, losses, models, optim
 from gcl_jax.models import torch_names
-from gcl_jax.training.train_step import NetworkApply
+from gcl_jax.training.network_apply import NetworkApply
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +57,13 @@ def after_five_steps(official):
         @jax.jit
         def step(params, batch_stats, opt_state, images, labels, noise):
             def objective(params):
-                out, moved = apply(params, batch_stats, images, True)
+                out, model_state = apply({"params": params, "batch_stats": batch_stats}, images, train=True)
                 per_example = losses.gcl(out["scores"], labels, noise, cloud, scale=30.0, noise_multiplier=0.5)
-                return losses.weighted_mean(per_example), moved
+                return losses.weighted_mean(per_example), model_state["batch_stats"]
 
-            (loss, moved), grads = jax.value_and_grad(objective, has_aux=True)(params)
+            (loss, batch_stats), grads = jax.value_and_grad(objective, has_aux=True)(params)
             updates, opt_state = optimizer.update(grads, opt_state, params, learning_rate=0.1)
-            return jax.tree.map(jnp.add, params, updates), moved, opt_state, loss
+            return jax.tree.map(jnp.add, params, updates), batch_stats, opt_state, loss
 
         opt_state = optimizer.init(params)
         found = []

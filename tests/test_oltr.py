@@ -12,7 +12,7 @@ from gcl_jax import centroids, losses, methods, models, optim
 from gcl_jax.models.meta_embedding import MetaEmbeddingHead, meta_embedding, squashed_cosine
 from gcl_jax.models.modulated_attention import ModulatedAttention
 from gcl_jax.training import evaluate
-from gcl_jax.training.train_step import NetworkApply
+from gcl_jax.training.network_apply import NetworkApply
 
 BOUND = 1e-5
 
@@ -211,7 +211,7 @@ def test_class_means_start_the_centroids(oltr_decoupling):
     means = jnp.asarray(family["centroids"])
     stats = methods.ClassInfo(jnp.ones(10), {}, class_means=means)
     params = {"head": {"centroids": jnp.zeros_like(means), "kernel": 1}, "backbone": 2}
-    found = methods.OLTR().init_params(None, params, stats)
+    found = methods.OLTR().init_params(None, {"params": params}, stats)
     assert found == {"head": {"centroids": means, "kernel": 1}, "backbone": 2}
     assert not family.unread()
 
@@ -259,10 +259,10 @@ def test_the_whole_network_is_backbone_attention_and_embedding(oltr_decoupling):
     images = jax.random.normal(jax.random.key(1), (3, 8, 8, 1))
     variables = jax.jit(lambda: network.init(jax.random.key(0), images, train=False))()
     head = {**variables["params"]["head"], "centroids": jax.random.normal(jax.random.key(2), (10, 64))}
-    params = {**variables["params"], "head": head}
+    variables = {**variables, "params": {**variables["params"], "head": head}}
     apply = NetworkApply(network, "train")
-    out, _ = apply(params, variables["batch_stats"], images, False)
-    feature_map, _ = apply.features(params, variables["batch_stats"], images, False)
+    out, _ = apply(variables, images, train=False)
+    feature_map = apply.features(variables, images, train=False)[0].map
     assert feature_map.shape == (3, 2, 2, 64)
     attended = ModulatedAttention().apply({"params": head["attention"]}, feature_map)
     x = jnp.maximum(attended.mean((1, 2)) @ head["feature_kernel"] + head["feature_bias"], 0)
@@ -271,7 +271,7 @@ def test_the_whole_network_is_backbone_attention_and_embedding(oltr_decoupling):
     v = meta_embedding(x, head["centroids"], x @ head["kernel"] + head["bias"], selector)
     np.testing.assert_allclose(out["scores"], squashed_cosine(v, head["cosine_kernel"]), rtol=1e-4, atol=1e-6)
     pooled = models.build("resnet8", "linear", 10)
-    plain, _ = NetworkApply(pooled, "train").features(params, variables["batch_stats"], images, False)
+    plain = NetworkApply(pooled, "train").features(variables, images, train=False)[0].pooled
     np.testing.assert_allclose(plain, feature_map.mean((1, 2)), rtol=1e-5, atol=1e-6)
 
 

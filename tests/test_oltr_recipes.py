@@ -14,7 +14,7 @@ from gcl_jax import config as config_lib
 from gcl_jax import methods, metrics, models, optim
 from gcl_jax.checkpoints import warm_start
 from gcl_jax.errors import UserError
-from gcl_jax.training.train_step import NetworkApply
+from gcl_jax.training.network_apply import NetworkApply
 
 
 def close(ours, theirs, bound=1e-5):
@@ -111,8 +111,8 @@ def test_the_feature_layer_of_places_goes_on():
     config = load_config("places_lt/oltr.py", "somewhere")
     network, first = variables("linear_512", 0)
     images = jax.random.normal(jax.random.key(1), (3, 8, 8, 1))
-    out, _ = NetworkApply(network, "frozen")(first["params"], first["batch_stats"], images, False)
-    pooled, _ = NetworkApply(network, "frozen").features(first["params"], first["batch_stats"], images, False)
+    out, _ = NetworkApply(network, "frozen")(first, images, train=False)
+    pooled = NetworkApply(network, "frozen").features(first, images, train=False)[0].pooled
     head = first["params"]["head"]
     x = np.maximum(np.asarray(pooled) @ head["feature_kernel"] + head["feature_bias"], 0)
     assert x.shape == (3, 512)

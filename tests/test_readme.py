@@ -14,14 +14,14 @@ from pages import TEXT, blocks
 from tiny import digits, override
 
 from gcl_jax import config as config_lib
-from gcl_jax import methods, optim
+from gcl_jax import methods, optim, transforms
 from gcl_jax.table.significance import wilson
 from gcl_jax.training import experiment
 
 README = TEXT["README.md"]
 METHODS, PHOTOGRAPHS, BENCHMARKS = (TEXT[f"docs/{page}.md"] for page in ("methods", "photographs", "benchmarks"))
 BLOCKS = [block for _, block in blocks("python")]
-REGISTRIES = (methods.METHODS, optim.OPTIMIZERS, optim.SCHEDULES)
+REGISTRIES = (methods.METHODS, optim.OPTIMIZERS, optim.SCHEDULES, transforms.TRANSFORMS)
 
 
 @functools.cache

@@ -25,8 +25,7 @@ def stats_of(method, counts):
 
 def at(epoch, epochs=200):
     """The first step of an epoch that counts from 0."""
-    fraction = jnp.float32(epoch) / jnp.float32(epochs)
-    return StepInfo(jnp.int32(0), jnp.int32(epoch), jnp.int32(epochs), fraction, jnp.float32(0.1))
+    return StepInfo.at(jnp.int32(epoch), epochs=epochs, steps_per_epoch=1, learning_rate=jnp.float32(0.1))
 
 
 def check(family, name, method, scores, labels, counts, kind, t=None):

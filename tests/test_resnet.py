@@ -10,7 +10,7 @@ from flax import traverse_util
 from gcl_jax import losses, models
 from gcl_jax.errors import UserError
 from gcl_jax.models.resnet import ResNet
-from gcl_jax.training.train_step import NetworkApply
+from gcl_jax.training.network_apply import NetworkApply
 
 IMAGES = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype(np.float32)
 SMALL = {"layers": (1, 2), "groups": 2, "group_width": 16}  # two stages: 512 features
@@ -58,9 +58,8 @@ def test_features_and_their_map(name, dim):
     backbone = models.BACKBONES[name](dtype=jnp.bfloat16)
     images = jnp.zeros((2, 224, 224, 3))
     features, _ = jax.eval_shape(lambda: backbone.init_with_output(jax.random.key(0), images, train=False))
-    assert (features.shape, features.dtype) == ((2, dim), jnp.float32)
-    unpooled, _ = jax.eval_shape(lambda: backbone.init_with_output(jax.random.key(0), images, train=False, pool=False))
-    assert (unpooled.shape, unpooled.dtype) == ((2, 7, 7, dim), jnp.bfloat16)
+    assert (features.pooled.shape, features.pooled.dtype) == ((2, dim), jnp.float32)
+    assert (features.map.shape, features.map.dtype) == ((2, 7, 7, dim), jnp.bfloat16)
 
 
 def test_initial_values():
@@ -89,7 +88,7 @@ def test_a_fresh_block_is_its_shortcut():
 def test_bf16_keeps_parameters_and_statistics_in_float32(variables):
     def step(dtype):
         return run(
-            lambda v: NetworkApply(network(dtype=dtype), "train")(v["params"], v["batch_stats"], IMAGES, True),
+            lambda v: NetworkApply(network(dtype=dtype), "train")(v, IMAGES, train=True),
             variables,
         )
 
@@ -104,7 +103,7 @@ def trained(variables, **options):
     apply = NetworkApply(network(**options), "train")
 
     def objective(params):
-        out, moved = apply(params, variables["batch_stats"], IMAGES, True)
+        out, moved = apply({**variables, "params": params}, IMAGES, train=True)
         loss = losses.weighted_mean(losses.cross_entropy(out["scores"], jnp.arange(4) % 3))
         return loss, (out["scores"], moved)
 
@@ -127,6 +126,8 @@ def test_rematerialised_blocks_are_the_same(variables, bottleneck):
 
 
 def test_remat_is_refused_where_there_is_none():
-    assert models.build("resnet50", "linear", 3, remat=True).backbone.remat
-    with pytest.raises(UserError, match=r"model\.name with remat is 'resnet32'.*choose one of resnet10, resnet18"):
-        models.build("resnet32", "linear", 3, remat=True)
+    assert models.build({"name": "resnet50", "remat": True}, "linear", 3).backbone.remat
+    with pytest.raises(
+        UserError, match=r"model\.remat is True, but resnet32 has no remat: .*choose one of resnet10, resnet18"
+    ):
+        models.build({"name": "resnet32", "remat": True}, "linear", 3)

@@ -227,7 +227,7 @@ def macro_recalls(config, folder, grid):
     variables, _, _ = checkpoint.read_variables(folder / "checkpoints")
     split = stage.dataset.splits["validation"]
     images = (split.images / np.float32(255) - np.float32(0.3)) / np.float32(0.37)
-    out, _ = stage.apply(variables["params"], variables["batch_stats"], images.astype(np.float32), False)
+    out, _ = stage.apply(variables, images.astype(np.float32), train=False)
     features = np.asarray(out["features"], np.float64)
     kernel = np.asarray(variables["params"]["head"]["kernel"], np.float64)
     for tau in grid:

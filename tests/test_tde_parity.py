@@ -10,10 +10,11 @@ from two_branches import DATASETS, by_torch_name, nhwc, run, streams, time, vari
 
 from gcl_jax import config as config_lib
 from gcl_jax import losses, methods, optim
+from gcl_jax.models import Features
 from gcl_jax.models.calibrated_heads import LinearLWS
 from gcl_jax.models.heads import LinearHead
 from gcl_jax.models.normalized_head import GAMMA, PARTS, TwoPartNormalizedHead
-from gcl_jax.training.train_step import NetworkApply
+from gcl_jax.training.network_apply import NetworkApply
 from gcl_jax.vectors import normalize
 
 
@@ -55,17 +56,18 @@ def test_tde_moving_feature(bbn_tde, case):
     method = methods.TDE(decay=0.9 if case.startswith("cifar") else 0.0)
 
     class Given:
-        def features(self, params, batch_stats, images, train):
-            return images, batch_stats
+        def features(self, variables, images, *, train, key):
+            return Features(pooled=images), {}
 
-        def scores(self, params, features):
-            return {}
+        def head(self, variables, features, *, train, key):
+            return {}, {}
 
     batch = method.prepare(None, {"main": {"label": None}}, time(0, 1, rate))
     assert relative_error(batch["decay"], family["mu"]) <= 1e-5
-    state = method.init_state(None, {"head": {"kernel": np.zeros((128, 10))}}, None)
+    state = method.init_state(None, {"params": {"head": {"kernel": np.zeros((128, 10))}}}, None)
     for features, expected in zip(bbn_tde["tde/moving/features"], family["embed_after_each_batch"], strict=True):
-        _, _, state = method.forward(Given(), {}, {}, state, {**batch, "image": features}, train=True)
+        batch["image"] = features
+        _, _, state = method.forward(None, Given(), {"params": {}}, state, batch, None, None, train=True)
         assert relative_error(state["moving_feature"], expected) <= 1e-5
 
 
@@ -132,9 +134,7 @@ def tde_run(request, bbn_tde):
         apply = NetworkApply(network, "train")
         outs = []
         for state, own in ((start, found[0][2]), (after, found[-1][2])):
-            out, _, _ = methods.TDE().forward(
-                apply, state["params"], state["batch_stats"], own, {"image": evals}, train=False
-            )
+            out, _, _ = methods.TDE().forward(None, apply, state, own, {"image": evals}, None, None, train=False)
             outs.append(jax.device_get(out))
     return request.param, jax.device_get(after), found, outs
 

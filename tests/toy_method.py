@@ -35,29 +35,29 @@ class Toy(Method):
     def constants(self, counts):
         return {"weight": counts.sum() / (len(counts) * counts)}
 
-    def init_params(self, key, params, stats):
-        return {**params, "head": {"kernel": normalize(stats.class_means, axis=1).T}}
+    def init_params(self, key, variables, stats):
+        return {**variables["params"], "head": {"kernel": normalize(stats.class_means, axis=1).T}}
 
-    def init_state(self, key, params, stats):
+    def init_state(self, key, variables, stats):
         return {"mean": jnp.zeros(stats.class_means.shape[1])}
 
     def prepare(self, key, streams, t):
         return {"views": streams["main"]["image"], "tail": streams["tail"]["image"],
                 "label": jnp.concatenate([streams["main"]["label"], streams["tail"]["label"]])}  # fmt: skip
 
-    def forward(self, apply, params, batch_stats, method_state, batch, *, train):
+    def forward(self, key, apply, variables, method_state, batch, t, info, *, train):
         if not train:
-            out, batch_stats = apply(params, batch_stats, batch["image"], False)
-            return out, batch_stats, method_state
-        first, batch_stats = apply(params, batch_stats, batch["views"][0], True)
-        second, batch_stats = apply(params, batch_stats, batch["views"][1], True)
-        tail, batch_stats = apply(params, batch_stats, batch["tail"], True)
+            out, model_state = apply(variables, batch["image"], train=False)
+            return out, model_state, method_state
+        first, model_state = apply(variables, batch["views"][0], train=True)
+        second, model_state = apply({**variables, **model_state}, batch["views"][1], train=True)
+        tail, model_state = apply({**variables, **model_state}, batch["tail"], train=True)
         mean = self.decay * method_state["mean"] + (1 - self.decay) * first["features"].mean(0)
         out = {
             "scores": jnp.concatenate([first["scores"], tail["scores"]]),
             "agreement": jnp.mean(jnp.square(first["features"] - second["features"])),
         }
-        return out, batch_stats, {"mean": mean}
+        return out, model_state, {"mean": mean}
 
     def loss(self, key, out, batch, t, stats):
         per_example = losses.cross_entropy(self.logits(out), batch["label"])

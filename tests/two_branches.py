@@ -7,13 +7,13 @@ from flax import traverse_util
 
 from gcl_jax import losses, models, optim
 from gcl_jax.methods import StepInfo
-from gcl_jax.training.train_step import NetworkApply
+from gcl_jax.training.network_apply import NetworkApply
 
 DATASETS = {"cifar10": 10, "cifar100": 100}
 
 
 def time(epoch, epochs, rate=0.1):
-    return StepInfo(jnp.int32(0), jnp.int32(epoch), jnp.int32(epochs), jnp.float32(0), jnp.float32(rate))
+    return StepInfo.at(jnp.int32(epoch), epochs=epochs, steps_per_epoch=1, learning_rate=jnp.float32(rate))
 
 
 def streams(label_c, label_r, image_c=None, image_r=None):
@@ -65,10 +65,10 @@ def nhwc(images):
 
 def run(method, head, state, steps, rate, weight_decay, nesterov):
     """SGD steps in float64: losses, first gradients, variables and method state after each."""
-    network = models.build("resnet32_two_branch", head, 10, jnp.float64)
+    network = models.build({"name": "resnet32", "experts": 2}, head, 10, jnp.float64)
     apply = NetworkApply(network, "train")
     params, batch_stats = state["params"], state["batch_stats"]
-    method_state = jax.tree.map(lambda x: x.astype(jnp.float64), method.init_state(None, params, None))
+    method_state = jax.tree.map(lambda x: x.astype(jnp.float64), method.init_state(None, state, None))
     tree = jax.tree.map(lambda _: "all", params)
     optimizer = optim.make_optimizer(
         optim.SGD(nesterov=nesterov), tree, {"all": optim.ParamGroup()}, weight_decay=weight_decay
@@ -78,7 +78,9 @@ def run(method, head, state, steps, rate, weight_decay, nesterov):
     @jax.jit
     def step(params, batch_stats, method_state, opt_state, batch):
         def objective(params):
-            out, stats, own = method.forward(apply, params, batch_stats, method_state, batch, train=True)
+            variables = {"params": params, "batch_stats": batch_stats}
+            out, new, own = method.forward(None, apply, variables, method_state, batch, None, None, train=True)
+            stats = new["batch_stats"]
             terms = method.loss(None, out, batch, None, None)
             return losses.weighted_mean(terms.per_example, terms.weight), (stats, own)
 

@@ -13,7 +13,7 @@ import errno
 import functools
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -24,10 +24,12 @@ from etils import epath
 from flax import traverse_util
 
 from gcl_jax import paths
-from gcl_jax.checkpoints import file_list, integrity
+from gcl_jax.checkpoints import file_list, frozen, integrity
 from gcl_jax.errors import UserError, reading, require_readable, require_utf8
+from gcl_jax.runtime import distributed
 
 Tree = Any
+NOT_VARIABLES = ("step", "opt_state", "ema", "metric_sums")  # parts of a saved state that no network takes
 
 
 def flatten(tree: Tree) -> dict[str, Any]:
@@ -105,10 +107,14 @@ def _shapes(manager: ocp.CheckpointManager, step: int, note: Mapping) -> dict[st
 
 
 class Checkpoints:
-    """The checkpoints of one stage, in ``folder``; saves in the background, keeps the last ``keep``."""
+    """The checkpoints of one stage, in ``folder``; saves in the background, keeps the last ``keep``.
 
-    def __init__(self, folder: epath.Path, keep: int):
+    ``constant`` names the arrays that no step changes, which are saved once (see `frozen`).
+    """
+
+    def __init__(self, folder: epath.Path, keep: int, constant: Iterable[str] = ()):
         self._folder = storable(folder)  # absolute: Orbax fails on relative paths, in a thread
+        self._constant, self._constant_note = tuple(sorted(constant)), None
         _once_is_enough()
         # Folders are made before a save returns: threads that wait for one which cannot be made do so for minutes.
         asynchronous = ocp.options.AsyncOptions(
@@ -162,6 +168,8 @@ class Checkpoints:
         Raises UserError if the disk is full or cannot be written, be it here, at the next save or in `wait`.
         """
         flat = flatten(tree)
+        if constant := {name: flat.pop(name) for name in self._constant}:
+            note = {**note, "frozen": self._kept_once(constant)}
         args = ocp.args.Composite(
             state=ocp.args.StandardSave(flat),
             note=ocp.args.JsonSave(integrity.with_checksums(note, jax.device_get(flat), step)),
@@ -172,6 +180,13 @@ class Checkpoints:
             saved = self._manager.save(step, args=args)
         if not saved:
             raise UserError(f"checkpoint {step} was not written to {self._folder}: one with that number exists already")
+
+    def _kept_once(self, constant: Mapping[str, jax.Array]) -> dict:
+        """Where the arrays that do not change are, for the note; the first save of all writes them."""
+        if self._constant_note is None:
+            digest = distributed.run_on_host0(lambda: frozen.write(self._folder, jax.device_get(dict(constant))))
+            self._constant_note = {"digest": digest, "names": list(self._constant)}
+        return self._constant_note
 
     @contextlib.contextmanager
     def _trouble_named(self) -> Iterator[None]:
@@ -200,6 +215,8 @@ class Checkpoints:
     def restore(self, step: int, like: Tree) -> tuple[Tree, dict]:
         """The tree saved as ``step``, in the structure, types and shardings of ``like``, and its note.
 
+        What was saved once is ``like``'s own, the stage's start, where that is what was saved.
+
         Raises `Damaged` where it is not what was saved, and UserError naming the first array that is missing, left
         over, or of another shape.
         """
@@ -207,7 +224,11 @@ class Checkpoints:
         with integrity.named(where):
             note = _read_note(self._manager, step, where)
             found = _shapes(self._manager, step, note)
-        for name in [*wanted, *found]:
+        kept = note.get("frozen", {"names": []})
+        constant = {name: wanted.pop(name) for name in kept["names"] if name in wanted}
+        for name in [*wanted, *found, *kept["names"]]:
+            if name in constant:
+                continue
             if name not in found:
                 raise UserError(f"checkpoint {where} has no array {name}: it belongs to another model or method")
             if name not in wanted:
@@ -219,7 +240,15 @@ class Checkpoints:
             args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
             state = self._manager.restore(step, args=args)["state"]
         integrity.verify(jax.device_get(state), note, where)
-        return jax.tree.unflatten(jax.tree.structure(like), [state[name] for name in wanted]), note
+        state |= self._constant_arrays(constant, kept) if constant else {}
+        return jax.tree.unflatten(jax.tree.structure(like), [state[name] for name in flatten(like)]), note
+
+    def _constant_arrays(self, start: Mapping[str, jax.Array], kept: Mapping) -> dict[str, jax.Array]:
+        """The arrays that the note's ``kept`` names: the ``start``'s where they have its digest, or the file's."""
+        if frozen.digest(jax.device_get(dict(start))) == kept["digest"]:
+            return dict(start)
+        arrays = distributed.all_or_raise(lambda: frozen.read(self._folder, kept))
+        return {name: jax.device_put(array, start[name].sharding) for name, array in arrays.items()}
 
 
 def _reason(error: Exception) -> str:
@@ -254,12 +283,18 @@ def read(folder: epath.Path, step: int | None = None) -> tuple[dict[str, np.ndar
             args = ocp.args.Composite(state=ocp.args.StandardRestore(on_host))
             found = manager.restore(step, args=args)["state"]
     integrity.verify(found, note, where)
+    if "frozen" in note:
+        found |= frozen.read(folder, note["frozen"])
     return found, note, step
 
 
 def read_variables(folder: epath.Path, step: int | None = None) -> tuple[dict, dict, int]:
-    """Like `read`, with the nested {"params", "batch_stats", "method_state"} that a network takes."""
+    """Like `read`, with the nested {"params", "batch_stats", ..., "method_state"} that a network takes.
+
+    Parameters of which a moving average was kept are those averages.
+    """
     flat, note, step = read(folder, step)
-    variables = {"params": {}, "batch_stats": {}, "method_state": {}}
-    wanted = {k: v for k, v in flat.items() if k.split("/")[0] in variables}
-    return variables | traverse_util.unflatten_dict(wanted, sep="/"), note, step
+    averages = {f"params/{k.removeprefix('ema/')}": v for k, v in flat.items() if k.startswith("ema/")}
+    wanted = {k: v for k, v in flat.items() if k.split("/")[0] not in NOT_VARIABLES} | averages
+    nested = traverse_util.unflatten_dict(wanted, sep="/")
+    return {"params": {}, "batch_stats": {}, "method_state": {}, **nested}, note, step

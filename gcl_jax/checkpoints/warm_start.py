@@ -73,7 +73,7 @@ def read(checkpoints: epath.Path, step: int | None = None) -> tuple[dict, int]:
 
 def arrays(found: Mapping) -> dict:
     """The variables in what `load` or `read` found."""
-    return {name: found[name] for name in ("params", "batch_stats", "method_state") if name in found}
+    return {name: tree for name, tree in found.items() if name != "class_names"}
 
 
 def restore_variables(
@@ -87,7 +87,7 @@ def restore_variables(
     is missing, has another shape or is not finite, and the first of ``found`` that would be left unused.
     """
     result = {}
-    for collection in ("params", "batch_stats"):
+    for collection in ("params", *(name for name in fresh if name != "params")):
         new, old = (traverse_util.flatten_dict(dict(v.get(collection, {}))) for v in (fresh, found))
         for path in new:
             if not restore_filter(path):

@@ -4,6 +4,7 @@
 """
 
 from gcl_jax.config.accessors import (
+    build_gradient_rule,
     build_method,
     build_optimizer,
     build_sampler,
@@ -31,8 +32,8 @@ from gcl_jax.config.keys import (
 from gcl_jax.config.unknown import unknown_key
 
 __all__ = [
-    "DATA", "OPTIMIZER", "PHOTOS", "PRECISIONS", "RANGES", "STAGE", "STAGE_RANGES", "TOP", "build_method",
-    "build_optimizer", "build_sampler", "check_block", "check_keys", "color_jitter", "experiment", "make_schedule",
-    "method", "naming", "optimizer", "sampler", "schedule_fields", "seeds", "stage", "stages_to_run", "unknown_key",
-    "value_at",
+    "DATA", "OPTIMIZER", "PHOTOS", "PRECISIONS", "RANGES", "STAGE", "STAGE_RANGES", "TOP", "build_gradient_rule",
+    "build_method", "build_optimizer", "build_sampler", "check_block", "check_keys", "color_jitter", "experiment",
+    "make_schedule", "method", "naming", "optimizer", "sampler", "schedule_fields", "seeds", "stage", "stages_to_run",
+    "unknown_key", "value_at",
 ]  # fmt: skip

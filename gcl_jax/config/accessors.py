@@ -10,9 +10,10 @@ import optax
 from ml_collections import ConfigDict
 
 from gcl_jax import optim
-from gcl_jax.config.keys import OPTIMIZER, check_block, check_keys
+from gcl_jax.config.keys import check_block, check_keys
 from gcl_jax.data import PHOTOGRAPH_SOURCES
 from gcl_jax.errors import UserError, require_one_of
+from gcl_jax.gradients import GRADIENT_RULES, GradientRule
 from gcl_jax.methods import METHODS
 from gcl_jax.ranges import ranges_of
 from gcl_jax.sampling import SAMPLERS
@@ -49,15 +50,16 @@ def make_schedule(stage: Mapping, steps_per_epoch: int) -> optax.Schedule:
 
 def build_optimizer(block: Mapping, where: str = "optimizer") -> optim.Optimizer:
     """The optimizer that a block describes; UserError names the culprit, a key of another optimizer too."""
-    require_one_of(f"{where}.name", block["name"], optim.OPTIMIZERS)
-    kind = optim.OPTIMIZERS[block["name"]]
-    own = {field.name for field in dataclasses.fields(kind)}
-    others = {f.name for other in optim.OPTIMIZERS.values() for f in dataclasses.fields(other)} - own
-    for key in sorted(others):
-        if key in OPTIMIZER and block[key] != OPTIMIZER[key]:
-            raise UserError(f"{where}.{key} is {block[key]!r}, but {block['name']} has no {key}: leave it out")
+    optim.OPTIMIZERS.chosen(block, where)
     with naming(f"{where}."):
-        return kind(**{key: block[key] for key in own if key in block})
+        return optim.OPTIMIZERS.build(block, where)
+
+
+def build_gradient_rule(block: Mapping, where: str = "gradient") -> GradientRule:
+    """The gradient rule that a block describes; UserError names the culprit, a key of another rule too."""
+    GRADIENT_RULES.chosen(block, where)
+    with naming(f"{where}."):
+        return GRADIENT_RULES.build(block, where)
 
 
 def build_method(block: Mapping, where: str = "method"):

@@ -6,6 +6,9 @@ from ml_collections import ConfigDict
 
 from gcl_jax import ranges
 from gcl_jax.errors import UserError, did_you_mean, shown
+from gcl_jax.gradients import GRADIENT_RULES
+from gcl_jax.models import BACKBONES
+from gcl_jax.optim import OPTIMIZERS
 from gcl_jax.ranges import Range
 
 # The fields of every block with their defaults. Tuples, never lists or None: those can't be overridden.
@@ -36,16 +39,15 @@ DATA = {
     "std": (0.2023, 0.1994, 0.2010),
     "photos": PHOTOS,
 }
+# Blocks with a name also hold the options of all that is registered (`OptionRegistry.bind` below); those that are
+# another's are left at their defaults.
+MODEL = {"name": "resnet32"}  # see gcl_jax/models
+GRADIENT = {"name": "plain"}  # plain | sam
 OPTIMIZER = {
-    "name": "sgd",  # sgd | adamw | lamb; keys that are another's are left at their defaults
+    "name": "sgd",  # sgd | adamw | lamb
     "learning_rate": 0.1,
     "lr_mult": (),  # rules "REGEX=NUMBER" on parameter paths, such as "backbone/=0.1"; the first that matches counts
     "reference_batch_size": 0,  # linear scaling: rate * batch_size / reference_batch_size; 0 = off
-    "momentum": 0.9,  # sgd
-    "nesterov": False,
-    "beta1": 0.9,  # adamw, lamb
-    "beta2": 0.999,
-    "eps": 1e-8,
     "weight_decay": 2e-4,  # sgd: coupled, on every trained parameter; adamw, lamb: decoupled, not on vectors
     "weight_decay_rules": (),  # rules as of lr_mult, for other decays (adamw, lamb: of no vector, here neither)
     "clip_norm": 0.0,  # 0 = off
@@ -64,20 +66,22 @@ STAGE = {
     "epochs": 200,
     "batch_size": 64,
     "micro_batches": 1,  # parts of a batch that pass one after the other, for want of memory; batch norm sees a part
-    "bn": "train",  # train | frozen (running statistics in training, too) | stats_only (they update, the rest stays)
+    # Of the backbone: train | frozen (as in evaluation, in training too) | stats_only (statistics move, the rest stays)
+    "bn": "train",
     "bn_scope": "",  # a block of a ResNet for photographs: bn is for it alone, and frozen elsewhere
     "optimizer": OPTIMIZER,
     # {stream of the method: pipelines such as "crop(4)|flip", one a view}; () or none = what data says
     "transforms": {},
     "mix": "",  # mixup(1.0) | cutmix(1.0) | mixup_or_cutmix() | cmo() | "" = none
+    "gradient": GRADIENT,
+    "ema_decay": 0.0,  # of a moving average of the parameters, which is then what is evaluated; 0 = off
     "init_from": "",  # "" = the stage before; a workdir of another run; or a file of torch names
 }
 TOP = {
     "stages": (),
     "plugins": (),  # modules that register methods, optimizers, schedules: every command imports them
     "data": DATA,
-    # remat: the backward pass of a ResNet for photographs computes each block again, to save memory.
-    "model": {"name": "resnet32", "remat": False},
+    "model": MODEL,
     "seed": 0,
     "num_seeds": 1,  # seeds seed, seed + 1, ...
     "seeds_at_once": 0,  # side by side in one program; 0 = as many as have devices to themselves
@@ -107,17 +111,13 @@ STAGE_RANGES = {
     "micro_batches": Range("[1, 1000000]"),
     "optimizer.learning_rate": Range("[1e-12, 1000]"),
     "optimizer.reference_batch_size": Range("[0, 1000000]"),
-    # Nearer to 1 they are 1 in float32.
-    "optimizer.momentum": Range("[0, 0.9999999]"),
-    "optimizer.beta1": Range("[0, 0.9999999]"),
-    "optimizer.beta2": Range("[0, 0.9999999]"),
-    "optimizer.eps": Range("[1e-30, 1)"),
     "optimizer.weight_decay": Range("[0, 100]"),
     "optimizer.clip_norm": Range("0 or [1e-6, 1e9]"),
     "optimizer.warmup_percent": Range("[0, 100]"),
     "optimizer.warmup_start": Range("[0, 1]"),
     "optimizer.boundaries_percent": Range("[0, 100]"),
     "optimizer.decay_factors": Range("[0, 1000]"),
+    "ema_decay": Range("[0, 0.9999999]"),
 }
 RANGES = {
     "data.imbalance_ratio": Range("[1, 1e9]"),
@@ -145,6 +145,9 @@ RANGES = {
     "checkpoint.keep": Range("[1, 1000000]"),
     "non_finite.max_skips": Range("[1, 1000000]"),
 }
+BACKBONES.bind(MODEL, RANGES, "model.")
+OPTIMIZERS.bind(OPTIMIZER, STAGE_RANGES, "optimizer.")
+GRADIENT_RULES.bind(GRADIENT, STAGE_RANGES, "gradient.")
 
 
 def check_keys(block: Mapping, defaults: Mapping, where: str) -> None:

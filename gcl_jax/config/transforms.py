@@ -80,7 +80,7 @@ def _pipelines(texts, where):
 
 def _require_mixable(mix, method, block, where):
     name, streams = block["method"]["name"], method.streams()
-    if getattr(method, "label_mixing", "linear") == "refused" or "main" not in streams:
+    if method.label_mixing == "refused" or "main" not in streams:
         raise UserError(f"{where}.mix is {shown(block['mix'])}, but {name} takes no mixed labels: leave it empty")
     if getattr(method, "mixup_alpha", 0):
         raise UserError(

@@ -13,9 +13,9 @@ from gcl_jax.data import LOADERS, PHOTOGRAPH_SOURCES, SOURCES
 from gcl_jax.data.dataset import PROFILES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS, posthoc_rules
-from gcl_jax.models import BACKBONES, TWO_BRANCHES
 from gcl_jax.optim import labels as optim_labels
 from gcl_jax.optim import parse_rules
+from gcl_jax.registry import options_of
 
 FILES = {"path": "DIR", "photos.train_list": "FILE", "photos.test_list": "FILE", "photos.counts": "FILE.json"}
 
@@ -45,16 +45,16 @@ def validate(config: ConfigDict) -> None:
         raise UserError(
             f"config.seeds_at_once is {config.seeds_at_once}; it must lie in 0..{config.num_seeds}, config.num_seeds"
         )
-    require_one_of("config.model.name", config.model.name, BACKBONES)
-    if config.model.remat:
-        require_one_of("config.model.name, with remat,", config.model.name, models.PHOTOGRAPH_BACKBONES)
+    models.BACKBONES.chosen(config.model.to_dict(), "config.model")
     for name in config.stages:
         if config[name].bn_scope:
-            require_one_of(f"config.model.name, with {name}.bn_scope,", config.model.name, models.PHOTOGRAPH_BACKBONES)
-        if METHODS[config[name].method.name].two_branches and config.model.name not in TWO_BRANCHES:
+            with_scope = [b for b in models.BACKBONES if models.call_takes(b, "bn_scope")]
+            require_one_of(f"config.model.name, with {name}.bn_scope,", config.model.name, with_scope)
+        if (needed := METHODS[config[name].method.name].experts) > config.model.get("experts", 1):
             raise UserError(
-                f"config.model.name is {config.model.name!r}, but {config[name].method.name} needs two branches: "
-                f"choose one of {', '.join(TWO_BRANCHES)}"
+                f"config.model.experts is {config.model.get('experts', 1)}, but {config[name].method.name} needs "
+                f"{needed}: set --config.model.experts={needed}, with one of the backbones that have them "
+                f"({', '.join(b for b in models.BACKBONES if 'experts' in options_of(models.BACKBONES[b]))})"
             )
     require_one_of("config.data.source", config.data.source, SOURCES)
     require_one_of("config.data.loader", config.data.loader, LOADERS)
@@ -118,6 +118,12 @@ def _validate_stage(block, where):
     stage_pipelines(block, method, where)
     opt = block.optimizer
     config_lib.build_optimizer(opt.to_dict(), f"{where}.optimizer")
+    rule = config_lib.build_gradient_rule(block.gradient.to_dict(), f"{where}.gradient")
+    if block.micro_batches > 1 and not rule.micro_batches:
+        raise UserError(
+            f"{where}.micro_batches is {block.micro_batches}, but the gradient rule {block.gradient.name} takes a "
+            f"whole batch: set it to 1, or {where}.gradient.name to plain"
+        )
     for key in ("lr_mult", "weight_decay_rules"):
         parse_rules(opt[key], f"{where}.optimizer.{key}")
     with config_lib.naming(f"{where}.optimizer."):

@@ -7,12 +7,14 @@ experiment know this file only.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gcl_jax.methods.apply import Apply, ModelState, Variables
 from gcl_jax.ranges import check_fields
 from gcl_jax.sampling import Sampler
 
@@ -22,21 +24,6 @@ Tree = Any
 SCALE = "[1e-6, 1e4]"  # multiplies scores
 MIXUP_ALPHA = "0 or [1e-3, 1000]"
 FOCAL_GAMMA = "[0, 100]"
-
-
-class Apply(Protocol):
-    """The network as a function: whole, or its backbone and its head alone for methods that do something between."""
-
-    def __call__(self, params: Tree, batch_stats: Tree, images: jax.Array, train: bool) -> tuple[dict, Tree]:
-        """images float32[B, H, W, c] -> ({"features" [B, D], "scores" [B, C], ...}, new batch_stats)."""
-
-    def features(
-        self, params: Tree, batch_stats: Tree, images: jax.Array, train: bool, **options: Any
-    ) -> tuple[jax.Array, Tree]:
-        """(what the head takes, mostly features [B, D], new batch_stats); ``options`` are the backbone's."""
-
-    def scores(self, params: Tree, features: jax.Array, **options: Any) -> dict[str, jax.Array]:
-        """{"features", "scores", ...} of the head; ``options`` are the head's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,14 +59,33 @@ class StepInfo:
     """Where training stands; every field is traced, so that schedules never recompile.
 
     ``step`` int32 counts updates of this stage, ``epoch`` int32 counts from 0 to ``epochs`` - 1, ``fraction``
-    float32 = step / all steps, ``learning_rate`` float32 is the stage's at this step.
+    float32 = step / all steps, ``learning_rate`` float32 is the stage's at this step. ``epoch_start`` and
+    ``epoch_end``, bool, say whether this step is the first or the last one of its epoch.
     """
 
     step: jax.Array
     epoch: jax.Array
     epochs: jax.Array
+    steps_per_epoch: jax.Array
     fraction: jax.Array
     learning_rate: jax.Array
+    epoch_start: jax.Array
+    epoch_end: jax.Array
+
+    @classmethod
+    def at(cls, step: jax.Array, *, epochs: int, steps_per_epoch: int, learning_rate: jax.Array) -> "StepInfo":
+        """The place of ``step``, int32 from 0, in a stage of ``epochs``."""
+        within = step % steps_per_epoch
+        return cls(
+            step=step,
+            epoch=step // steps_per_epoch,
+            epochs=jnp.int32(epochs),
+            steps_per_epoch=jnp.int32(steps_per_epoch),
+            fraction=step.astype(jnp.float32) / (epochs * steps_per_epoch),
+            learning_rate=learning_rate,
+            epoch_start=within == 0,
+            epoch_end=within == steps_per_epoch - 1,
+        )
 
 
 class LossOut(NamedTuple):
@@ -111,7 +117,10 @@ class Method:
     # {"class_means", "train_features"}: what to take from one deterministic pass over the training set
     needs: ClassVar[frozenset[str]] = frozenset()
     requires_epochs: ClassVar[bool] = False  # whether evaluation takes what training made: 0 epochs are then refused
-    two_branches: ClassVar[bool] = False  # whether `forward` names the branch of a backbone that has two
+    experts: ClassVar[int] = 1  # how many of a backbone's experts `forward` names
+    # Under mixup and the like a batch has ``targets`` ((labels, weight), ...). "linear": the loss is the weighted sum
+    # of the losses of each; "own": `loss` reads the targets itself; "refused": it knows one label of an image.
+    label_mixing: ClassVar[str] = "linear"
     posthoc: ClassVar[frozenset[str]] = frozenset()  # hyper-parameters that config.posthoc can change after training
     logged: ClassVar[tuple[str, ...]] = ()  # names of the scalars that `loss` returns in LossOut.metrics
 
@@ -132,18 +141,18 @@ class Method:
         del counts
         return {}
 
-    def init_params(self, key: jax.Array, params: Tree, info: ClassInfo) -> Tree:
-        """Change parameters at the start of the stage: re-initialise, copy. Same structure as the network's."""
+    def init_params(self, key: jax.Array, variables: Variables, info: ClassInfo) -> Tree:
+        """The parameters that the stage starts with: re-initialized, copied. Same structure as ``variables``' own."""
         del key, info
-        return params
+        return variables["params"]
 
-    def init_state(self, key: jax.Array, params: Tree, info: ClassInfo) -> Tree:
+    def init_state(self, key: jax.Array, variables: Variables, info: ClassInfo) -> Tree:
         """State of the method's own (a pytree of arrays): checkpointed, resumed, replicated."""
-        del key, params, info
+        del key, variables, info
         return {}
 
     def prepare(self, key: jax.Array, streams: dict[str, dict], t: StepInfo) -> dict:
-        """Turn the streams into the batch of `forward` and `loss` (mixup happens here).
+        """Turn the streams into the batch of `forward` and `loss`.
 
         ``streams`` {name: {"image" float32[B, H, W, c], or [views, B, H, W, c]; "label" int32[B]}}.
         """
@@ -151,16 +160,38 @@ class Method:
         return streams["main"]
 
     def forward(
-        self, apply: Apply, params: Tree, batch_stats: Tree, method_state: Tree, batch: dict, *, train: bool
-    ) -> tuple[dict, Tree, Tree]:
-        """Run the network: (out, new batch_stats, new method_state). In evaluation ``batch`` is {"image"}."""
-        out, batch_stats = apply(params, batch_stats, batch["image"], train)
-        return out, batch_stats, method_state
+        self,
+        key: jax.Array | None,
+        apply: Apply,
+        variables: Variables,
+        method_state: Tree,
+        batch: dict,
+        t: StepInfo | None,
+        info: ClassInfo,
+        *,
+        train: bool,
+    ) -> tuple[dict, ModelState, Tree]:
+        """Run the network: (out, new model state, new method_state).
+
+        In evaluation ``batch`` is {"image"}, and there is neither a ``key`` nor a time ``t``.
+        """
+        out, model_state = apply(variables, batch["image"], train=train, key=key)
+        return out, model_state, method_state
 
     def loss(self, key: jax.Array, out: dict, batch: dict, t: StepInfo, info: ClassInfo) -> LossOut:
         """Per-example losses of a prepared batch; ``out`` is what `forward` returned, draws come from ``key``."""
         raise NotImplementedError
 
+    def after_update(self, params: Tree, method_state: Tree, t: StepInfo, info: ClassInfo) -> tuple[Tree, Tree]:
+        """(params, method_state) after the optimizer's update: a projection, an average. What is frozen stays so."""
+        del t, info
+        return params, method_state
+
     def logits(self, out: dict) -> jax.Array:
-        """Logits [B, C] for prediction and probabilities, without margin or noise."""
+        """Logits [B, C] of what `forward` returned, without margin or noise."""
         return out["scores"]
+
+    def predict(self, out: dict, method_state: Tree, info: ClassInfo) -> dict[str, jax.Array]:
+        """{"logits" [B, C]} for prediction and probabilities; of several experts also "experts" [B, K, C]."""
+        del method_state, info
+        return {"logits": self.logits(out)}

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from gcl_jax import losses
 from gcl_jax.methods.base import LossOut, Method, Stream
+from gcl_jax.models.features import Features
 from gcl_jax.ranges import ranged
 from gcl_jax.sampling import Reversed
 
@@ -17,14 +18,16 @@ class BBN(Method):
 
     f_c is the conventional branch's feature of a uniform batch, f_r the re-balancing branch's of a reversed one (class
     i with probability ~ 1 / n_i); l = 1 - (e / E)^2 with e from 0 falls over the epochs, so that learning moves to the
-    tail. Prediction reads the same image through both branches, FC([f_c ; f_r]). It needs a backbone of two branches.
+    tail. Prediction reads the same image through both branches, FC([f_c ; f_r]). It needs a
+    backbone of two experts, its branches.
     ``horizon`` is E, after which l stays 0; 0 is the stage's epochs (published code: 100 for 90 and 200 for 180).
     """
 
     horizon: int = ranged(0, "[0, 1000000]")
 
     heads: ClassVar[tuple[str, ...]] = ("linear_uniform", "linear")
-    two_branches: ClassVar[bool] = True
+    experts: ClassVar[int] = 2
+    label_mixing: ClassVar[str] = "refused"
 
     def streams(self):
         return {"main": Stream(), "reversed": Stream(sampler=Reversed())}
@@ -33,14 +36,17 @@ class BBN(Method):
         share = 1 - jnp.square(jnp.minimum(t.epoch / (self.horizon or t.epochs), 1.0))
         return {**streams["main"], "reversed": streams["reversed"], "share": share}
 
-    def forward(self, apply, params, batch_stats, method_state, batch, *, train):
+    def forward(self, key, apply, variables, method_state, batch, t, info, *, train):
         if not train:
-            out, batch_stats = apply(params, batch_stats, batch["image"], False)
-            return out, batch_stats, method_state
-        common, batch_stats = apply.features(params, batch_stats, batch["image"], True, branch="cb")
-        rare, batch_stats = apply.features(params, batch_stats, batch["reversed"]["image"], True, branch="rb")
-        mixed = 2 * jnp.concatenate([batch["share"] * common, (1 - batch["share"]) * rare], axis=1)
-        return apply.scores(params, mixed), batch_stats, method_state
+            out, model_state = apply(variables, batch["image"], train=False)
+            return out, model_state, method_state
+        common, model_state = apply.features(variables, batch["image"], train=True, key=key, expert=0)
+        variables = {**variables, **model_state}
+        rare, model_state = apply.features(variables, batch["reversed"]["image"], train=True, key=key, expert=1)
+        share = batch["share"]
+        mixed = Features(pooled=2 * jnp.concatenate([share * common.pooled, (1 - share) * rare.pooled], axis=1))
+        out, model_state = apply.head({**variables, **model_state}, mixed, train=True, key=key)
+        return out, model_state, method_state
 
     def loss(self, key, out, batch, t, info):
         common, rare = (losses.cross_entropy(out["scores"], y) for y in (batch["label"], batch["reversed"]["label"]))

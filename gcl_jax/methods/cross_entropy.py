@@ -2,12 +2,10 @@
 
 import dataclasses
 
-import jax
-
 from gcl_jax import losses
 from gcl_jax.methods.base import FOCAL_GAMMA, MIXUP_ALPHA, SCALE, LossOut
 from gcl_jax.methods.reweighting import Reweighted
-from gcl_jax.mixup import mix, mixed_loss
+from gcl_jax.mixup import mix
 from gcl_jax.ranges import ranged
 
 
@@ -28,19 +26,13 @@ class CrossEntropy(Reweighted):
         return mix(key, streams["main"], self.mixup_alpha)
 
     def loss(self, key, out, batch, t, info):
-        weight = self.class_weight(t, info)
-
-        def term(key: jax.Array, labels: jax.Array) -> jax.Array:
-            del key  # nothing random in it
-            per_example = losses.cross_entropy(self.logits(out), labels)
-            if weight is None:
-                return losses.focal(per_example, self.focal_gamma)
-            if self.focal_gamma:
-                return losses.focal(weight[labels] * per_example, self.focal_gamma)
-            # Divided by its own mean weight, so that the plain mean of it is the weighted mean.
-            return per_example * weight[labels] / weight[labels].mean()
-
-        return LossOut(mixed_loss(key, batch, term))
+        weight, labels = self.class_weight(t, info), batch["label"]
+        per_example = losses.cross_entropy(self.logits(out), labels)
+        if weight is None:
+            return LossOut(losses.focal(per_example, self.focal_gamma))
+        if self.focal_gamma:
+            return LossOut(losses.focal(weight[labels] * per_example, self.focal_gamma))
+        return LossOut(per_example, weight[labels])
 
     def logits(self, out):
         return self.scale * out["scores"]

@@ -42,7 +42,8 @@ class TauNorm(_TrainingFree):
     heads: ClassVar[tuple[str, ...]] = ("linear", "half_cosine")
     restores_classifier: ClassVar[bool] = True
 
-    def init_params(self, key, params, info):
+    def init_params(self, key, variables, info):
+        params = variables["params"]
         head = {"kernel": posthoc.tau_normalize(params["head"]["kernel"], self.tau)}
         if "bias" in params["head"]:
             head["bias"] = jnp.zeros_like(params["head"]["bias"])
@@ -69,9 +70,9 @@ class NearestClassMean(_TrainingFree):
     def heads(self):
         return (f"nearest_mean_{self.variant}",)
 
-    def init_params(self, key, params, info):
+    def init_params(self, key, variables, info):
         features, labels = info.train_features
         mean = features.mean(0)
         seen = posthoc.nearest_mean_features(features, mean, self.variant)
         centroids = posthoc.class_centroids(seen, labels, len(info.counts))
-        return {**params, "head": {"kernel": centroids.T, "mean": mean}}
+        return {**variables["params"], "head": {"kernel": centroids.T, "mean": mean}}

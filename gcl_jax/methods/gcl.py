@@ -3,12 +3,10 @@
 import dataclasses
 from typing import ClassVar
 
-import jax
-
 from gcl_jax import longtail, losses
 from gcl_jax.errors import require_one_of
 from gcl_jax.methods.base import FOCAL_GAMMA, MIXUP_ALPHA, SCALE, LossOut, Method
-from gcl_jax.mixup import mix, mixed_loss
+from gcl_jax.mixup import mix
 from gcl_jax.ranges import ranged
 
 
@@ -43,11 +41,8 @@ class GCL(Method):
         return mix(key, streams["main"], self.mixup_alpha)
 
     def loss(self, key, out, batch, t, info):
-        def term(key: jax.Array, labels: jax.Array) -> jax.Array:
-            noise = losses.gcl_noise(key, out["scores"].shape)
-            return self._per_example(out["scores"], labels, noise, info.constants["cloud"])
-
-        return LossOut(mixed_loss(key, batch, term))
+        noise = losses.gcl_noise(key, out["scores"].shape)
+        return LossOut(self._per_example(out["scores"], batch["label"], noise, info.constants["cloud"]))
 
     def _per_example(self, cosine, labels, noise, cloud):
         return losses.gcl(

@@ -1,6 +1,7 @@
 """Hybrid-SC and Hybrid-PSC (Wang et al. 2021): contrastive features first, a balanced classifier at last."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -19,6 +20,8 @@ class HybridSC(Method):
     in one where it is "prototypical"; L_CE that of a class-balanced batch. Both go through the network in one pass, so
     that batch norm sees them together (the paper does not say). Prediction is the classifier's.
     """
+
+    label_mixing: ClassVar[str] = "refused"  # the contrast is of classes
 
     contrast: str = "supervised"
     temperature: float = ranged(0.1, "[1e-3, 1000]")
@@ -46,15 +49,15 @@ class HybridSC(Method):
         share = 1 - jnp.square((t.epoch + 1) / t.epochs)
         return {**streams["balanced"], "anchor": {"image": anchors, "label": labels}, "share": share}
 
-    def forward(self, apply, params, batch_stats, method_state, batch, *, train):
+    def forward(self, key, apply, variables, method_state, batch, t, info, *, train):
         images = batch["image"]
         if train:
             images = jnp.concatenate([batch["anchor"]["image"], images])
-        out, batch_stats = apply(params, batch_stats, images, train)
+        out, model_state = apply(variables, images, train=train, key=key)
         if train:
             anchors = len(batch["anchor"]["label"])
             out = {**out, "scores": out["scores"][anchors:], "projection": out["projection"][:anchors]}
-        return out, batch_stats, method_state
+        return out, model_state, method_state
 
     def loss(self, key, out, batch, t, info):
         z, labels = out["projection"], batch["anchor"]["label"]

@@ -27,9 +27,11 @@ class OLTR(Method):
     heads: ClassVar[tuple[str, ...]] = ("meta_embedding", "meta_embedding_512")
     restore: ClassVar[str] = "backbone/|head/(kernel|bias)$"  # the feature layer is another
     restores_classifier: ClassVar[bool] = True
+    label_mixing: ClassVar[str] = "refused"  # each feature is drawn to the centroid of one class
     needs: ClassVar[frozenset[str]] = frozenset({"class_means"})
 
-    def init_params(self, key, params, info):
+    def init_params(self, key, variables, info):
+        params = variables["params"]
         return {**params, "head": {**params["head"], "centroids": info.class_means}}
 
     def loss(self, key, out, batch, t, info):

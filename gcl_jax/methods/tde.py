@@ -28,20 +28,23 @@ class TDE(Method):
     posthoc: ClassVar[frozenset[str]] = frozenset({"alpha"})
     requires_epochs: ClassVar[bool] = True  # the moving feature, without which nothing would be subtracted
 
-    def init_state(self, key, params, info):
-        return {"moving_feature": jnp.zeros(params["head"]["kernel"].shape[0])}
+    def init_state(self, key, variables, info):
+        return {"moving_feature": jnp.zeros(variables["params"]["head"]["kernel"].shape[0])}
 
     def prepare(self, key, streams, t):
         by_rate = 1 - 0.1 * jnp.minimum(50 * t.learning_rate, 1.0)
         return {**streams["main"], "decay": self.decay or by_rate}
 
-    def forward(self, apply, params, batch_stats, method_state, batch, *, train):
-        features, batch_stats = apply.features(params, batch_stats, batch["image"], train)
+    def forward(self, key, apply, variables, method_state, batch, t, info, *, train):
+        features, model_state = apply.features(variables, batch["image"], train=train, key=key)
+        variables = {**variables, **model_state}
         moving_feature = method_state["moving_feature"]
         if not train:
-            return apply.scores(params, features, direction=moving_feature), batch_stats, method_state
-        moving_feature = batch["decay"] * moving_feature + jax.lax.stop_gradient(features.mean(axis=0))
-        return apply.scores(params, features), batch_stats, {"moving_feature": moving_feature}
+            out, model_state = apply.head(variables, features, train=False, direction=moving_feature)
+            return out, model_state, method_state
+        moving_feature = batch["decay"] * moving_feature + jax.lax.stop_gradient(features.pooled.mean(axis=0))
+        out, model_state = apply.head(variables, features, train=True, key=key)
+        return out, model_state, {"moving_feature": moving_feature}
 
     def loss(self, key, out, batch, t, info):
         return LossOut(losses.cross_entropy(self.logits(out), batch["label"]))

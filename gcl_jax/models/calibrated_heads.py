@@ -19,7 +19,7 @@ class LinearLWS(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
+    def __call__(self, features: jax.Array, *, train: bool = False) -> jax.Array:
         return _scaled(self, linear_scores(self, features))
 
 
@@ -29,7 +29,7 @@ class CosineLWS(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
+    def __call__(self, features: jax.Array, *, train: bool = False) -> jax.Array:
         return _scaled(self, cosine_scores(self, features))
 
 
@@ -51,7 +51,7 @@ class LinearDisAlign(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> dict[str, jax.Array]:
+    def __call__(self, features: jax.Array, *, train: bool = False) -> dict[str, jax.Array]:
         features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
         return _aligned(self, linear_scores(self, features), features)
 
@@ -62,7 +62,7 @@ class CosineDisAlign(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> dict[str, jax.Array]:
+    def __call__(self, features: jax.Array, *, train: bool = False) -> dict[str, jax.Array]:
         features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
         return _aligned(self, cosine_scores(self, features), normalize(features, axis=1))
 
@@ -73,7 +73,7 @@ class HalfCosine(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
+    def __call__(self, features: jax.Array, *, train: bool = False) -> jax.Array:
         features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
         shape = (features.shape[-1], self.num_classes)
         kernel = self.param("kernel", nn.initializers.kaiming_normal(), shape, jnp.float32)
@@ -90,7 +90,7 @@ class NearestMean(nn.Module):
     variant: str
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
+    def __call__(self, features: jax.Array, *, train: bool = False) -> jax.Array:
         features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
         dim = features.shape[-1]
         kernel = self.param("kernel", nn.initializers.kaiming_normal(), (dim, self.num_classes), jnp.float32)

@@ -17,7 +17,7 @@ class FeatureLayerHead(nn.Module):
     width: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> dict[str, jax.Array]:
+    def __call__(self, features: jax.Array, *, train: bool = False) -> dict[str, jax.Array]:
         features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
         x = nn.relu(torch_linear(self, "feature_", features, self.width))
         return {"features": x, "scores": torch_linear(self, "", x, self.num_classes)}

@@ -45,7 +45,7 @@ class LinearHead(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
+    def __call__(self, features: jax.Array, *, train: bool = False) -> jax.Array:
         return linear_scores(self, features)
 
 
@@ -55,7 +55,7 @@ class UniformLinearHead(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
+    def __call__(self, features: jax.Array, *, train: bool = False) -> jax.Array:
         return torch_linear(self, "", features, self.num_classes)
 
 
@@ -65,5 +65,5 @@ class CosineHead(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
+    def __call__(self, features: jax.Array, *, train: bool = False) -> jax.Array:
         return cosine_scores(self, features)

@@ -1,5 +1,7 @@
 """OLTR's head (Liu et al. 2019): attention on the last feature map, and an embedding that a memory enriches."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -47,9 +49,10 @@ class MetaEmbeddingHead(nn.Module):
 
     num_classes: int
     width: int = 0
+    takes: ClassVar[str] = "map"
 
     @nn.compact
-    def __call__(self, feature_map: jax.Array) -> dict[str, jax.Array]:
+    def __call__(self, feature_map: jax.Array, *, train: bool = False) -> dict[str, jax.Array]:
         attended = ModulatedAttention(name="attention")(feature_map)
         dim = self.width or attended.shape[-1]
         x = nn.relu(torch_linear(self, "feature_", jnp.mean(attended, axis=(1, 2)), dim))

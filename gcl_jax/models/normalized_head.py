@@ -22,7 +22,9 @@ class TwoPartNormalizedHead(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, features: jax.Array, direction: jax.Array | None = None) -> dict[str, jax.Array]:
+    def __call__(
+        self, features: jax.Array, *, train: bool = False, direction: jax.Array | None = None
+    ) -> dict[str, jax.Array]:
         dim = features.shape[-1]
         kernel = self.param("kernel", uniform(dim), (dim, self.num_classes), jnp.float32)
         scores, effect = 0.0, 0.0

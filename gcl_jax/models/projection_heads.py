@@ -20,7 +20,7 @@ class ProjectionHead(nn.Module):
     prototypes: bool = False
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> dict[str, jax.Array]:
+    def __call__(self, features: jax.Array, *, train: bool = False) -> dict[str, jax.Array]:
         features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
         hidden = nn.relu(torch_linear(self, "hidden_", features, features.shape[-1]))
         found = {

@@ -7,8 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax.models import conv
+from gcl_jax.models.cut import run_blocks
+from gcl_jax.models.features import Features
 from gcl_jax.models.norm import BatchNorm
 from gcl_jax.models.pool import max_pool, mean_pool
+from gcl_jax.registry import option
 
 Conv = partial(conv.Conv, kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"))
 # Each block starts as its shortcut (Goyal et al. 2017, section 5.1).
@@ -64,17 +67,19 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Images [B, H, W, c] -> features [B, D], D = 512 or 2048: stem, stages of ``layers`` blocks, mean pool.
+    """Images [B, H, W, c] -> `Features` of D = 512 or 2048: stem, stages of ``layers`` blocks, mean pool.
 
     Where ``train`` is on, batch norm uses batch statistics, with ``bn_scope`` that of the block of this name alone.
 
     Stage i, from 1, has 64 * 2^(i - 1) filters and halves the map, but for the first; its blocks are `Bottleneck`, with
-    ``groups`` of ``group_width``, or `BasicBlock`. Without ``pool`` the map before it, [B, H / 32, W / 32, D]. With
-    ``remat`` the backward pass computes each block again instead of keeping what is inside: same values, less memory.
+    ``groups`` of ``group_width``, or `BasicBlock`. ``map`` is [B, H / 32, W / 32, D]. With ``remat`` the backward pass
+    computes each block again instead of keeping what is inside: same values, less memory. The blocks are "stem",
+    "layer1_0", ...: with ``upto`` the activations after that block, with ``start`` it is these that come in.
 
-    >>> network, images = ResNet((2, 2, 2, 2), bottleneck=False), jnp.zeros((2, 64, 64, 3))  # ResNet-18
-    >>> jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), images, train=False)[0]).shape
-    (2, 512)
+    >>> network, images = ResNet(layers=(2, 2, 2, 2), bottleneck=False), jnp.zeros((2, 64, 64, 3))  # ResNet-18
+    >>> out = jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), images, train=False)[0])
+    >>> out.pooled.shape, out.map.shape
+    ((2, 512), (2, 2, 2, 512))
     """
 
     layers: tuple[int, ...]
@@ -82,20 +87,30 @@ class ResNet(nn.Module):
     groups: int = 1
     group_width: int = 64
     dtype: jnp.dtype = jnp.float32
-    remat: bool = False
+    remat: bool = option(False)
 
     @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool, pool: bool = True, bn_scope: str = "") -> jax.Array:
-        block = Bottleneck if self.bottleneck else BasicBlock
+    def __call__(
+        self, images: jax.Array, *, train: bool, bn_scope: str = "", start: str = "", upto: str = ""
+    ) -> Features | jax.Array:
+        kind = Bottleneck if self.bottleneck else BasicBlock
         options = {"groups": self.groups, "group_width": self.group_width} if self.bottleneck else {}
         if self.remat:
-            block = nn.remat(block, static_argnums=(2,))  # ``train``
-        x = Conv(64, 2, self.dtype, size=7, name="conv1")(images)
-        x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=train and not bn_scope))
-        x = max_pool(x)
-        for stage, blocks in enumerate(self.layers, start=1):
-            for i in range(blocks):
-                shape = 64 << (stage - 1), 2 if stage > 1 and i == 0 else 1
-                name = f"layer{stage}_{i}"
-                x = block(*shape, self.dtype, **options, name=name)(x, train and bn_scope in ("", name))
-        return mean_pool(x) if pool else x
+            kind = nn.remat(kind, static_argnums=(2,))  # ``train``
+
+        def stem(x):
+            x = Conv(64, 2, self.dtype, size=7, name="conv1")(x)
+            x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=train and not bn_scope))
+            return max_pool(x)
+
+        def block(name, *shape):
+            return lambda x: kind(*shape, self.dtype, **options, name=name)(x, train and bn_scope in ("", name))
+
+        layout = [
+            (f"layer{stage}_{place}", 64 << (stage - 1), 2 if stage > 1 and place == 0 else 1)
+            for stage, blocks in enumerate(self.layers, start=1)
+            for place in range(blocks)
+        ]
+        named = [("stem", stem), *((name, block(name, *shape)) for name, *shape in layout)]
+        x = run_blocks(named, images, start=start, upto=upto)
+        return x if upto else Features(pooled=mean_pool(x), map=x)

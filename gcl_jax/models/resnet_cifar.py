@@ -5,8 +5,11 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax.models.conv import Conv
+from gcl_jax.models.cut import run_blocks
+from gcl_jax.models.features import Features
 from gcl_jax.models.norm import BatchNorm
 from gcl_jax.models.pool import mean_pool
+from gcl_jax.registry import option
 
 
 class BasicBlock(nn.Module):
@@ -30,31 +33,45 @@ class BasicBlock(nn.Module):
 
 
 class ResNetCifar(nn.Module):
-    """Images [B, H, W, c] -> features [B, 64]: stem, three stages of ``blocks`` at 16, 32, 64 filters, mean pool.
+    """Images [B, H, W, c] -> `Features`: stem, three stages of ``blocks`` at 16, 32, 64 filters, mean pool.
 
-    Without ``pool`` the map before it, [B, H / 4, W / 4, 64].
-    With ``two_branches`` the last block exists twice, ``cb_block`` and ``rb_block`` (BBN, Zhou et al. 2020): features
-    of both side by side, [B, 128], or of one alone where ``branch`` is "cb" (conventional) or "rb" (re-balancing).
+    ``map`` is [B, H / 4, W / 4, 64]. With K ``experts`` the last block exists K times, and the features of all stand
+    side by side, [B, K * 64]; ``expert`` takes those of one alone. (The first two are BBN's conventional and
+    re-balancing branch, Zhou et al. 2020, and have their names.) The blocks are "stem", "layer1_0", ...: with ``upto``
+    the activations after that block, with ``start`` it is these that come in. The experts' blocks lie above all.
     """
 
     blocks: int
     dtype: jnp.dtype = jnp.float32
-    two_branches: bool = False
+    experts: int = option(1, "[1, 64]")
 
     @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool, pool: bool = True, branch: str = "") -> jax.Array:
-        x = Conv(16, dtype=self.dtype, name="conv1")(images)
-        x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=train))
+    def __call__(
+        self, images: jax.Array, *, train: bool, expert: int | None = None, start: str = "", upto: str = ""
+    ) -> Features | jax.Array:
+        def stem(x):
+            x = Conv(16, dtype=self.dtype, name="conv1")(x)
+            return nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=train))
+
+        def block(name, filters, stride):
+            return lambda x: BasicBlock(filters, stride, self.dtype, name=name)(x, train=train)
+
         layout = [
-            (stage, block, filters, 2 if stage > 1 and block == 0 else 1)
+            (f"layer{stage}_{place}", filters, 2 if stage > 1 and place == 0 else 1)
             for stage, filters in enumerate((16, 32, 64), start=1)
-            for block in range(self.blocks)
+            for place in range(self.blocks)
         ]
-        trunk, (*_, filters, stride) = (layout[:-1] if self.two_branches else layout), layout[-1]
-        for stage, block, *shape in trunk:
-            x = BasicBlock(*shape, self.dtype, name=f"layer{stage}_{block}")(x, train=train)
-        if not self.two_branches:
-            return mean_pool(x) if pool else x
-        ends = [branch] if branch else ["cb", "rb"]
-        last = [BasicBlock(filters, stride, self.dtype, name=f"{end}_block")(x, train=train) for end in ends]
-        return jnp.concatenate([mean_pool(y) if pool else y for y in last], axis=-1)
+        shared, (_, filters, stride) = (layout[:-1] if self.experts > 1 else layout), layout[-1]
+        named = [("stem", stem), *((name, block(name, *shape)) for name, *shape in shared)]
+        x = run_blocks(named, images, start=start, upto=upto)
+        if upto:
+            return x
+        if self.experts == 1:
+            return Features(pooled=mean_pool(x), map=x)
+        chosen = range(self.experts) if expert is None else [expert]
+        maps = [block(_expert_block(i), filters, stride)(x) for i in chosen]
+        return Features(pooled=jnp.concatenate([mean_pool(y) for y in maps], -1), map=jnp.concatenate(maps, -1))
+
+
+def _expert_block(expert: int) -> str:
+    return f"{('cb', 'rb')[expert]}_block" if expert < 2 else f"expert{expert}_block"

@@ -1,5 +1,6 @@
 """How parameters are updated: which ones train (`labels`), by what rule (`optimizers`), at what rate (`schedules`)."""
 
+from gcl_jax.optim.ema import init_ema, keep_frozen, update_ema, with_ema
 from gcl_jax.optim.labels import (
     FROZEN,
     ParamGroup,
@@ -15,6 +16,6 @@ from gcl_jax.optim.schedules import SCHEDULES, ScheduleFields, epoch_learning_ra
 
 __all__ = [
     "FROZEN", "LAMB", "OPTIMIZERS", "SCHEDULES", "SGD", "AdamW", "Optimizer", "ParamGroup", "ScheduleFields",
-    "apply_updates", "epoch_learning_rates", "label_params", "make_optimizer", "make_schedule", "param_groups",
-    "parse_rules", "stop_frozen", "trained_leaves",
+    "apply_updates", "epoch_learning_rates", "init_ema", "keep_frozen", "label_params", "make_optimizer",
+    "make_schedule", "param_groups", "parse_rules", "stop_frozen", "trained_leaves", "update_ema", "with_ema",
 ]  # fmt: skip

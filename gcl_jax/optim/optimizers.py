@@ -9,14 +9,15 @@ import optax
 
 from gcl_jax.errors import UserError, require
 from gcl_jax.optim.labels import FROZEN, ParamGroup
-from gcl_jax.registry import Registry
+from gcl_jax.registry import OptionRegistry, option
 
 Tree = Any
+BELOW_1 = "[0, 0.9999999]"  # nearer to 1 it is 1 in float32
 
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """Base of all optimizers; its hyper-parameters are fields, which are keys of a stage's optimizer block.
+    """Base of all optimizers; its `registry.option` fields are keys of a stage's optimizer block.
 
     `direction` turns gradients into u, from which `make_optimizer` makes w <- w - lr_mult * rate * u.
     """
@@ -33,8 +34,8 @@ class SGD(Optimizer):
     The decay is coupled, and on every parameter.
     """
 
-    momentum: float = 0.9
-    nesterov: bool = False
+    momentum: float = option(0.9, BELOW_1)
+    nesterov: bool = option(False)
 
     def __post_init__(self):
         require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
@@ -54,9 +55,9 @@ def _matrices(params: Tree) -> Tree:
 class AdamW(Optimizer):
     """AdamW (Loshchilov and Hutter 2019): u = m / (sqrt(v) + eps) + wd * w; vectors (biases, norms) have no decay."""
 
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
+    beta1: float = option(0.9, BELOW_1)
+    beta2: float = option(0.999, BELOW_1)
+    eps: float = option(1e-8, "[1e-30, 1)")
 
     def __post_init__(self):
         require(0 <= self.beta1 < 1, "beta1", self.beta1, "in [0, 1)")
@@ -77,7 +78,7 @@ class LAMB(AdamW):
         return optax.chain(super().direction(weight_decay), optax.scale_by_trust_ratio())
 
 
-OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer", {"sgd": SGD, "adamw": AdamW, "lamb": LAMB})
+OPTIMIZERS: OptionRegistry[type[Optimizer]] = OptionRegistry("optimizer", {"sgd": SGD, "adamw": AdamW, "lamb": LAMB})
 
 
 def scale_by_rate(lr_mult: float) -> optax.GradientTransformationExtraArgs:

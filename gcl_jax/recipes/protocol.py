@@ -31,11 +31,11 @@ class Protocol:
     second_learning_rate: float
     blocks: Mapping  # the config's other blocks: data, model, eval, ...
 
-    def experiment(self, *, two_branches: bool = False, **stages: Mapping) -> ConfigDict:
-        """The config of one row; with ``two_branches`` its network has two last blocks (BBN's)."""
+    def experiment(self, *, experts: int = 1, **stages: Mapping) -> ConfigDict:
+        """The config of one row; its network has as many ``experts``, two of them BBN's branches."""
         blocks = dict(self.blocks)
-        if two_branches:
-            blocks["model"] = dict(name=f"{blocks['model']['name']}_two_branch")
+        if experts > 1:
+            blocks["model"] = dict(blocks["model"], experts=experts)
         return c.experiment(stages=stages, **blocks)
 
     def train(

@@ -13,7 +13,7 @@ def bbn(p: Protocol) -> ConfigDict:
     """
     schedule = dict(warmup_percent=3.0, warmup_start=0.2, boundaries_percent=(60.0, 80.0), decay_factors=(1e-2, 1e-4))
     return p.experiment(
-        two_branches=True, representation=p.train(c.method("bbn"), batch=2, nesterov=True, **schedule)
+        experts=2, representation=p.train(c.method("bbn"), batch=2, nesterov=True, **schedule)
     )  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def tde(p: Protocol) -> ConfigDict:
     )  # fmt: skip
     method = c.method("tde", scale=16.0, alpha=1.5 if p.dataset == "cifar100" else 1.0, decay=0.9)
     return p.experiment(
-        two_branches=True, representation=p.train(method, batch=4, rate=2.0, weight_decay=5e-4, **schedule)
+        experts=2, representation=p.train(method, batch=4, rate=2.0, weight_decay=5e-4, **schedule)
     )  # fmt: skip
 
 

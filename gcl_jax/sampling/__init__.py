@@ -6,6 +6,7 @@ on the host once per epoch and never saved: they are a function of (seed, stage,
 epoch), which is what makes resuming exact without iterator state.
 """
 
+from gcl_jax.registry import Registry
 from gcl_jax.sampling.base import Generators, Sampler, epoch_plan, steps_per_epoch
 from gcl_jax.sampling.class_aware import ClassAware
 from gcl_jax.sampling.instance import Instance
@@ -29,13 +30,16 @@ __all__ = [
     "steps_per_epoch",
 ]
 
-SAMPLERS: dict[str, type[Sampler]] = {
-    "instance": Instance,
-    "square_root": SquareRoot,
-    "class_balanced": ClassBalanced,
-    "effective_number": EffectiveNumber,
-    "cben": CBEN,
-    "reversed": Reversed,
-    "class_aware": ClassAware,
-    "progressive": Progressive,
-}
+SAMPLERS: Registry[type[Sampler]] = Registry(
+    "sampler",
+    {
+        "instance": Instance,
+        "square_root": SquareRoot,
+        "class_balanced": ClassBalanced,
+        "effective_number": EffectiveNumber,
+        "cben": CBEN,
+        "reversed": Reversed,
+        "class_aware": ClassAware,
+        "progressive": Progressive,
+    },
+)

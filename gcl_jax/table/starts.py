@@ -54,13 +54,15 @@ def _digest(start: str, before: str | None, restore: str, stamp: tuple) -> tuple
 
 
 def _taken(found: Mapping, restore: str) -> dict:
-    own = {name: found.get(name, {}) for name in ("params", "batch_stats")}
-    return warm_start.restored_part(own, warm_start.restored_by(restore))
+    return warm_start.restored_part(_network_part(found), warm_start.restored_by(restore))
 
 
 def _flat(variables: Mapping) -> dict:
-    own = {name: dict(variables.get(name, {})) for name in ("params", "batch_stats")}
-    return traverse_util.flatten_dict(own)
+    return traverse_util.flatten_dict({name: dict(tree) for name, tree in _network_part(variables).items()})
+
+
+def _network_part(variables: Mapping) -> dict:
+    return {name: tree for name, tree in variables.items() if name not in ("class_names", "method_state")}
 
 
 def _older_digest(node: Node, stage: str, seed: int, found: Mapping, start: str) -> str:

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from gcl_jax import posthoc
 from gcl_jax.data.process_shard import ProcessShard
-from gcl_jax.methods.base import Apply, ClassInfo, Method
+from gcl_jax.methods import Apply, ClassInfo, Method
 from gcl_jax.metrics import Predictions
 from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.runtime import preemption
@@ -19,21 +19,28 @@ from gcl_jax.transforms import StageTransforms
 Tree = Any
 
 
-def make_logits(apply: Apply, method: Method, transforms: StageTransforms, logit_adjustment: float = 0.0) -> Callable:
-    """Build ``logits(variables, info, images)``: uint8 [B, H, W, c] -> float32 [B, C], as prediction has them.
+def make_predict(apply: Apply, method: Method, transforms: StageTransforms, logit_adjustment: float = 0.0) -> Callable:
+    """Build ``predict(variables, info, images)``: uint8 [B, H, W, c] -> {"logits" float32 [B, C], ...}.
 
-    ``variables`` is (params, batch_stats, method_state). ``logit_adjustment`` is the tau of
-    `posthoc.logit_adjust`, which reads the counts in ``info``; 0 is off. Of several views it is the mean.
+    ``variables`` is ({"params", **model_state}, method_state); the result is `Method.predict`'s, of several views the
+    mean. ``logit_adjustment`` is the tau of `posthoc.logit_adjust`, which reads the counts in ``info``; 0 is off.
     """
 
-    def logits(variables: tuple, info: ClassInfo, images: jax.Array) -> jax.Array:
-        made = transforms.evaluate(images)
-        views = made if made.ndim == 5 else made[None]
-        many = [method.logits(method.forward(apply, *variables, {"image": x}, train=False)[0]) for x in views]
-        found = sum(many) / len(many) if len(many) > 1 else many[0]
-        return posthoc.logit_adjust(found, info.counts, logit_adjustment) if logit_adjustment else found
+    def of_view(variables: tuple, info: ClassInfo, images: jax.Array) -> dict[str, jax.Array]:
+        network_variables, method_state = variables
+        batch = {"image": images}
+        out, _, _ = method.forward(None, apply, network_variables, method_state, batch, None, info, train=False)
+        return method.predict(out, method_state, info)
 
-    return logits
+    def predict(variables: tuple, info: ClassInfo, images: jax.Array) -> dict[str, jax.Array]:
+        images = transforms.evaluate(images)
+        views = [of_view(variables, info, x) for x in (images if images.ndim == 5 else [images])]
+        found = views[0] if len(views) == 1 else jax.tree.map(lambda *many: sum(many) / len(many), *views)
+        if logit_adjustment:
+            found = {**found, "logits": posthoc.logit_adjust(found["logits"], info.counts, logit_adjustment)}
+        return found
+
+    return predict
 
 
 def make_eval_step(
@@ -43,12 +50,12 @@ def make_eval_step(
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
     logit_adjustment: float = 0.0,
 ) -> Callable:
-    """Build the jitted ``step(variables, info, arrays, item) -> Predictions fields, [B] each`` of `make_logits`."""
-    predict_logits = make_logits(apply, method, transforms, logit_adjustment)
+    """Build the jitted ``step(variables, info, arrays, item) -> Predictions fields, [B] each`` of `make_predict`."""
+    predict = make_predict(apply, method, transforms, logit_adjustment)
 
     def eval_step(variables: tuple, info: ClassInfo, arrays: Tree, item: Tree) -> dict[str, jax.Array]:
         images, labels = fetch(arrays, item)
-        logits = predict_logits(variables, info, images)
+        logits = predict(variables, info, images)["logits"]
         log_p = jax.nn.log_softmax(logits)
         of_label = jnp.take_along_axis(logits, labels[:, None], axis=1)
         before = jnp.arange(logits.shape[1]) < labels[:, None]  # of equal logits the first counts, as for argmax
@@ -64,11 +71,11 @@ def make_eval_step(
 
 
 def make_feature_step(apply: Apply, transforms: StageTransforms, fetch: Callable) -> Callable:
-    """Build the jitted ``step(params, batch_stats, arrays, item) -> (features [B, D], labels [B])``."""
+    """Build the jitted ``step(variables, arrays, item) -> (features [B, D], labels [B])``."""
 
-    def step(params: Tree, batch_stats: Tree, arrays: Tree, item: Tree) -> tuple[jax.Array, jax.Array]:
+    def step(variables: Tree, arrays: Tree, item: Tree) -> tuple[jax.Array, jax.Array]:
         images, labels = fetch(arrays, item)
-        return apply(params, batch_stats, transforms.first_view(images), False)[0]["features"], labels
+        return apply(variables, transforms.first_view(images), train=False)[0]["features"], labels
 
     return jax.jit(step)
 
@@ -108,10 +115,10 @@ def predict(
 
 
 def features(
-    step: Callable, params: Tree, batch_stats: Tree, loader: Any, mesh: Mesh, split: str, num: int, batch_size: int
+    step: Callable, variables: Tree, loader: Any, mesh: Mesh, split: str, num: int, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features float32[N, D] and labels int32[N] of a split in eval mode, without augmentation."""
-    return run(lambda arrays, item: step(params, batch_stats, arrays, item), loader, mesh, split, num, batch_size)()
+    return run(lambda arrays, item: step(variables, arrays, item), loader, mesh, split, num, batch_size)()
 
 
 def class_means(features: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

@@ -17,19 +17,19 @@ Tree = Any
 NAMES = 10  # of arrays that a report lists
 
 
-def none_yet(params: Tree, batch_stats: Tree, method_state: Tree) -> dict[str, jax.Array]:
+def none_yet(params: Tree, model_state: Tree, method_state: Tree) -> dict[str, jax.Array]:
     """The record before the first step: {"step": 0, "loss", "counts": of each array of the three trees}.
 
     ``params`` are those that train.
     """
-    arrays = len(jax.tree.leaves((params, batch_stats, method_state)))
+    arrays = len(jax.tree.leaves((params, model_state, method_state)))
     return {"step": jnp.int32(0), "loss": jnp.float32(0), "counts": jnp.zeros(arrays, jnp.int32)}
 
 
 def noted(first_nonfinite: Mapping, step: jax.Array, metrics: Mapping, made: Tree) -> dict[str, jax.Array]:
     """``first_nonfinite``, or if there is none yet and a number of this step's is not finite, what is wrong with it.
 
-    ``made`` is (trained params, batch_stats, method_state) after the update: a gradient that is not finite shows there.
+    ``made`` is (trained params, model_state, method_state) after the update: a gradient that is not finite shows there.
     """
     counts = jnp.stack([jnp.sum(~jnp.isfinite(leaf), dtype=jnp.int32) for leaf in jax.tree.leaves(made)])
     bad = jnp.any(counts > 0) | ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(v)) for v in metrics.values()]))

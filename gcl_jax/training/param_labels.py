@@ -15,10 +15,11 @@ from gcl_jax.methods import METHODS, Method
 def stage_labels(name: str, block: ConfigDict, variables: Mapping) -> tuple[dict, dict[str, optim.ParamGroup]]:
     """(labels, groups) of the parameters in ``variables``, arrays or shapes, under the ``block`` of the stage ``name``.
 
-    ``bn`` = "stats_only" freezes what batch norm scales by. Raises UserError for a rule that matches no parameter,
-    where nothing trains, and where something frozen would stay as random as it starts.
+    ``bn`` = "stats_only" freezes what the backbone's batch norm scales by. Raises UserError for a rule that matches no
+    parameter, where nothing trains, and where something frozen would stay as random as it starts.
     """
-    norms = {path[:-1] for path in traverse_util.flatten_dict(variables["batch_stats"])}
+    stats = traverse_util.flatten_dict(variables["batch_stats"])
+    norms = {path[:-1] for path in stats if path[0] == "backbone"}
     affine = {"/".join(p) for p in traverse_util.flatten_dict(variables["params"]) if p[:-1] in norms}
     with config_lib.naming(f"config.{name}: "):
         labels, groups = optim.param_groups(
@@ -30,16 +31,16 @@ def stage_labels(name: str, block: ConfigDict, variables: Mapping) -> tuple[dict
         )
     if not groups:
         raise UserError(f"config.{name} trains no parameter: leave the stage out of config.stages")
-    _require_no_random_rest(name, block, labels, variables["batch_stats"])
+    _require_no_random_rest(name, block, labels, stats)
     return labels, groups
 
 
-def _require_no_random_rest(name, block, labels, batch_stats):
+def _require_no_random_rest(name, block, labels, stats):
     """Raise UserError if ``restore`` leaves out what does not change any more, unless the method makes it."""
     restores = warm_start.restored_by(block.restore)
     flat = traverse_util.flatten_dict(labels)
     stays = [path for path in flat if flat[path] == optim.FROZEN]
-    stays += [path for path in traverse_util.flatten_dict(batch_stats) if _keeps_stats(block, path)]
+    stays += [path for path in stats if _keeps_stats(block, path)]
     if not any(map(restores, [*flat, *stays])):
         raise UserError(f"config.{name}.restore is {cut(repr(block.restore))}, which matches no parameter")
     if METHODS[block.method.name].init_params is not Method.init_params:
@@ -51,6 +52,13 @@ def _require_no_random_rest(name, block, labels, batch_stats):
         )
 
 
+def constant_arrays(block: ConfigDict, labels: Mapping, batch_stats: Mapping) -> list[str]:
+    """Names in a checkpoint of what no step of a stage changes: frozen parameters, statistics that stay."""
+    params = [path for path, label in traverse_util.flatten_dict(labels).items() if label == optim.FROZEN]
+    stats = [path for path in traverse_util.flatten_dict(batch_stats) if params and _keeps_stats(block, path)]
+    return [*("/".join(("params", *path)) for path in params), *("/".join(("batch_stats", *path)) for path in stats)]
+
+
 def _keeps_stats(block, path):
     """Whether the running statistics at ``path``, such as ("backbone", "bn1", "mean"), do not change in training."""
-    return block.bn == "frozen" or (block.bn_scope != "" and path[1] != block.bn_scope)
+    return path[0] == "backbone" and (block.bn == "frozen" or (block.bn_scope != "" and path[1] != block.bn_scope))

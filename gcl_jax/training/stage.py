@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from gcl_jax import config as config_lib
 from gcl_jax import logs, metrics, models, optim, rng, sampling
 from gcl_jax.checkpoints import class_check, warm_start
-from gcl_jax.config.transforms import build_transforms
+from gcl_jax.config.transforms import batch_streams, build_transforms
 from gcl_jax.data import Dataset
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import ClassInfo
@@ -22,8 +22,9 @@ from gcl_jax.runtime import backend, distributed, memory, preemption
 from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.training import evaluate, non_finite, train_step
 from gcl_jax.training.input_pipeline import InputPipeline
-from gcl_jax.training.param_labels import stage_labels
-from gcl_jax.training.train_state import TrainState
+from gcl_jax.training.network_apply import NetworkApply
+from gcl_jax.training.param_labels import constant_arrays, stage_labels
+from gcl_jax.training.train_state import TrainState, from_saved
 
 
 class Stage:
@@ -51,22 +52,21 @@ class Stage:
             log_every=config.log.every_steps,
             schedule=config_lib.make_schedule(block, steps_per_epoch),
             micro_batches=block.micro_batches,
+            ema_decay=block.ema_decay,
         )
         self.steps_per_call = backend.steps_per_call(
             config.steps_per_call, most=min(steps_per_epoch, config.log.every_steps), resident=loader.resident
         )
         # As many for any steps_per_call and log.every_steps: one program, and the same bits.
         rows = backend.LOOP_ROWS if backend.loops(resident=loader.resident) else 1
+        transforms = build_transforms(config, name, self.method)
         self.feed = InputPipeline(
-            name, dataset.splits["train"], loader, mesh, streams=self.method.streams(), sampler=sampler,
+            name, dataset.splits["train"], loader, mesh,
+            streams=batch_streams(self.method, transforms.mix), sampler=sampler,
             batch_size=block.batch_size, epochs=block.epochs, seeds=seeds, rows=rows,
         )  # fmt: skip
         self.network = models.build(
-            config.model.name,
-            block.head,
-            dataset.num_classes,
-            backend.DTYPES[config.precision],
-            remat=config.model.remat,
+            config.model.to_dict(), block.head, dataset.num_classes, backend.DTYPES[config.precision]
         )
         self.image_shape = dataset.splits["train"].images.shape[1:]
         data = config.data
@@ -74,16 +74,17 @@ class Stage:
             raise UserError(
                 f"config.data.mean has {len(data.mean)} entries but the images have {self.image_shape[-1]} channels"
             )
-        transforms = build_transforms(config, name, self.method)
-        self.apply = train_step.NetworkApply(self.network, block.bn, block.bn_scope)
+        self.apply = NetworkApply(self.network, block.bn, block.bn_scope)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
         blocks = {path[0] for path in traverse_util.flatten_dict(shapes["params"]["backbone"]) if len(path) > 2}
         if block.bn_scope:
             require_one_of(f"config.{name}.bn_scope", block.bn_scope, sorted(blocks))
         self.restores = warm_start.restored_by(block.restore)
+        self._collections = tuple(shapes)
         self._paths = tuple(traverse_util.flatten_dict(shapes["params"]))
         self.labels, groups = stage_labels(name, block, shapes)
         self.freezes = optim.FROZEN in jax.tree.leaves(self.labels)
+        self.constant_arrays = constant_arrays(block, self.labels, shapes["batch_stats"])
         self.optimizer = optim.make_optimizer(
             config_lib.build_optimizer(block.optimizer.to_dict(), f"config.{name}.optimizer"),
             self.labels,
@@ -92,7 +93,14 @@ class Stage:
             clip_norm=block.optimizer.clip_norm,
         )
         update = train_step.make_update(
-            self.apply, self.method, self.optimizer, self.labels, transforms, loader.fetch, self.settings
+            self.apply,
+            self.method,
+            config_lib.build_gradient_rule(block.gradient.to_dict(), f"config.{name}.gradient"),
+            self.optimizer,
+            self.labels,
+            transforms,
+            loader.fetch,
+            self.settings,
         )
         self.step = train_step.make_train_step(update, mesh, rows=rows, seeds=seeds)
         self._compiled = None
@@ -119,7 +127,7 @@ class Stage:
     def _init_network(self, key: jax.Array) -> dict:
         images = jnp.zeros((1, *self.image_shape), jnp.float32)
         variables = self.network.init(key, images, train=False)
-        return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+        return {"params": variables["params"], "batch_stats": {}, **variables}
 
     def info(self, variables: dict | None = None) -> ClassInfo:
         """Class statistics as arguments of the steps; features where the method needs them and variables exist."""
@@ -135,8 +143,9 @@ class Stage:
 
     def features(self, variables: dict, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Features float32[N, D] and labels int32[N] of a split under ``variables``, in eval mode."""
+        variables = {name: variables[name] for name in self._collections}
         return evaluate.features(
-            self.feature_step, variables["params"], variables["batch_stats"], self.loader, self.mesh,
+            self.feature_step, variables, self.loader, self.mesh,
             split, len(self.dataset.splits[split]), self.eval_batch_size,
         )  # fmt: skip
 
@@ -202,16 +211,18 @@ class Stage:
 
     def _begin(self, key: jax.Array, variables: dict, info: ClassInfo) -> tuple[TrainState, ClassInfo]:
         """A run's state and class statistics; pure, so that their shapes can be had without data."""
-        params = self.method.init_params(rng.fold(key, "parameters"), variables["params"], info)
-        method_state = self.method.init_state(rng.fold(key, "state"), params, info)
+        params = self.method.init_params(rng.fold(key, "parameters"), variables, info)
+        method_state = self.method.init_state(rng.fold(key, "state"), {**variables, "params": params}, info)
+        model_state = {name: tree for name, tree in variables.items() if name != "params"}
         state = TrainState(
             step=jnp.int32(0),
             params=params,
-            batch_stats=variables["batch_stats"],
+            model_state=model_state,
             opt_state=self.optimizer.init(params),
             method_state=method_state,
+            ema=optim.init_ema(params, self.labels, self.settings.ema_decay),
             metric_sums=train_step.empty_metric_sums(self.method),
-            first_nonfinite=non_finite.none_yet(self.trained(params), variables["batch_stats"], method_state),
+            first_nonfinite=non_finite.none_yet(self.trained(params), model_state, method_state),
         )
         return state, info.replace(train_features=None)  # of use to init_params only, and large
 
@@ -230,7 +241,7 @@ class Stage:
 
     def _features(self, variables: dict) -> jax.ShapeDtypeStruct:
         images = jax.ShapeDtypeStruct((len(self.dataset.splits["train"]), *self.image_shape), np.float32)
-        out = jax.eval_shape(lambda v, x: self.apply(v["params"], v["batch_stats"], x, False)[0], variables, images)
+        out = jax.eval_shape(lambda v, x: self.apply(v, x, train=False)[0], variables, images)
         return out["features"]
 
     def stack(self, several: Sequence[Any]) -> Any:
@@ -282,15 +293,21 @@ class Stage:
         state = self._skip(before, state, jnp.asarray(left_out) if self.seeds > 1 else left_out[0], restart)
         return state, jax.tree.map(jnp.copy, {**state.metric_sums, "first_nonfinite": state.first_nonfinite})
 
+    def from_saved(self, tree: dict) -> TrainState:
+        """The state of a checkpoint's ``tree`` (see `train_state.to_save`)."""
+        state = from_saved(tree, {})
+        none = non_finite.none_yet(self.trained(state.params), state.model_state, state.method_state)
+        return state.replace(first_nonfinite=self.replicate(none))
+
     def variables(self, state: TrainState) -> tuple:
-        """(params, batch_stats, method_state) as evaluation takes them."""
-        return state.params, state.batch_stats, state.method_state
+        """({"params", **model_state}, method_state) as evaluation takes them: the averages where there are any."""
+        return {"params": optim.with_ema(state.params, state.ema), **state.model_state}, state.method_state
 
     def checked(self, found: dict, origin: str) -> tuple:
         """Loaded variables as evaluation takes them; UserError where they are of another model or other classes."""
         self.require_classes(found.get("class_names"), origin)
         variables = warm_start.restore_variables(self._fresh(), found, lambda path: True, f"config.{self.name}")
-        return self.replicate((variables["params"], variables["batch_stats"], found.get("method_state", {})))
+        return self.replicate((variables, found.get("method_state", {})))
 
     def evaluate(
         self, variables: tuple, info: ClassInfo, splits: Sequence[str] = ("test", "validation")

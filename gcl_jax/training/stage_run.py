@@ -20,7 +20,7 @@ from gcl_jax.replacing import replacing
 from gcl_jax.runtime import distributed, jax_settings, memory
 from gcl_jax.training import non_finite
 from gcl_jax.training.stage import Stage
-from gcl_jax.training.train_state import TrainState
+from gcl_jax.training.train_state import TrainState, to_save
 
 # What an evaluation writes to metrics.jsonl; result.json has everything.
 LOGGED = ("accuracy", "top5", "many", "medium", "few", "macro_recall", "nll", "ece")
@@ -61,10 +61,11 @@ class StageRun:
         self._began, self._predictions, self.pending_eval = time.monotonic(), {}, False
         self.skipped: list[int] = distributed.run_on_host0(self._read_skipped)
         distributed.run_on_host0(lambda: integrity.refuse_to_start_over(self._folder))
-        self._checkpoints, self._best = Checkpoints(self._folder / "checkpoints", stage.config.checkpoint.keep), None
+        keep, constant = stage.config.checkpoint.keep, stage.constant_arrays
+        self._checkpoints, self._best = Checkpoints(self._folder / "checkpoints", keep, constant), None
         self._best_accuracy = -1.0
         if stage.config.checkpoint.keep_best and "validation" in stage.dataset.splits:
-            self._best = Checkpoints(self._folder / integrity.BEST / "checkpoints", 1)
+            self._best = Checkpoints(self._folder / integrity.BEST / "checkpoints", 1, constant)
         self._board = logs.TensorBoard(self._folder / "tensorboard", stage.config.log.tensorboard)
 
     def _read_skipped(self) -> list[int]:
@@ -125,7 +126,7 @@ class StageRun:
                     "another --workdir, or remove that folder to train anew"
                 )
             self.stage.require_classes(note.get("class_names"), str(self._folder))
-            self.state = from_saved(self.stage, tree)
+            self.state = self.stage.from_saved(tree)
             self._began -= note["seconds"]
             self.pending_eval = note.get("evaluation_owed", False)
             logs.log_info(f"{self._name}: resuming after step {step}{self._other_compiler(note)}")
@@ -195,7 +196,7 @@ class StageRun:
     def _require_finite(self, step: int, state: TrainState) -> None:
         first_nonfinite = jax.device_get(state.first_nonfinite)
         # Steps note what they made; a start from elsewhere has none before it.
-        if first_nonfinite["step"] or not _all_finite((state.params, state.batch_stats, state.method_state)):
+        if first_nonfinite["step"] or not _all_finite((state.params, state.model_state, state.method_state)):
             self._diverged(first_nonfinite, step)
 
     def _copy(self, state: TrainState) -> dict:
@@ -250,11 +251,12 @@ class StageRun:
         names = flatten(
             {
                 "params": self.stage.trained(state.params),
-                "batch_stats": state.batch_stats,
+                **state.model_state,
                 "method_state": state.method_state,
             }
         )
-        in_order = [n for part in ("params", "batch_stats", "method_state") for n in names if n.startswith(f"{part}/")]
+        parts = ("params", *sorted(state.model_state), "method_state")
+        in_order = [n for part in parts for n in names if n.startswith(f"{part}/")]
         counts = np.asarray(first_nonfinite["counts"])
         found = {name: int(count) for name, count in zip(in_order, counts, strict=True) if count}
         if not step:
@@ -296,24 +298,6 @@ class StageRun:
 @jax.jit
 def _all_finite(tree) -> jax.Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
-
-
-def to_save(state: TrainState) -> dict:
-    """A checkpoint's tree: the state, but for the record of numbers that are not finite."""
-    return {
-        "step": state.step,
-        "params": state.params,
-        "batch_stats": state.batch_stats,
-        "opt_state": state.opt_state,
-        "method_state": state.method_state,
-        "metric_sums": state.metric_sums,
-    }
-
-
-def from_saved(stage: Stage, tree: dict) -> TrainState:
-    """The inverse of `to_save`."""
-    none = non_finite.none_yet(stage.trained(tree["params"]), tree["batch_stats"], tree["method_state"])
-    return TrainState(**tree, first_nonfinite=stage.replicate(none))
 
 
 def best_epochs(records: list[dict]) -> dict:

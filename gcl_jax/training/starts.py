@@ -70,8 +70,8 @@ def _require_that_all_train(config, name):
 
 def _network(config, name):
     """The variables of a stage's network for two classes, without values."""
-    network = models.build(config.model.name, config[name].head, 2, backend.DTYPES[config.precision])
+    network = models.build(config.model.to_dict(), config[name].head, 2, backend.DTYPES[config.precision])
     images = jnp.zeros((1, 64, 64, len(config.data.mean)))  # a backbone's parameters are the same for all sizes
     found = jax.eval_shape(lambda key: network.init(key, images, train=False), jax.random.key(0))
-    fresh = {"params": found["params"], "batch_stats": found.get("batch_stats", {})}
+    fresh = {"params": found["params"], "batch_stats": {}, **found}
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), fresh)

@@ -13,15 +13,37 @@ class TrainState:
     """State of a stage; donated to the step.
 
     ``params`` is the complete tree; what is frozen has no gradient and no optimizer state, and not a bit of it changes.
-    ``metric_sums`` holds running sums since the last logged step, so that a logged mean does not depend on where a run
-    was cut. ``first_nonfinite`` is `non_finite`'s record of the first step after which a number was not finite; there
-    is none in a checkpoint.
+    ``model_state`` is {collection: tree} of everything mutable in the network, such as "batch_stats". ``ema`` holds the
+    averages of the parameters that train, or nothing. ``metric_sums`` holds running sums since the last logged step, so
+    that a logged mean does not depend on where a run was cut. ``first_nonfinite`` is `non_finite`'s record of the first
+    step after which a number was not finite; there is none in a checkpoint.
     """
 
     step: jax.Array  # int32, updates done in this stage
     params: Tree
-    batch_stats: Tree
+    model_state: dict[str, Tree]
     opt_state: Tree
     method_state: Tree
+    ema: Tree
     metric_sums: dict[str, jax.Array]
     first_nonfinite: dict[str, jax.Array]
+
+
+def to_save(state: TrainState) -> dict[str, Tree]:
+    """A checkpoint's tree: the state, but for the record of numbers that are not finite; collections side by side."""
+    return {
+        "step": state.step,
+        "params": state.params,
+        **state.model_state,
+        "opt_state": state.opt_state,
+        "method_state": state.method_state,
+        "ema": state.ema,
+        "metric_sums": state.metric_sums,
+    }
+
+
+def from_saved(tree: dict[str, Tree], first_nonfinite: dict[str, jax.Array]) -> TrainState:
+    """The inverse of `to_save`."""
+    own = ("step", "params", "opt_state", "method_state", "ema", "metric_sums")
+    model_state = {name: part for name, part in tree.items() if name not in own}
+    return TrainState(model_state=model_state, first_nonfinite=first_nonfinite, **{name: tree[name] for name in own})

@@ -10,9 +10,10 @@ import optax
 from flax import struct
 from jax.sharding import Mesh
 
-from gcl_jax import losses, optim, rng
-from gcl_jax.methods.base import Apply, ClassInfo, Method, StepInfo
-from gcl_jax.models import Network
+from gcl_jax import optim, rng
+from gcl_jax.gradients import GradientRule, StepAux
+from gcl_jax.methods import Apply, ClassInfo, Method, StepInfo
+from gcl_jax.methods.objective import objective
 from gcl_jax.runtime import backend
 from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.training import non_finite
@@ -41,41 +42,13 @@ class StepSettings:
     log_every: int  # steps; the sums also end with each epoch
     schedule: optax.Schedule  # step, from 0 -> learning rate
     micro_batches: int = 1  # whose mean gradient makes one update
-
-
-@dataclasses.dataclass(frozen=True)
-class NetworkApply(Apply):
-    """The network as `Method.forward` receives it; ``bn`` = "frozen" uses running statistics in training too.
-
-    ``bn`` = "stats_only" is as "train" here, where `Stage.group` freezes what it scales by. With ``bn_scope``, the name
-    of a block of the backbone, everything outside it uses running statistics.
-    """
-
-    network: Network
-    bn: str
-    bn_scope: str = ""
-
-    def __call__(self, params, batch_stats, images, train):
-        features, batch_stats = self.features(params, batch_stats, images, train)
-        return self.scores(params, features), batch_stats
-
-    def features(self, params, batch_stats, images, train, **options):
-        variables, method = {"params": params, "batch_stats": batch_stats}, Network.features
-        if train and self.bn != "frozen":
-            options |= {"bn_scope": self.bn_scope} if self.bn_scope else {}
-            out, updated = self.network.apply(
-                variables, images, train=True, method=method, mutable=["batch_stats"], **options
-            )
-            return out, {**batch_stats, **updated.get("batch_stats", {})}
-        return self.network.apply(variables, images, train=False, method=method, **options), batch_stats
-
-    def scores(self, params, features, **options):
-        return self.network.apply({"params": params}, features, method=Network.scores, **options)
+    ema_decay: float = 0.0  # 0 = no moving average of the parameters
 
 
 def make_update(
     apply: Apply,
     method: Method,
+    rule: GradientRule,
     optimizer: optax.GradientTransformationExtraArgs,
     param_labels: Tree,
     transforms: StageTransforms,
@@ -84,59 +57,66 @@ def make_update(
 ) -> Callable[[TrainState, StepInputs, dict], TrainState]:
     """Build ``update(state, inputs, row) -> state``: one step; ``row`` is {stream: what the loader's fetch takes}.
 
-    Gather, augmentation, forward, loss, gradient and update: a pure function, which `make_train_step` compiles.
+    Gather, transforms, mix, forward, loss, gradient and update: a pure function, which `make_train_step` compiles.
     ``optimizer`` and ``param_labels`` are those of `optim.make_optimizer`, over the complete parameter tree.
     """
-    streams = method.streams()
 
     def update(state: TrainState, inputs: StepInputs, row: dict) -> TrainState:
         step_key = rng.fold(inputs.key, "step", state.step)
-        t = StepInfo(
-            step=state.step,
-            epoch=state.step // settings.steps_per_epoch,
-            epochs=jnp.int32(settings.epochs),
-            fraction=state.step.astype(jnp.float32) / (settings.epochs * settings.steps_per_epoch),
+        t = StepInfo.at(
+            state.step,
+            epochs=settings.epochs,
+            steps_per_epoch=settings.steps_per_epoch,
             learning_rate=settings.schedule(state.step),
         )
 
         def gradient(mutable_state, row, key):
+            model_state, method_state = mutable_state
             batches = {}
-            for name in streams:
+            for name in row:
                 images, labels = fetch(inputs.arrays, row[name])
                 images = transforms.train(name, rng.fold(key, "augment", name), images, t)
                 batches[name] = {"image": images, "label": labels}
+            if transforms.mix:
+                batches = transforms.mix(rng.fold(key, "mix"), batches, t)
             batch = method.prepare(rng.fold(key, "prepare"), batches, t)
 
-            def objective(params):
-                params = optim.stop_frozen(params, param_labels)
-                out, *new_state = method.forward(apply, params, *mutable_state, batch, train=True)
-                terms = method.loss(rng.fold(key, "loss"), out, batch, t, inputs.info)
-                if set(terms.metrics) != set(method.logged):
-                    raise TypeError(
-                        f"{type(method).__name__}.loss logs {sorted(terms.metrics)}, declared: {method.logged}"
+            def run(params, model_state, example_weights=None):
+                def value(params):
+                    variables = {"params": optim.stop_frozen(params, param_labels), **model_state}
+                    out, new_model_state, new_method_state = method.forward(
+                        rng.fold(key, "forward"), apply, variables, method_state, batch, t, inputs.info, train=True
                     )
-                loss = losses.weighted_mean(terms.per_example, terms.weight) + terms.aux_loss
-                return loss, (tuple(new_state), {"loss": loss, **terms.metrics})
+                    terms = objective(method, rng.fold(key, "loss"), out, batch, t, inputs.info)
+                    loss = terms.loss
+                    if example_weights is not None:
+                        loss = jnp.mean(example_weights * terms.per_example) + terms.aux_loss
+                    return loss, StepAux(new_model_state, new_method_state, {"loss": terms.loss, **terms.metrics})
 
-            grads, (new_state, metrics) = jax.grad(objective, has_aux=True)(state.params)
-            return new_state, (grads, metrics)
+                return jax.grad(value, has_aux=True)(params)
 
-        mutable_state = (state.batch_stats, state.method_state)
+            grads, aux = rule(rng.fold(key, "gradient"), run, state.params, model_state, batch, t, inputs.info)
+            return (aux.model_state, aux.method_state), (grads, aux.metrics)
+
+        mutable_state = (state.model_state, state.method_state)
         if settings.micro_batches > 1:
-            (batch_stats, method_state), (grads, metrics) = accumulate(
+            (model_state, method_state), (grads, metrics) = accumulate(
                 gradient, mutable_state, row, step_key, settings.micro_batches
             )
         else:
-            (batch_stats, method_state), (grads, metrics) = gradient(mutable_state, row, step_key)
+            (model_state, method_state), (grads, metrics) = gradient(mutable_state, row, step_key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, learning_rate=t.learning_rate)
         params = optim.apply_updates(state.params, updates, param_labels)
-        made = (optim.trained_leaves(params, param_labels), batch_stats, method_state)
+        changed, method_state = method.after_update(params, method_state, t, inputs.info)
+        params = optim.keep_frozen(changed, params, param_labels)
+        made = (optim.trained_leaves(params, param_labels), model_state, method_state)
         return TrainState(
             step=state.step + 1,
             params=params,
-            batch_stats=batch_stats,
+            model_state=model_state,
             opt_state=opt_state,
             method_state=method_state,
+            ema=optim.update_ema(state.ema, params, param_labels, settings.ema_decay),
             metric_sums=add_to_metric_sums(state.metric_sums, metrics, restart=restarts(state.step, settings)),
             first_nonfinite=non_finite.noted(state.first_nonfinite, state.step + 1, metrics, made),
         )

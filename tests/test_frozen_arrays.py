@@ -1,0 +1,118 @@
+"""What a stage does not train is saved once, beside its checkpoints, and never lost."""
+
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+from etils import epath
+from tiny import digits, override
+
+from gcl_jax.checkpoints import checkpoint, frozen
+from gcl_jax.errors import UserError
+from gcl_jax.paths import done_file
+from gcl_jax.training import experiment
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of both stages."""
+    folder = tmp_path_factory.mktemp("frozen") / "run"
+    experiment.run(digits(), str(folder))
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return epath.Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def kept(stage):
+    (file,) = stage.glob("frozen_*.npz")
+    return file
+
+
+def read(run):
+    return checkpoint.read(run / "classifier" / "checkpoints")
+
+
+def test_the_backbone_lies_in_one_file(run):
+    arrays, note, _ = read(run)
+    names = set(note["frozen"]["names"])
+    assert names == {name for name in arrays if name.startswith(("params/backbone/", "batch_stats/backbone/"))}
+    assert not names & set(note["arrays"])
+    before, _, _ = checkpoint.read(run / "representation" / "checkpoints")
+    for name in names:
+        np.testing.assert_array_equal(arrays[name], before[name])
+    assert not list((run / "representation").glob("frozen_*"))  # all of it trains
+    files = pathlib.Path(run / "classifier" / "checkpoints").rglob("*")
+    assert sum(file.stat().st_size for file in files if file.is_file()) < os.path.getsize(
+        kept(run / "classifier")
+    )  # of two checkpoints
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "changed", "empty"])
+def test_a_file_that_is_lost_is_made_again(run, harm):
+    """From what the stage started from, when its run goes on; until then one line says so."""
+    expected, _, _ = read(run)
+    file = kept(run / "classifier")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.unlink()
+    if harm != "missing":
+        file.write_bytes({"cut": content[:1000], "changed": bytes(content), "empty": b""}[harm])
+    with pytest.raises(UserError, match=f"frozen_.*npz is {'missing' if harm == 'missing' else 'not what was saved'}"):
+        read(run)
+    done_file(run, "classifier").unlink()
+    (run / "result.json").unlink()
+    shutil.rmtree(run / "classifier" / "checkpoints" / str(max(steps(run))))  # the last, so that one is saved again
+    experiment.run(digits(), str(run))
+    found, _, _ = read(run)
+    assert found.keys() == expected.keys()
+    for name in found:
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+def steps(run):
+    return [int(path.name) for path in (run / "classifier" / "checkpoints").iterdir() if path.name.isdecimal()]
+
+
+def test_another_stage_starts_from_it(run, tmp_path):
+    """From the run, and from a copied checkpoint with the file beside it; without it the line says what to copy."""
+    copy = tmp_path / "copy" / "checkpoints"
+    copy.mkdir(parents=True)
+    step = max(steps(run))
+    shutil.copytree(run / "classifier" / "checkpoints" / str(step), copy / str(step))
+    config = override(digits(), {"stages": ("classifier",), "classifier.init_from": str(copy / str(step))})
+    with pytest.raises(UserError, match=r"frozen_.*npz is missing.*beside the folder checkpoints"):
+        experiment.run(config, str(tmp_path / "other"))
+    shutil.copy(kept(run / "classifier"), tmp_path / "copy")
+    result = experiment.run(config, str(tmp_path / "other"))
+    config.classifier.init_from = str(run / "classifier")
+    again = experiment.run(config, str(tmp_path / "again"))
+    assert result["stages"]["classifier"]["final"] == again["stages"]["classifier"]["final"]
+
+
+def test_seeds_that_start_alike_share_its_bytes(run, tmp_path):
+    config = override(
+        digits(), {"stages": ("classifier",), "classifier.init_from": str(run / "representation"), "num_seeds": 2}
+    )
+    experiment.run(config, str(tmp_path / "seeds"))
+    first, second = (kept(tmp_path / "seeds" / f"seed_{seed}" / "classifier") for seed in (0, 1))
+    assert first.stat().st_ino == second.stat().st_ino
+
+
+def test_the_digest_is_of_names_types_shapes_and_values():
+    base = {"a": np.arange(4, dtype=np.float32)}
+    others = [
+        {"b": base["a"]},
+        {"a": base["a"].astype(np.float64)},
+        {"a": base["a"].reshape(2, 2)},
+        {"a": base["a"] + 1},
+        {"a": np.array([-0.0, 1, 2, 3], np.float32)},
+        {},
+    ]
+    assert len({frozen.digest(arrays) for arrays in [base, *others]}) == 7
