@@ -213,10 +213,10 @@ def test_a_real_run_is_refused_over_them_and_an_older_one_is_evaluated(copy, tmp
     assert "is of an older gcl_jax" in capsys.readouterr().out
     (run / "config.json").write_text(known)
     black(copy / "test/ant/9.jpg")
-    with pytest.raises(UserError, match="images or labels are not what they were"):
+    with pytest.raises(UserError, match="images, labels or names of files are not what they were"):
         experiment.run(config, str(run), eval_only=True)
     (run / "result.json").unlink()
-    with pytest.raises(UserError, match="images or labels are not what they were"):
+    with pytest.raises(UserError, match="images, labels or names of files are not what they were"):
         experiment.run(config, str(run))
 
 

@@ -13,6 +13,7 @@ from gcl_jax.data import LOADERS, PHOTOGRAPH_SOURCES, SOURCES
 from gcl_jax.data.dataset import PROFILES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS, posthoc_rules
+from gcl_jax.metrics import METRICS, SUMMARY_KEYS
 from gcl_jax.optim import labels as optim_labels
 from gcl_jax.optim import parse_rules
 from gcl_jax.registry import options_of
@@ -63,6 +64,10 @@ def validate(config: ConfigDict) -> None:
     for rule in set(posthoc_rules()) & set(config.posthoc):
         if config.posthoc[rule] >= 0 and not any(rule in METHODS[config[n].method.name].posthoc for n in config.stages):
             raise UserError(f"config.posthoc.{rule} is set, but no stage's method has it to change after training")
+    for name in config.eval.metrics:
+        require_one_of("a name in config.eval.metrics", name, METRICS)
+        if name in SUMMARY_KEYS:
+            raise UserError(f"config.eval.metrics names {name!r}, which every result has: register it by another name")
     if len(config.data.mean) != len(config.data.std):
         raise UserError("config.data.mean and config.data.std need one entry per channel")
     require_one_of("config.non_finite.action", config.non_finite.action, ("stop", "skip"))

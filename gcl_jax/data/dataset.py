@@ -109,6 +109,7 @@ class Dataset:
             **{f"num_{name}": len(split) for name, split in self.splits.items()},
             **({"skipped": dict(self.skipped)} if self.skipped else {}),
             "num_classes": self.num_classes,
+            "class_names": list(self.class_names),  # in the order of class_counts, and of a result's per_class
             "class_counts": counts.tolist(),
             "imbalance_ratio": float(counts.max() / counts.min()),
             "subset_sha256": longtail.subset_sha256(self.positions),

@@ -14,7 +14,7 @@ from gcl_jax.config import stage_fingerprint, validation
 from gcl_jax.errors import UserError, writing
 from gcl_jax.paths import done_file
 from gcl_jax.runtime import backend, distributed, preemption
-from gcl_jax.training import starts, tuning
+from gcl_jax.training import final_logits, starts, tuning
 from gcl_jax.training.run_context import RunContext
 from gcl_jax.training.stage_run import best_epochs
 from gcl_jax.training.trainer import run_stage
@@ -240,8 +240,9 @@ def _is_saved(folder: epath.Path, stage: str) -> bool:
 def _evaluate_one(parts, config, names, seed, folder, overrides, as_trained) -> dict:
     done, log = {}, logs.MetricsLog(folder / "metrics.jsonl")
     for name in names:
-        checkpoints, stage = folder / name / "checkpoints", parts.stage(name, 1)
+        checkpoints, stage, ended = folder / name / "checkpoints", parts.stage(name, 1), False
         if _is_saved(folder, name):
+            ended = _is_done(folder, name)
             variables, step = distributed.all_or_raise(lambda c=checkpoints: warm_start.read(c))
             distributed.assert_equal(f"the checkpoint of {name}", warm_start.digest(warm_start.arrays(variables)))
             variables = stage.checked(variables, str(folder / name))
@@ -252,13 +253,19 @@ def _evaluate_one(parts, config, names, seed, folder, overrides, as_trained) -> 
             variables, step = stage.variables(made[0]) if made else stage.checked(found, start), 0
         else:
             continue
-        found = stage.evaluate(variables, stage.info())()
+        info = stage.info()
+        found = stage.evaluate(variables, info)()
+        own_name = logs.named(name, seed, alone=config.num_seeds == 1)
+        final = ended and as_trained
+        more = final_logits.measure_again(stage, variables, info, folder / name, own_name, final=final)
         # What training saw so far, unless the rules after training are others now.
         seen = distributed.run_on_host0(lambda: log.read(name)) if as_trained else []  # noqa: B023
         done[name] = {
             "step": step,
             "epochs": step // stage.settings.steps_per_epoch,
-            "final": {split: metrics.summarize(p, parts.dataset.counts) for split, p in found.items()},
+            "final": {
+                split: metrics.summarize(p, parts.dataset.counts) | more.get(split, {}) for split, p in found.items()
+            },
             "best": best_epochs([record for record in seen if record["step"] <= step]),
         }
     if not done:

@@ -18,7 +18,7 @@ from gcl_jax.errors import UserError
 from gcl_jax.paths import done_file
 from gcl_jax.replacing import replacing
 from gcl_jax.runtime import distributed, jax_settings, memory
-from gcl_jax.training import non_finite
+from gcl_jax.training import final_logits, non_finite
 from gcl_jax.training.stage import Stage
 from gcl_jax.training.train_state import TrainState, to_save
 
@@ -220,9 +220,11 @@ class StageRun:
             # Killed between the last checkpoint and DONE.json: nothing was left to train.
             self._predictions = self.stage.evaluate(self.stage.variables(state), self.inputs.info)()
         self._checkpoints.wait()
-        return distributed.run_on_host0(lambda: self._write_done(step))
+        variables = self.stage.variables(state)
+        more = final_logits.store_and_measure(self.stage, variables, self.inputs.info, self._folder, self._name)
+        return distributed.run_on_host0(lambda: self._write_done(step, more))
 
-    def _write_done(self, step: int) -> dict:
+    def _write_done(self, step: int, more: dict[str, dict]) -> dict:
         save_predictions(self._folder, self._predictions)
         counts = self.stage.dataset.counts
         done = {
@@ -234,7 +236,9 @@ class StageRun:
             "skipped_steps": self.skipped,
             "compiler_environment": jax_settings.compiler(),
             "memory": memory.peaks(),
-            "final": {name: metrics.summarize(found, counts) for name, found in self._predictions.items()},
+            "final": {
+                name: metrics.summarize(found, counts) | more.get(name, {}) for name, found in self._predictions.items()
+            },
             "best": best_epochs(self._log.read(self.stage.name)),
         }
         json_files.write(self._done_file, done)

@@ -6,6 +6,12 @@ import numpy as np
 
 from gcl_jax import longtail
 
+# What `summarize` returns, in every result.
+SUMMARY_KEYS = (
+    "accuracy", "balanced_accuracy", "top5", "many", "medium", "few", "few_up_to_20", "mislas_ranges", "macro_recall",
+    "nll", "ece", "correct", "num_examples", "per_class",
+)  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
