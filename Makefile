@@ -25,7 +25,7 @@ $(VENV)/dev: $(VENV)/core
 	touch $@
 
 demo: $(VENV)/core  ## both stages of GCL on long-tailed digits, and the table
-	$(ITS_PYTHON) -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=$(DEMO)
+	$(ITS_PYTHON) -m gcl_jax.main --config=configs/digits_lt.py:gcl --workdir=$(DEMO)
 
 test: $(VENV)/dev  ## all tests but those that take minutes on two cores
 	$(ITS_PYTHON) -m pytest -n $(WORKERS) --dist loadfile -m 'not slow'

@@ -1,4 +1,4 @@
-"""Train and evaluate: python -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=DIR."""
+"""Train and evaluate: python -m gcl_jax.main --config=configs/digits_lt.py:gcl --workdir=DIR."""
 
 from gcl_jax.runtime import command, preemption
 

@@ -10,7 +10,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import json_files, models, paths
+from gcl_jax import json_files, paths
 from gcl_jax.checkpoints import checkpoint
 from gcl_jax.config import migrate, validation
 from gcl_jax.config.transforms import eval_transforms
@@ -21,6 +21,7 @@ from gcl_jax.paths import done_file
 from gcl_jax.runtime import backend
 from gcl_jax.training import evaluate
 from gcl_jax.training.network_apply import NetworkApply
+from gcl_jax.training.networks import build_network
 from gcl_jax.workdir import ownership
 
 
@@ -63,9 +64,7 @@ class Trained:
         """
         block = self.config[self.stage]
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
-        network = models.build(
-            self.config.model.to_dict(), block.head, len(self.class_names), backend.DTYPES[self.config.precision]
-        )
+        network = build_network(self.config, self.stage, len(self.class_names))
         predict = evaluate.make_predict(
             NetworkApply(network, block.bn),
             method.after_training(self.config.posthoc),

@@ -241,7 +241,7 @@ MOMENTS = {
 def test_kill_between_checkpoint_and_done(tmp_path, plugin, moment):
     """It goes on from the last checkpoint, with nothing left to train, and leaves what an undisturbed run leaves."""
     flags = [
-        "--config=configs/digits_lt/ce.py",
+        "--config=configs/digits_lt.py:ce",
         *override_flags(representation__epochs=1, plugins="('metrics_from_outside',)", eval__metrics=NAMES),
     ]
     env = os.environ | QUICK | {"JAX_NUM_CPU_DEVICES": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(plugin)])}

@@ -386,7 +386,7 @@ def test_a_method_of_two_views_sees_two_crops(classes, tmp_path):
 
 def test_the_classes_of_real_photographs(photos_lt, tmp_path):
     """1,887 and 505 photographs of 101 classes, of which a few are gray: a batch of each kind of crop."""
-    config = load_config("photos_lt/gcl.py", str(photos_lt))
+    config = load_config("photos_lt:gcl", str(photos_lt))
     validation.validate(config)
     parts = RunContext(config)
     assert (len(parts.dataset.splits["train"]), len(parts.dataset.splits["test"])) == (1887, 505)

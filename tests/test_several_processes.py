@@ -27,7 +27,7 @@ from gcl_jax.runtime import distributed
 
 LAYOUTS = {"1 x 4": (1, 4), "2 x 2": (2, 2), "4 x 1": (4, 1)}  # processes x devices
 FLAGS = [
-    "--config=configs/digits_lt/gcl.py",
+    "--config=configs/digits_lt.py:gcl",
     *override_flags(
         representation__epochs=3, classifier__epochs=2, checkpoint__every_steps=5, log__every_steps=4,
         representation__optimizer__learning_rate=0.01, classifier__optimizer__learning_rate=0.01,
@@ -181,7 +181,7 @@ def test_other_data_or_no_shared_workdir(tmp_path):
     """Each process in a folder of its own, as if on a machine of its own."""
     generator = np.random.default_rng(0)
     flags = [
-        f"--config={ROOT}/configs/digits_lt/gcl.py",
+        f"--config={ROOT}/configs/digits_lt.py:gcl",
         *override_flags(data__source="arrays", data__path="d.npz", data__profile="none", representation__batch_size=16),
         *override_flags(classifier__batch_size=16),
     ]

@@ -153,8 +153,8 @@ class Checkpoints:
                 self._manager.delete(later)
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints that are complete or being completed, ascending."""
-        return sorted(self._manager.all_steps())
+        """Steps of the checkpoints that are complete or being completed, ascending; as process 0 sees them."""
+        return distributed.run_on_host0(lambda: sorted(self._manager.all_steps()))
 
     def _list_files(self) -> None:
         """List the files of the save that is about to become a checkpoint; in Orbax's thread, of the first process."""

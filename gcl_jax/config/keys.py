@@ -144,7 +144,7 @@ RANGES = {
     "checkpoint.every_steps": Range("[1, 1000000000]"),
     "checkpoint.every_minutes": Range("[0, 1e6]"),
     "checkpoint.keep": Range("[1, 1000000]"),
-    "non_finite.max_skips": Range("[1, 1000000]"),
+    "non_finite.max_skips": Range("[1, 1000]"),
 }
 BACKBONES.bind(MODEL, RANGES, "model.")
 OPTIMIZERS.bind(OPTIMIZER, STAGE_RANGES, "optimizer.")

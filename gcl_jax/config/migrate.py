@@ -21,6 +21,8 @@ def with_defaults(config: ConfigDict) -> ConfigDict:
     if isinstance(found.get("non_finite"), Mapping) and "most_skips" in found["non_finite"]:
         found["non_finite"] = {**found["non_finite"], "max_skips": found["non_finite"]["most_skips"]}
         del found["non_finite"]["most_skips"]
+    if isinstance(found.get("non_finite"), Mapping) and isinstance(found["non_finite"].get("max_skips"), int):
+        found["non_finite"] = {**found["non_finite"], "max_skips": min(found["non_finite"]["max_skips"], 1000)}
     if isinstance(found.get("model"), Mapping) and str(found["model"].get("name", "")).endswith("_two_branch"):
         found["model"] = {**found["model"], "name": found["model"]["name"].removesuffix("_two_branch"), "experts": 2}
     blocks = {name: _stage(found[name]) for name in _stage_names(found)}

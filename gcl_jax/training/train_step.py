@@ -149,7 +149,7 @@ def make_train_step(
     and the same bits, wherever a stage is cut. With ``rows`` = 1 there is no loop in it. With
     ``seeds`` > 1 everything but the data set and ``n`` has a leading seed axis: independent replicates
     side by side, over the mesh's 'seed' axis. The state is donated; ``metrics`` is a copy of its metric sums,
-    and of the record of its first non-finite step.
+    and of the records of its first non-finite step and of those that were skipped.
     """
 
     def train_step(state: TrainState, inputs: StepInputs, block: dict, n: jax.Array) -> tuple[TrainState, dict]:
@@ -157,7 +157,7 @@ def make_train_step(
             return update(state, inputs, jax.tree.map(lambda leaf: leaf[i], block))
 
         state = jax.lax.fori_loop(0, n, one, state) if rows > 1 else one(0, state)
-        return state, {**state.metric_sums, "first_nonfinite": state.first_nonfinite}
+        return state, {**state.metric_sums, "first_nonfinite": state.first_nonfinite, "skipped": state.skipped}
 
     everywhere = mesh_lib.replicated(mesh)
     own = everywhere
