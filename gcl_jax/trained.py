@@ -13,8 +13,8 @@ from gcl_jax import config as config_lib
 from gcl_jax import json_files, paths
 from gcl_jax.checkpoints import checkpoint
 from gcl_jax.config import migrate, validation
+from gcl_jax.config.transforms import eval_transforms
 from gcl_jax.data import PHOTOGRAPH_SOURCES
-from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError, require, require_readable
 from gcl_jax.methods import ClassInfo
 from gcl_jax.paths import done_file
@@ -62,14 +62,13 @@ class Trained:
 
         As evaluation has it: normalisation of pixels and the config's post-hoc rules are inside.
         """
-        block, data = self.config[self.stage], self.config.data
+        block = self.config[self.stage]
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
         network = build_network(self.config, self.stage, len(self.class_names))
-        augment = Augment(0, False, tuple(data.mean), tuple(data.std))  # which only normalises here
         predict = evaluate.make_predict(
             NetworkApply(network, block.bn),
             method.after_training(self.config.posthoc),
-            augment,
+            eval_transforms(self.config),
             self.config.posthoc.logit_adjustment,
         )
 

@@ -29,11 +29,15 @@ def experiment(*, stages: Mapping[str, Mapping], **blocks) -> ConfigDict:
 
 
 def stage(method: Mapping, sampler: Mapping, **fields) -> dict:
-    """One stage's block; ``fields`` override `STAGE`'s, and the method's head, trainable and restore."""
+    """One stage's block; ``fields`` override `STAGE`'s, and the method's head, trainable and restore.
+
+    ``transforms`` has an entry for every stream of the method, so that each can be overridden.
+    """
     built = build_method(method)
     defaults = {"trainable": built.trainable, "restore": built.restore} | (
         {"head": built.heads[0]} if built.heads else {}
     )
+    fields["transforms"] = {name: () for name in built.streams()} | dict(fields.get("transforms", {}))
     return _fill(STAGE, {**defaults, **fields, "method": method, "sampler": sampler}, "stage")
 
 

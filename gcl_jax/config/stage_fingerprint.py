@@ -40,7 +40,13 @@ def keys_that_train(config: Mapping, stages: Sequence[str]) -> dict:
     kept = _without({key: config[key] for key in TOP if key in config}, NOT_TRAINING)
     if kept["data"]["source"] not in PHOTOGRAPH_SOURCES:
         del kept["data"]["photos"]
-    return kept | {name: _without(config[name], NOT_TRAINING_STAGE) for name in stages}
+    return kept | {name: _stage_keys(config[name]) for name in stages}
+
+
+def _stage_keys(block):
+    kept = _without(block, NOT_TRAINING_STAGE)
+    named = {stream: pipelines for stream, pipelines in kept.get("transforms", {}).items() if pipelines}
+    return {**kept, "transforms": named}  # an empty one is none
 
 
 def _without(block: Mapping, left_out: frozenset[str], where: str = "") -> dict:

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from gcl_jax import config as config_lib
 from gcl_jax import models
 from gcl_jax.config.plugins import load_plugins
+from gcl_jax.config.transforms import eval_pipelines, stage_pipelines
 from gcl_jax.data import LOADERS, PHOTOGRAPH_SOURCES, SOURCES
 from gcl_jax.data.dataset import PROFILES
 from gcl_jax.errors import UserError, require_one_of
@@ -37,6 +38,7 @@ def validate(config: ConfigDict) -> None:
     for name in config.stages:
         _validate_stage(config[name], f"config.{name}")
     _validate_tuning(config)
+    eval_pipelines(config)
     require_one_of("config.precision", config.precision, config_lib.PRECISIONS)
     if config.seed > 2**32 - config.num_seeds:
         raise UserError(f"config.seed is {config.seed}; with config.num_seeds it must stay in 0..{2**32 - 1}")
@@ -118,6 +120,7 @@ def _validate_stage(block, where):
         needed = f" for {block.method.name}" if method.requires_epochs else ""
         raise UserError(f"{where}.epochs is {block.epochs}; it must be at least {int(method.requires_epochs)}{needed}")
     config_lib.build_sampler(block.sampler.to_dict(), f"{where}.sampler")
+    stage_pipelines(block, method, where)
     opt = block.optimizer
     config_lib.build_optimizer(opt.to_dict(), f"{where}.optimizer")
     rule = config_lib.build_gradient_rule(block.gradient.to_dict(), f"{where}.gradient")

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 from gcl_jax import config as config_lib
 from gcl_jax import logs, metrics, optim, rng, sampling
 from gcl_jax.checkpoints import class_check, warm_start
+from gcl_jax.config.transforms import batch_streams, build_transforms
 from gcl_jax.data import Dataset
-from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import ClassInfo
 from gcl_jax.runtime import backend, distributed, memory, preemption
@@ -60,8 +60,10 @@ class Stage:
         )
         # As many for any steps_per_call and log.every_steps: one program, and the same bits.
         rows = backend.LOOP_ROWS if backend.loops(resident=loader.resident) else 1
+        transforms = build_transforms(config, name, self.method)
         self.feed = InputPipeline(
-            name, dataset.splits["train"], loader, mesh, streams=self.method.streams(), sampler=sampler,
+            name, dataset.splits["train"], loader, mesh,
+            streams=batch_streams(self.method, transforms.mix), sampler=sampler,
             batch_size=block.batch_size, epochs=block.epochs, seeds=seeds, rows=rows,
         )  # fmt: skip
         self.network = build_network(config, name, dataset.num_classes)
@@ -71,9 +73,6 @@ class Stage:
             raise UserError(
                 f"config.data.mean has {len(data.mean)} entries but the images have {self.image_shape[-1]} channels"
             )
-        augment = Augment(
-            data.crop_padding, data.flip, tuple(data.mean), tuple(data.std), config_lib.color_jitter(data)
-        )
         self.apply = NetworkApply(self.network, block.bn, block.bn_scope)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
         blocks = {path[0] for path in traverse_util.flatten_dict(shapes["params"]["backbone"]) if len(path) > 2}
@@ -98,7 +97,7 @@ class Stage:
             config_lib.build_gradient_rule(block.gradient.to_dict(), f"config.{name}.gradient"),
             self.optimizer,
             self.labels,
-            augment,
+            transforms,
             loader.fetch,
             self.settings,
         )
@@ -115,11 +114,11 @@ class Stage:
         self.eval_step = evaluate.make_eval_step(
             self.apply,
             self.method.after_training(config.posthoc),
-            augment,
+            transforms,
             loader.fetch,
             config.posthoc.logit_adjustment,
         )
-        self.feature_step = evaluate.make_feature_step(self.apply, augment, loader.fetch)
+        self.feature_step = evaluate.make_feature_step(self.apply, transforms, loader.fetch)
 
     def trained(self, params: Any) -> dict:
         """The part of a complete parameter tree that trains."""
