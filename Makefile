@@ -36,6 +36,7 @@ test-all: $(VENV)/dev  ## all of them
 lint: $(VENV)/dev
 	$(ITS_PYTHON) -m ruff check .
 	$(ITS_PYTHON) -m ruff format --check .
+	$(ITS_PYTHON) -m mypy
 
 $(VENV)/docs: $(VENV)/core
 	$(PIP) --editable '.[docs]'

@@ -6,6 +6,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -207,14 +208,16 @@ class Parser(argparse.ArgumentParser):
         )
 
     @_in_printable_line()
-    def parse_known_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None) -> tuple:
+    def parse_known_args(  # type: ignore[override]  # argparse takes any object for a namespace
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple:
         """As argparse's, but --FLAG=-- is a UserError."""
-        for argument in args:
+        for argument in sys.argv[1:] if args is None else args:
             if re.fullmatch(r"-[^=]*=--", argument):
                 raise UserError(f"{argument!r}: -- is no value")
         return super().parse_known_args(args, namespace)
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         """Raise what argparse would print with its usage."""
         raise UserError(cut(message, 400))
 

@@ -4,10 +4,13 @@ Everything that the benchmark knows of stages, steps and loaders is here. One de
 """
 
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
+from ml_collections import ConfigDict
 
 from gcl_jax import command_line, data
 from gcl_jax.benchmark import cifar, machine
@@ -18,12 +21,13 @@ from gcl_jax.training.outputs import Evaluate, Log, NonFinite, Save, Stop
 from gcl_jax.training.stage import Stage
 from gcl_jax.training.stage_run import StageRun
 from gcl_jax.training.trainer import Program, Trainer
+from gcl_jax.typing import PyTree
 
 STAGE, SEED = "representation", 0
 CPU_EPOCH_STEPS = 20  # a whole epoch takes a minute there
 
 
-def make_config(precision: str = "float32", loader: str = "device"):
+def make_config(precision: str = "float32", loader: str = "device") -> ConfigDict:
     """The config of configs/cifar10_lt.py:gcl, for random arrays."""
     made = command_line.config_of(["benchmark", f"--config=cifar10_lt:gcl,{cifar.IMBALANCE_RATIO}"])
     made.data.update(source="arrays", name="random", loader=loader)
@@ -33,7 +37,9 @@ def make_config(precision: str = "float32", loader: str = "device"):
 
 
 class _Ours:
-    """The stage, on the first device."""
+    """The stage, on the first device; ``images_per_unit`` are those that a unit of a subclass takes."""
+
+    images_per_unit: int
 
     def __init__(self, precision: str = "float32", loader: str = "device"):
         backend.keep_freed_memory()
@@ -57,7 +63,7 @@ class _Ours:
             "kind": device.device_kind,
         }
 
-    def epoch_blocks(self, epoch: int):
+    def epoch_blocks(self, epoch: int) -> Iterator[tuple[PyTree, int]]:
         """An epoch's blocks as the host loop asks for them, and how many steps each holds."""
         per_epoch = self.stage.settings.steps_per_epoch
         due = [Every(cifar.LOG_EVERY, per_epoch), Every(self.stage.config.checkpoint.every_steps)]
@@ -73,7 +79,7 @@ class Step(_Ours):
     def __init__(self, precision: str):
         super().__init__(precision)
         self.state, self.inputs, _ = self.stage.start(SEED, None, "")
-        self.program = self.stage.compile()
+        self.program: Any = self.stage.compile()  # a `jax.stages.Compiled`: debug_nans is off
         self.blocks = [block for block, length in self.epoch_blocks(0) if length == self.stage.steps_per_call]
         self.dispatched = 0
         self.run(2 * self.stage.steps_per_call)

@@ -1,11 +1,16 @@
 """Contenders that feed photographs at 224 pixels: our tf.data loader, and a PyTorch DataLoader with Pillow."""
 
+import functools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gcl_jax.benchmark import machine, photographs
 from gcl_jax.runtime import backend
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Ours:
@@ -102,17 +107,21 @@ class _PillowPhotographs:
     def __init__(self, paths: list[str], jitter: bool):
         self.paths, self.jitter = paths, jitter
         self._mean, self._std = (np.array(v, np.float32)[:, None, None] for v in (photographs.MEAN, photographs.STD))
-        self._generator = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int):
+    @functools.cached_property
+    def _generator(self) -> np.random.Generator:
+        """Made in the process that draws from it, which torch has seeded differently from the others."""
+        import torch
+
+        return np.random.default_rng(torch.initial_seed() % 2**32)
+
+    def __getitem__(self, index: int) -> "torch.Tensor":
         import torch
         from PIL import Image
 
-        if self._generator is None:  # in the process that uses it, which torch has seeded differently from the others
-            self._generator = np.random.default_rng(torch.initial_seed() % 2**32)
         image = Image.open(self.paths[index]).convert("RGB")
         size = (photographs.SIZE, photographs.SIZE)
         image = image.resize(size, Image.Resampling.BILINEAR, box=self._box(*image.size))

@@ -22,7 +22,9 @@ WARM_UP = 3  # steps
 
 
 class _Torch:
-    """A network on its device, in its layout and precision."""
+    """A network on its device, in its layout and precision; ``images_per_unit`` as in `ours`."""
+
+    images_per_unit: int
 
     def __init__(self, platform: str, layout: str, precision: str):
         import torch

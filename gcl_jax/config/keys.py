@@ -1,6 +1,7 @@
 """The keys of every block with their defaults and ranges, and the check of a block against them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -41,8 +42,8 @@ DATA = {
 }
 # Blocks with a name also hold the options of all that is registered (`OptionRegistry.bind` below); those that are
 # another's are left at their defaults.
-MODEL = {"name": "resnet32"}  # see gcl_jax/models
-GRADIENT = {"name": "plain"}  # plain | sam
+MODEL: dict[str, object] = {"name": "resnet32"}  # see gcl_jax/models
+GRADIENT: dict[str, object] = {"name": "plain"}  # plain | sam
 OPTIMIZER = {
     "name": "sgd",  # sgd | adamw | lamb
     "learning_rate": 0.1,
@@ -77,7 +78,7 @@ STAGE = {
     "ema_decay": 0.0,  # of a moving average of the parameters, which is then what is evaluated; 0 = off
     "init_from": "",  # "" = the stage before; a workdir of another run; or a file of torch names
 }
-TOP = {
+TOP: dict[str, Any] = {
     "stages": (),
     "plugins": (),  # modules that register methods, optimizers, schedules: every command imports them
     "data": DATA,
@@ -184,7 +185,7 @@ def _inside(allowed, key):
 
 def _check_value(value, default, where, allowed):
     if isinstance(default, tuple) and where.split(".")[-1] in TUPLES_OF_TEXT:
-        kinds = (tuple, list)
+        kinds: Any = (tuple, list)
     elif isinstance(default, str | bool):
         kinds = type(default)
     else:

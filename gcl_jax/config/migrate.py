@@ -68,7 +68,7 @@ def _stage(block):
     if "trains" not in method:
         return block
     head, trains, fresh, last = (method.pop(key, "") for key in ("head", "trains", "fresh_head", "last_block"))
-    kind = METHODS.get(method.get("name"))
+    kind = METHODS.get(method.get("name", ""))
     trainable = _TRAINABLE.get(trains, f"backbone/{last}/|head/")
     if kind and trains == "classifier":
         trainable = kind.trainable if kind.trainable != ".*" else trainable

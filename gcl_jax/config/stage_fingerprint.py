@@ -80,7 +80,8 @@ def stage_key(keys: Mapping, fingerprint: str) -> str:
 def _changed(name: str, value: object) -> object:
     """A value of `training_keys` without what in it is at its default."""
     if name in TOP:
-        return _difference(value, TOP[name]) if isinstance(value, Mapping) else value
+        default = TOP[name]
+        return _difference(value, default) if isinstance(value, Mapping) and isinstance(default, Mapping) else value
     if not isinstance(value, Mapping):
         return value
     defaults = dict(STAGE)

@@ -96,8 +96,10 @@ class Dataset:
         for name, split in sorted(self.splits.items()):
             digest.update(name.encode())
             digest.update(str(split.images.shape).encode())
-            named = isinstance(split.images, EncodedImages)
-            digest.update(of_photographs(split.images) if named else np.ascontiguousarray(split.images))
+            if isinstance(split.images, EncodedImages):
+                digest.update(of_photographs(split.images))
+            else:
+                digest.update(np.ascontiguousarray(split.images))
             digest.update(np.ascontiguousarray(split.labels, "<i4"))
         return digest.hexdigest()
 
@@ -142,6 +144,8 @@ def cut(
         chosen = np.arange(len(train))
     else:
         if profile == "counts":
+            if counts is None:
+                raise UserError("data.profile is 'counts', but there are no counts: name a file in data.photos.counts")
             if len(counts) != num_classes:
                 raise UserError(
                     f"data.photos.counts holds {len(counts)} numbers for the {num_classes} classes of {source.name}"
@@ -154,7 +158,7 @@ def cut(
             chosen = longtail.take_first(train.labels, counts)
         else:
             chosen = longtail.select_long_tail(train.labels, counts, subset_seed)
-    positions = source.positions[chosen] if pack else chosen
+    positions = chosen if source.positions is None else source.positions[chosen]
     splits = {"train": train.take(chosen), "test": source.test}
     if source.validation is not None and not validation_fraction:
         splits["validation"] = source.validation

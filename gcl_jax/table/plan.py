@@ -118,7 +118,7 @@ def _explained(error: UserError, row: Row, dataset: str, ratio: int) -> UserErro
 
 def _require_own_data(found: Sequence[Cell]) -> None:
     """Columns of two data sets read two: an override of config.data goes to all columns."""
-    read = {}
+    read: dict[str, str] = {}
     for cell in found:
         data = cell.config.data
         place = [data.source, data.path]
@@ -159,7 +159,8 @@ def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
     config = copy.deepcopy(config)
     config.tuning.update(config_lib.TOP["tuning"])
     config.posthoc.update(config_lib.TOP["posthoc"])
-    names, nodes = config_lib.stages_to_run(config), []
+    names = config_lib.stages_to_run(config)
+    nodes: list[Node] = []
     # Beside the training keys: data and a start that lie outside the table, and how often best-on-test looked. The
     # start is part of every stage's key: what stands on another first stage is another second one.
     outside = [config.data.path, config[names[0]].init_from, config.eval.every_epochs]

@@ -1,7 +1,7 @@
 """The paper's tables: rows are recipes, columns are data sets and imbalance ratios."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gcl_jax.errors import require_one_of
 from gcl_jax.recipes import NO_RATIO, RATIOS, RECIPES, Published
@@ -47,7 +47,9 @@ def ratios_of(dataset: str, columns: Mapping[str, tuple[int, ...]]) -> tuple[int
     return columns.get(dataset, (NO_RATIO,) if dataset in WITHOUT_RATIO else (SMALL_RATIO,))
 
 
-def _row(name, label="", recipe="", overrides=(), at_100=None) -> Row:
+def _row(
+    name: str, label: str = "", recipe: str = "", overrides: Sequence[str] = (), at_100: float | None = None
+) -> Row:
     """A row named like its recipe, with its label and its published numbers.
 
     ``at_100``, on CIFAR-10-LT at ratio 100, stands in the place of these; with overrides they are not the recipe's.

@@ -31,7 +31,7 @@ def replaced(node: Node, seed: int, started_from: str | None) -> str:
         if not same and not all_of_it:
             key = (str(node.folder), seed, stamp)
             if key not in _older:
-                _older[key] = _older_digest(node, stage, seed, start.load(), start.origin)
+                _older[key] = _older_digest(node, stage, seed, start.load() or {}, start.origin)
             same = _older[key] == started_from
     except (UserError, OSError):
         return ""
@@ -47,7 +47,7 @@ def _digest(start: Start, restore: str, stamp: tuple) -> tuple[str, bool]:
 
     Loaded once while its files, of which ``stamp`` tells, stay as they are.
     """
-    found = start.load()
+    found = start.load() or {}
     taken = _taken(found, restore)
     return warm_start.digest(taken), len(_flat(taken)) == len(_flat(found))
 
@@ -73,7 +73,7 @@ def _older_digest(node: Node, stage: str, seed: int, found: Mapping, start: str)
 
     own = RunContext(node.config).stage(stage, 1)
     try:
-        return own.restore_variables(seed, found, start)[1][-1]
+        return own.restore_variables(seed, dict(found), start)[1][-1]
     except UserError:
         return ""
 
