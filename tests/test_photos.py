@@ -380,7 +380,7 @@ def test_bad_images_are_skipped_and_counted_or_stop_the_run(classes, tmp_path):
 @pytest.mark.slow
 def test_a_method_of_two_views_sees_two_crops(classes, tmp_path):
     config = config_of(classes, "list", stages=("representation",), representation__epochs=1)
-    config.representation.method = ConfigDict(config_lib.method("hybrid_sc"))
+    config.representation.method, config.representation.head = ConfigDict(config_lib.method("hybrid_sc")), "projection"
     assert math.isfinite(experiment.run(config, str(tmp_path / "run"))["final"]["test"]["nll"])
 
 

@@ -33,7 +33,8 @@ class RandomResizedCrop(ImageTransform):
             raise UserError(f"low is {self.low}; it must be at most high, {self.high}")
 
     def __call__(self, key, images, t):
-        windows = random_windows(key, *images.shape[:3], (self.low, self.high))
+        batch, height, width, _ = images.shape
+        windows = random_windows(key, batch, height, width, (self.low, self.high))
         return resize_windows(images, windows, (self.size, self.size))
 
 
