@@ -1,6 +1,7 @@
 """From the command line to a config, or to one clear line about what is wrong with it."""
 
 import argparse
+import ast
 import contextlib
 import pathlib
 import re
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict, config_flags
 
 from gcl_jax import config as config_lib
 from gcl_jax import regular_files
+from gcl_jax.config.plugins import load_plugins
 from gcl_jax.errors import UserError, cut, shown
 
 HELP = re.compile(r"--?(help|helpshort|helpfull|helpxml)(=.*)?")
@@ -62,6 +64,9 @@ def _parse(argv, values):
     config = ConfigDict()
     if not any(HELP.fullmatch(argument) for argument in argv):
         config = _load(argv)
+        if plugins := _plugins(argv, config):
+            load_plugins({"plugins": plugins})
+            config = _load(argv)  # its blocks now hold the keys of what they register
         for argument in argv[1:]:
             match = re.match(r"--?(?:no)?config\.([^=]*)", argument)
             if match and (complaint := config_lib.unknown_key(config, match[1])):
@@ -80,6 +85,18 @@ def _parse(argv, values):
         raise UserError(str(error).splitlines()[0]) from error
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is no flag; write --config.KEY=VALUE, without spaces around =")
+
+
+def _plugins(argv: Sequence[str], config: ConfigDict) -> Sequence[str]:
+    """The modules that the config file names, or that an override does; () where that is none that can be read."""
+    given = [match[1] for argument in argv if (match := re.match(r"--?config\.plugins=(.*)", argument, re.DOTALL))]
+    if not given:
+        return config.get("plugins", ())
+    try:
+        names = ast.literal_eval(given[-1])
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # which is said with all other values
+        return ()
+    return [name for name in names if isinstance(name, str)] if isinstance(names, tuple | list) else ()
 
 
 def _is_file(path):

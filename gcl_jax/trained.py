@@ -74,7 +74,8 @@ class Trained:
             self.config.posthoc.logit_adjustment,
         )
 
-        info = ClassInfo(jnp.asarray(self.counts, jnp.float32), {})
+        constants = {name: jnp.asarray(c, jnp.float32) for name, c in method.constants(self.counts).items()}
+        info = ClassInfo(jnp.asarray(self.counts, jnp.float32), constants)
 
         def probabilities(variables: tuple, images: jax.Array) -> jax.Array:
             with backend.matmul_precision(self.config.precision):

@@ -16,7 +16,7 @@ from gcl_jax import config as config_lib
 from gcl_jax import data, methods, optim
 from gcl_jax.config import validation
 from gcl_jax.errors import UserError
-from gcl_jax.gradients import SAM, StepAux
+from gcl_jax.gradients import GRADIENT_RULES, SAM, GradientRule, StepAux
 from gcl_jax.runtime import mesh
 from gcl_jax.training.stage import Stage
 from gcl_jax.training.train_state import to_save
@@ -206,3 +206,19 @@ def test_time_knows_the_ends_of_an_epoch():
 def test_keep_frozen_takes_only_what_trains():
     labels = {"a": "group0", "b": optim.FROZEN}
     assert optim.keep_frozen({"a": 1, "b": 2}, {"a": 3, "b": 4}, labels) == {"a": 1, "b": 4}
+
+
+@dataclasses.dataclass(frozen=True)
+class WithoutBackbone(GradientRule):
+    """The gradient where all of the backbone is 0."""
+
+    def __call__(self, key, run, params, model_state, batch, t, info):
+        return run({**params, "backbone": jax.tree.map(jnp.zeros_like, params["backbone"])}, model_state)
+
+
+def test_what_is_frozen_is_itself_wherever_a_rule_looks():
+    GRADIENT_RULES.register("without_backbone", WithoutBackbone)
+    frozen = {"representation.trainable": "head/", "representation.bn": "frozen"}
+    (_, plain), _ = advance(make_stage(**frozen), 1)
+    (_, elsewhere), _ = advance(make_stage(**frozen, **{"representation.gradient.name": "without_backbone"}), 1)
+    jax.tree.map(np.testing.assert_array_equal, elsewhere, plain)
