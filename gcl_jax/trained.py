@@ -13,7 +13,7 @@ from gcl_jax import config as config_lib
 from gcl_jax import json_files, models, paths
 from gcl_jax.checkpoints import checkpoint
 from gcl_jax.config import migrate, validation
-from gcl_jax.data import PHOTOGRAPH_SOURCES
+from gcl_jax.data import holds_photographs
 from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError, require, require_readable
 from gcl_jax.methods import ClassInfo
@@ -54,7 +54,7 @@ class Trained:
     def resize(self) -> int:
         """The shorter side of an image before its centre is cropped to `image_shape`, as in evaluation."""
         height, width, _ = self.image_shape
-        return self.config.data.photos.resize if self.config.data.source in PHOTOGRAPH_SOURCES else min(height, width)
+        return self.config.data.photos.resize if holds_photographs(self.config.data.source) else min(height, width)
 
     def probabilities(self) -> Callable[[tuple, jax.Array], jax.Array]:
         """The pure function (variables, uint8[B, H, W, c]) -> float32[B, C]: softmax at the method's scale.
