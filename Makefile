@@ -25,7 +25,7 @@ $(VENV)/dev: $(VENV)/core
 	touch $@
 
 demo: $(VENV)/core  ## both stages of GCL on long-tailed digits, and the table
-	$(ITS_PYTHON) -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=$(DEMO)
+	$(ITS_PYTHON) -m gcl_jax.main --config=configs/digits_lt.py:gcl --workdir=$(DEMO)
 
 test: $(VENV)/dev  ## all tests but those that take minutes on two cores
 	$(ITS_PYTHON) -m pytest -n $(WORKERS) --dist loadfile -m 'not slow'
@@ -36,6 +36,7 @@ test-all: $(VENV)/dev  ## all of them
 lint: $(VENV)/dev
 	$(ITS_PYTHON) -m ruff check .
 	$(ITS_PYTHON) -m ruff format --check .
+	$(ITS_PYTHON) -m mypy
 
 $(VENV)/docs: $(VENV)/core
 	$(PIP) --editable '.[docs]'

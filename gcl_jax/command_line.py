@@ -1,18 +1,19 @@
 """From the command line to a config, or to one clear line about what is wrong with it."""
 
 import argparse
-import ast
 import contextlib
 import pathlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
+from ml_collections.config_flags import tuple_parser
 
 from gcl_jax import config as config_lib
-from gcl_jax import regular_files
+from gcl_jax import config_files, regular_files
 from gcl_jax.config.plugins import load_plugins
 from gcl_jax.errors import UserError, cut, shown
 
@@ -46,7 +47,7 @@ def define_config(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -
                 pathlib.Path(path).read_text(encoding="utf-8")
             except (OSError, ValueError) as error:
                 raise UserError(f"--flagfile={path} cannot be read ({error})") from error
-    text = "Config file, such as configs/cifar10_lt/gcl.py:100."
+    text = "Config file of a data set, a row and its ratio or folder, such as configs/cifar10_lt.py:gcl,100."
     return config_flags.DEFINE_config_file("config", None, text, flag_values=values, sys_argv=list(argv))
 
 
@@ -64,9 +65,10 @@ def _parse(argv, values):
     config = ConfigDict()
     if not any(HELP.fullmatch(argument) for argument in argv):
         config = _load(argv)
-        if plugins := _plugins(argv, config):
-            load_plugins({"plugins": plugins})
-            config = _load(argv)  # its blocks now hold the keys of what they register
+        if config.get("plugins", ()):  # a file that only names them: its blocks lack the keys of what they register
+            load_plugins(config)
+            config = _load(argv)
+        argv = _resolved(argv)
         for argument in argv[1:]:
             match = re.match(r"--?(?:no)?config\.([^=]*)", argument)
             if match and (complaint := config_lib.unknown_key(config, match[1])):
@@ -85,18 +87,6 @@ def _parse(argv, values):
         raise UserError(str(error).splitlines()[0]) from error
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is no flag; write --config.KEY=VALUE, without spaces around =")
-
-
-def _plugins(argv: Sequence[str], config: ConfigDict) -> Sequence[str]:
-    """The modules that the config file names, or that an override does; () where that is none that can be read."""
-    given = [match[1] for argument in argv if (match := re.match(r"--?config\.plugins=(.*)", argument, re.DOTALL))]
-    if not given:
-        return config.get("plugins", ())
-    try:
-        names = ast.literal_eval(given[-1])
-    except (ValueError, SyntaxError, MemoryError, RecursionError):  # which is said with all other values
-        return ()
-    return [name for name in names if isinstance(name, str)] if isinstance(names, tuple | list) else ()
 
 
 def _is_file(path):
@@ -118,29 +108,67 @@ def config_of(argv: Sequence[str]) -> ConfigDict:
     return values.config
 
 
+def _config_arguments(argv: Sequence[str]) -> dict[int, tuple[str, str]]:
+    """{place in ``argv``: (what stands before the path, the path)} of every --config=PATH and --config PATH."""
+    found = {}
+    for i, argument in enumerate(argv):
+        if i and re.fullmatch(r"--?config", argv[i - 1]):
+            found[i] = ("", argument)
+        elif match := re.fullmatch(r"(--?config=)(.*)", argument, re.DOTALL):
+            found[i] = (match[1], match[2])
+    return found
+
+
+def _resolved(argv: Sequence[str]) -> list[str]:
+    """``argv`` with the path of every config file as `config_files.resolve` has it."""
+    resolved = {i: before + config_files.resolve(path) for i, (before, path) in _config_arguments(argv).items()}
+    return [resolved.get(i, argument) for i, argument in enumerate(argv)]
+
+
 def _load(argv: Sequence[str]) -> ConfigDict:
     """The config file named on the command line, before any override."""
-    named = [
-        a for i, a in enumerate(argv) if re.match(r"--?config(=|$)", a) or (i and re.match(r"--?config$", argv[i - 1]))
-    ]
-    if not named or re.fullmatch(r"--?config=?", named[-1]):
-        raise UserError("--config is missing; for example --config=configs/digits_lt/gcl.py")
+    named = list(_config_arguments(argv).values())
+    if not named or not named[-1][1] or re.fullmatch(r"--?config", argv[-1]):
+        raise UserError("--config is missing; for example --config=configs/digits_lt.py:gcl")
+    load_plugins_of(argv)
     values = flags.FlagValues()
     define_config([""], values)  # without the overrides
-    path = named[-1].split("=", 1)[-1]
-    regular_files.find(path.split(":")[0], f"--config={cut(path)}")
+    path = named[-1][1]
+    there = config_files.resolve(path)
+    regular_files.find(there.split(":")[0], f"--config={cut(path)}")
     try:
-        values(["", f"--config={path}"])
+        values(["", f"--config={there}"])
         config = values.config
-    except UserError as error:
-        raise UserError(f"{cut(path)}: {error}") from error
     except Exception as error:  # a config file is code: whatever it raises is the user's
+        if message := _user_error(error):
+            raise UserError(f"--config={cut(path)}: {message}") from error
         cause = error.__cause__ or error.__context__ or error
         reason = str(error).strip().splitlines()[-1].strip() or type(cause).__name__
         raise UserError(f"--config={cut(path)} cannot be loaded: {cut(reason)}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config={cut(path)}: its get_config() must return a ConfigDict, not {type(config).__name__}")
     return config
+
+
+def load_plugins_of(argv: Sequence[str]) -> None:
+    """Import the modules of --config.plugins: what they register may be the row that the config file is asked for."""
+    for argument in argv:
+        if match := re.fullmatch(r"--?config\.plugins=(.*)", argument, re.DOTALL):
+            names: tuple = ()
+            with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):  # said when it is parsed
+                names = tuple_parser.TupleParser().parse(match[1])
+            if all(isinstance(name, str) for name in names):
+                load_plugins({"plugins": names})
+
+
+def _user_error(error: BaseException | None) -> str:
+    """The message of the UserError that ``error`` began with, or "": ml_collections and absl wrap it in their own."""
+    message = ""
+    while error:
+        if isinstance(error, UserError):
+            message = str(error)
+        error = error.__cause__ or error.__context__
+    return message
 
 
 def _unknown_flag(error, config):
@@ -183,14 +211,16 @@ class Parser(argparse.ArgumentParser):
         )
 
     @_in_printable_line()
-    def parse_known_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None) -> tuple:
+    def parse_known_args(  # type: ignore[override]  # argparse takes any object for a namespace
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple:
         """As argparse's, but --FLAG=-- is a UserError."""
-        for argument in args:
+        for argument in sys.argv[1:] if args is None else args:
             if re.fullmatch(r"-[^=]*=--", argument):
                 raise UserError(f"{argument!r}: -- is no value")
         return super().parse_known_args(args, namespace)
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         """Raise what argparse would print with its usage."""
         raise UserError(cut(message, 400))
 

@@ -85,7 +85,7 @@ def require_readable(folders: Iterable) -> None:
             next(iter(folder.iterdir()), None)
 
 
-def require_utf8(path: object) -> None:
+def require_utf8(path: str | os.PathLike[str]) -> None:
     """Raise UserError unless ``path`` is the same for the operating system and for libraries that take it as UTF-8."""
     text = os.fspath(path)
     try:

@@ -21,12 +21,16 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import logging
 
 from gcl_jax import command_line, json_files
 from gcl_jax.errors import UserError, exit_on_user_error, require
 from gcl_jax.replacing import replacing
+
+if TYPE_CHECKING:
+    from gcl_jax.trained import Trained
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -81,7 +85,7 @@ probabilities = model.call({pixels}[None])[0]
 SQUARE = "np.uint8(resized[top : top + height, left : left + width] + 0.5)"
 
 
-def description(network) -> dict:
+def description(network: "Trained") -> dict:
     """What model.json says of a `trained.Trained`: all that a program needs to give it what `gcl_jax.predict` gives."""
     from gcl_jax.workdir import results
 
@@ -124,7 +128,7 @@ def description(network) -> dict:
     }
 
 
-def serialized(network) -> bytes:
+def serialized(network: "Trained") -> bytes:
     """A `trained.Trained` as serialised StableHLO, its batch dimension free and its parameters inside."""
     import jax
     import jax.numpy as jnp
@@ -132,7 +136,7 @@ def serialized(network) -> bytes:
     (batch,) = jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *network.image_shape), jnp.uint8)
     function = jax.jit(functools.partial(network.probabilities(), network.variables))
-    return jax.export.export(function, platforms=PLATFORMS)(images).serialize()
+    return bytes(jax.export.export(function, platforms=PLATFORMS)(images).serialize())
 
 
 if __name__ == "__main__":

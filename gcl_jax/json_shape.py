@@ -1,7 +1,6 @@
 """What JSON of ours has to look like for what reads it: a shape is written as an example is, with types for values."""
 
 from collections.abc import Mapping
-from typing import Any
 
 NUMBER = (int, float)
 MAYBE_NUMBER = (int, float, type(None))
@@ -15,7 +14,7 @@ _NAMES = {
 }
 
 
-def mismatch(value: Any, shape: Any, where: str = "it") -> str:
+def mismatch(value: object, shape: object, where: str = "it") -> str:
     """Where ``value`` is not of ``shape``, for people; "" if it is.
 
     A shape is a type or a tuple of types, {key: shape} with the keys that are needed ("key?" may be missing), {str:
@@ -41,7 +40,7 @@ def mismatch(value: Any, shape: Any, where: str = "it") -> str:
     return ""
 
 
-def _of_object(value: Any, shape: Mapping, where: str) -> str:
+def _of_object(value: object, shape: Mapping, where: str) -> str:
     if not isinstance(value, dict):
         return f"{where} is {_kind(value)}"
     for key, inner in shape.items():
@@ -54,5 +53,5 @@ def _of_object(value: Any, shape: Mapping, where: str) -> str:
     return ""
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return _NAMES.get(type(value), "a number")

@@ -1,4 +1,4 @@
-"""Train and evaluate: python -m gcl_jax.main --config=configs/digits_lt/gcl.py --workdir=DIR."""
+"""Train and evaluate: python -m gcl_jax.main --config=configs/digits_lt.py:gcl --workdir=DIR."""
 
 from gcl_jax.runtime import command, preemption
 
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
 
     compilation_cache.use()
     result = experiment.run(
-        _CONFIG.value, _WORKDIR.value, overrides=command_line.overrides(), eval_only=_EVAL_ONLY.value
+        _CONFIG.value, str(_WORKDIR.value), overrides=command_line.overrides(), eval_only=_EVAL_ONLY.value
     )
     if "across_seeds" in result:
         experiment.logs.log_info(experiment.results.format_seeds(result))

@@ -1,10 +1,12 @@
 """Reading .npz files: plain arrays alone, and no more memory than a file can fill."""
 
 import collections
+import contextlib
 import math
 import os
 import zipfile
-from typing import IO
+from collections.abc import Iterator
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -40,15 +42,23 @@ def _arrays(stream: IO[bytes]) -> dict[str, np.ndarray]:
         raise ValueError("it is a single array, as np.save writes it: np.savez(FILE, NAME=ARRAY, ...) writes an .npz")
     with zipfile.ZipFile(stream) as archive:
         members = archive.infolist()
-        _require_sane(members, stream.seek(0, os.SEEK_END))
-        return {_name(member): _array(archive, member) for member in members}
+        require_sane(members, stream.seek(0, os.SEEK_END))
+        return {_name(member): array(archive, member) for member in members}
 
 
 def _name(member: zipfile.ZipInfo) -> str:
     return member.filename.removesuffix(".npy")
 
 
-def _require_sane(members: list[zipfile.ZipInfo], size: int) -> None:
+class Header(NamedTuple):
+    """What the header of a .npy says of its array."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype
+
+
+def require_sane(members: list[zipfile.ZipInfo], size: int) -> None:
     """Raise ValueError for what the directory of an archive of ``size`` bytes says and no .npz has."""
     twice = [name for name, number in collections.Counter(map(_name, members)).items() if number > 1]
     if twice:
@@ -67,8 +77,20 @@ def _require_sane(members: list[zipfile.ZipInfo], size: int) -> None:
         raise ValueError(f"its {size:,} bytes unpack to {total:,}: np.savez writes it uncompressed")
 
 
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+def array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     """One array; ValueError before any memory is taken for it where its header asks for more bytes than there are."""
+    with opened(archive, member):
+        pass
+    with archive.open(member) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+@contextlib.contextmanager
+def opened(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[tuple[IO[bytes], Header]]:
+    """The array ``member`` as a stream of its bytes, and its header; ValueError where they do not fit together.
+
+    Read to its end, the stream raises zipfile.BadZipFile where its checksum is wrong.
+    """
     with archive.open(member) as stream:
         try:
             version = np.lib.format.read_magic(stream)
@@ -77,11 +99,10 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         if version not in header:
             raise ValueError(f"{_name(member)} is of another version of numpy's format, {version}")
-        shape, _, dtype = header[version](stream)
-        if dtype.hasobject:
+        found = Header(*header[version](stream))
+        if found.dtype.hasobject:
             raise ValueError(f"{_name(member)} holds Python objects")
         there = member.file_size - stream.tell()
-        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != there:
-            raise ValueError(f"{_name(member)} is said to be {dtype}{list(shape)} and has {there:,} bytes")
-    with archive.open(member) as stream:
-        return np.lib.format.read_array(stream, allow_pickle=False)
+        if min(found.shape, default=0) < 0 or math.prod(found.shape) * found.dtype.itemsize != there:
+            raise ValueError(f"{_name(member)} is said to be {found.dtype}{list(found.shape)} and has {there:,} bytes")
+        yield stream, found

@@ -19,6 +19,7 @@ import pathlib
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from absl import logging
 
@@ -29,6 +30,11 @@ from gcl_jax.data.walk import SUFFIXES, shortened, walk
 from gcl_jax.errors import UserError, exit_on_user_error, require
 from gcl_jax.replacing import replacing
 from gcl_jax.runtime import streams
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gcl_jax.trained import Trained
 
 BATCH = 64
 
@@ -61,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     compilation_cache.use()
     network = trained.read(given.workdir, given.stage)
     print(network.described(given.workdir), file=sys.stderr)
-    bad = {}
+    bad: dict[pathlib.Path, str] = {}
     found = predict(network, paths, on_bad=bad.__setitem__)
     top = min(given.top, len(network.class_names))
     rows = [
@@ -72,8 +78,8 @@ def main(arguments: Sequence[str]) -> None:
     ]
     if target:
         # A name that is not UTF-8 is written with what is wrong in it as \\udcXX.
-        named = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-        with replacing(target) as new, new.open("w", **named) as file:
+        escaped = "backslashreplace"
+        with replacing(target) as new, new.open("w", encoding="utf-8", errors=escaped, newline="") as file:
             csv.writer(file).writerows([("image", "rank", "class", "probability"), *rows])
         print(f"written: {target}, {len(paths) - len(bad)} images")
     for line in columns(rows) if not target else ():
@@ -165,7 +171,9 @@ def _images_in(top: pathlib.Path) -> Iterator[pathlib.Path]:
             yield from (pathlib.Path(where, name) for name in (*listing.images, *unreadable))
 
 
-def predict(network, paths: Sequence[pathlib.Path], on_bad: Callable[[pathlib.Path, str], None] | None = None):
+def predict(
+    network: "Trained", paths: Sequence[pathlib.Path], on_bad: Callable[[pathlib.Path, str], None] | None = None
+) -> "np.ndarray":
     """Probabilities float32[N, C] of images of any size: shorter side resized, centre cropped, as in evaluation.
 
     ``on_bad(path, reason)`` is told of files that are no image, whose row is NaN; without it UserError names the first.

@@ -4,9 +4,14 @@ import dataclasses
 import math
 import numbers
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gcl_jax.errors import UserError, shown
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Number = TypeVar("Number", int, float, tuple[float, ...])
 
 NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
 INTERVAL = re.compile(rf"(?:({NUMBER}) or )?([\[(])({NUMBER}), ({NUMBER})([\])])")
@@ -22,20 +27,26 @@ class Range:
 
     text: str
 
-    def __post_init__(self):
-        if not INTERVAL.fullmatch(self.text):
-            raise ValueError(f"{self.text!r} is no interval such as [0, 1) or -1 or [0, 1)")
+    def __post_init__(self) -> None:
+        _ = self._parts  # which raises ValueError
 
     @property
     def ends(self) -> tuple[float, float]:
         """The least and the greatest number, whether or not they lie in it."""
-        return tuple(float(end) for end in INTERVAL.fullmatch(self.text).group(3, 4))
+        low, high = self._parts.group(3, 4)
+        return float(low), float(high)
 
     @property
     def apart(self) -> float | None:
         """The value that is allowed besides the interval."""
-        value = INTERVAL.fullmatch(self.text)[1]
+        value = self._parts[1]
         return None if value is None else float(value)
+
+    @property
+    def _parts(self) -> re.Match[str]:
+        if not (parts := INTERVAL.fullmatch(self.text)):
+            raise ValueError(f"{self.text!r} is no interval such as [0, 1) or -1 or [0, 1)")
+        return parts
 
     def __contains__(self, value: float) -> bool:
         (low, high), opened, closed = self.ends, self.text.rpartition(" or ")[2][0], self.text[-1]
@@ -51,7 +62,7 @@ class Range:
 UNDECLARED = {float: Range("[-1e30, 1e30]"), int: Range("[-2147483648, 2147483647]")}
 
 
-def ranged(default: float, text: str) -> Any:
+def ranged(default: Number, text: str) -> Number:
     """A dataclass's field: a number, or a tuple of them, with its default and its `Range`.
 
     >>> @dataclasses.dataclass(frozen=True)
@@ -69,7 +80,7 @@ def ranges_of(cls: type) -> dict[str, Range]:
     return {f.name: f.metadata["range"] for f in dataclasses.fields(cls) if "range" in f.metadata}
 
 
-def check_fields(instance: Any) -> None:
+def check_fields(instance: "DataclassInstance") -> None:
     """Raise UserError naming the first field of a dataclass that is a number and lies outside of its range."""
     allowed = ranges_of(type(instance))
     for field in dataclasses.fields(instance):
@@ -77,7 +88,7 @@ def check_fields(instance: Any) -> None:
             check(getattr(instance, field.name), field.default, allowed.get(field.name), field.name)
 
 
-def check(value: Any, default: Any, allowed: Range | None, where: str) -> None:
+def check(value: object, default: object, allowed: Range | None, where: str) -> None:
     """Raise UserError naming ``where`` unless ``value`` is a number of the type of ``default``, in ``allowed``.
 
     Of a tuple the entries are checked, which are real numbers. A real number may be given as a whole one; True and
@@ -94,13 +105,15 @@ def check(value: Any, default: Any, allowed: Range | None, where: str) -> None:
             check(entry, 0.0, allowed, f"an entry of {where}")
         return
     kind = type(default)
-    if isinstance(value, bool) or not isinstance(value, numbers.Real if kind is float else numbers.Integral):
+    wanted: Any = numbers.Real if kind is float else numbers.Integral
+    if isinstance(value, bool) or not isinstance(value, wanted):
         raise UserError(f"{where} is {shown(value)}; it must be {'an' if kind is int else 'a'} {kind.__name__}")
-    if not isinstance(value, numbers.Integral):
-        if not math.isfinite(value):
-            raise UserError(f"{where} is {value}; give a finite number")
-        if value == 0 and math.copysign(1, value) < 0:
-            raise UserError(f"{where} is {value}; write 0.0")
+    number: Any = value
+    if not isinstance(number, numbers.Integral):
+        if not math.isfinite(number):
+            raise UserError(f"{where} is {number}; give a finite number")
+        if number == 0 and math.copysign(1, number) < 0:
+            raise UserError(f"{where} is {number}; write 0.0")
     allowed = allowed or UNDECLARED[kind]
-    if value not in allowed:
+    if number not in allowed:
         raise UserError(f"{where} is {shown(value)}; it must {allowed}")

@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.ranges import Range
 
 T = TypeVar("T")
+Built = TypeVar("Built")
 
 
 class Registry(dict[str, T]):
@@ -41,23 +42,23 @@ def _origin(thing: object) -> tuple:
     return getattr(thing, "__module__", None), getattr(thing, "__qualname__", id(thing))
 
 
-def option(default: Any, allowed: str = "") -> Any:
+def option(default: T, allowed: str = "") -> T:
     """A field of a registered dataclass that is a key of the config: its default, and of a number its `Range`."""
     return dataclasses.field(
         default=default, metadata={"option": True} | ({"range": Range(allowed)} if allowed else {})
     )
 
 
-def options_of(entry: Any) -> dict[str, dataclasses.Field]:
+def options_of(entry: object) -> dict[str, dataclasses.Field]:
     """The `option` fields of a registered dataclass, or of a partial of one that leaves them open."""
     bound: Mapping = {}
     if isinstance(entry, functools.partial):
-        entry, bound = entry.func, entry.keywords
+        bound, entry = entry.keywords, entry.func
     fields = dataclasses.fields(entry) if dataclasses.is_dataclass(entry) else ()
     return {field.name: field for field in fields if "option" in field.metadata and field.name not in bound}
 
 
-class OptionRegistry(Registry[T]):
+class OptionRegistry(Registry[Callable[..., Built]]):
     """A registry of dataclasses whose `option` fields are keys of one block of the config.
 
     The block holds the options of all of them, so that another name is a whole override on the command line; what is
@@ -73,13 +74,13 @@ class OptionRegistry(Registry[T]):
     Plain(width=4)
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, T]):
-        self.options: dict[str, Any] = {}
+    def __init__(self, kind: str, entries: Mapping[str, Callable[..., Built]]):
+        self.options: dict[str, object] = {}
         self.ranges: dict[str, Range] = {}
-        self._bound: list[tuple[dict[str, Any], dict[str, Range], str]] = []
+        self._bound: list[tuple[dict[str, object], dict[str, Range], str]] = []
         super().__init__(kind, entries)
 
-    def bind(self, block: dict[str, Any], ranges: dict[str, Range], prefix: str) -> dict[str, Any]:
+    def bind(self, block: dict[str, object], ranges: dict[str, Range], prefix: str) -> dict[str, object]:
         """``block``, the defaults of a block of the config, with all options there are, and those to come.
 
         So are ``ranges``, under ``prefix`` and the option's name.
@@ -93,7 +94,7 @@ class OptionRegistry(Registry[T]):
             block.update(self.options)
             ranges.update({f"{prefix}{key}": allowed for key, allowed in self.ranges.items()})
 
-    def register(self, name: str, thing: T) -> None:
+    def register(self, name: str, thing: Callable[..., Built]) -> None:
         """As `Registry.register`; UserError for an option that is another entry's with another default or range."""
         fields = options_of(thing)
         for key, field in fields.items():
@@ -108,7 +109,7 @@ class OptionRegistry(Registry[T]):
         self.ranges |= {key: field.metadata["range"] for key, field in fields.items() if "range" in field.metadata}
         self._update()
 
-    def chosen(self, block: Mapping, where: str) -> T:
+    def chosen(self, block: Mapping, where: str) -> Callable[..., Built]:
         """The entry that ``block`` names.
 
         Raises UserError for an unknown name, and for an option of other entries that is not at its default.
@@ -124,7 +125,7 @@ class OptionRegistry(Registry[T]):
                 )
         return entry
 
-    def build(self, block: Mapping, where: str, **arguments: Any) -> Any:
+    def build(self, block: Mapping, where: str, **arguments: object) -> Built:
         """What ``block`` describes: its entry called with its options and ``arguments``; UserError as of `chosen`."""
         entry = self.chosen(block, where)
         return entry(**{key: block[key] for key in options_of(entry) if key in block}, **arguments)

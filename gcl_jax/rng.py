@@ -16,7 +16,7 @@ def stream_id(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little") & 0x7FFFFFFF
 
 
-def fold(key: jax.Array, *parts) -> jax.Array:
+def fold(key: jax.Array, *parts: str | int | jax.Array) -> jax.Array:
     """Derive a key from ``key`` by names (str) and counters (int, or traced int32 scalars).
 
     >>> a = fold(jax.random.key(0), "representation", "loss", 3)
@@ -29,7 +29,7 @@ def fold(key: jax.Array, *parts) -> jax.Array:
     return key
 
 
-def numpy_generator(seed: int, *parts) -> np.random.Generator:
+def numpy_generator(seed: int, *parts: str | int) -> np.random.Generator:
     """A Philox generator for host-side draws (index plans), keyed like `fold`."""
     words = [int(seed)] + [stream_id(p) if isinstance(p, str) else int(p) for p in parts]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))

@@ -10,17 +10,18 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import json_files, models, paths
+from gcl_jax import json_files, paths
 from gcl_jax.checkpoints import checkpoint
 from gcl_jax.config import migrate, validation
+from gcl_jax.config.transforms import eval_transforms
 from gcl_jax.data import holds_photographs
-from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError, require, require_readable
 from gcl_jax.methods import ClassInfo
 from gcl_jax.paths import done_file
 from gcl_jax.runtime import backend
 from gcl_jax.training import evaluate
 from gcl_jax.training.network_apply import NetworkApply
+from gcl_jax.training.networks import build_network
 from gcl_jax.workdir import ownership
 
 
@@ -61,16 +62,13 @@ class Trained:
 
         As evaluation has it: normalisation of pixels and the config's post-hoc rules are inside.
         """
-        block, data = self.config[self.stage], self.config.data
+        block = self.config[self.stage]
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
-        network = models.build(
-            self.config.model.to_dict(), block.head, len(self.class_names), backend.DTYPES[self.config.precision]
-        )
-        augment = Augment(0, False, tuple(data.mean), tuple(data.std))  # which only normalises here
+        network = build_network(self.config, self.stage, len(self.class_names))
         predict = evaluate.make_predict(
             NetworkApply(network, block.bn),
             method.after_training(self.config.posthoc),
-            augment,
+            eval_transforms(self.config),
             self.config.posthoc.logit_adjustment,
         )
 

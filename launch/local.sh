@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train on this machine:  launch/local.sh CONFIG WORKDIR [--config.KEY=VALUE ...]
-# CONFIG is a path such as configs/cifar10_lt/gcl.py:100. Run again, it goes on where it stands.
+# CONFIG is a path such as configs/cifar10_lt.py:gcl,100. Run again, it goes on where it stands.
 # Before CONFIG: --dry-run prints the commands, and starts nothing. --processes=N starts N processes that train together
 # over the loopback, to try what several hosts do (one uses every device of the machine); a signal to this script goes
 # to all of them, and where one fails the others are ended.

@@ -56,7 +56,7 @@ main() {
   config=$1 workdir=${2%/}
   shift 2
   [[ $config == configs/* && -f $repository/${config%%:*} ]] ||
-    stop "CONFIG is '$config'; it must be a file of configs/, such as configs/cifar10_lt/gcl.py:100" 2
+    stop "CONFIG is '$config'; it must be a file of configs/, such as configs/cifar10_lt.py:gcl,100" 2
   [[ $workdir == gs://?* ]] || stop "the workdir is '$workdir'; it must be gs://BUCKET/..., which outlives the TPU" 2
   describe_run "$@"
   if $dry_run; then
@@ -103,7 +103,7 @@ describe_run() { # ARGUMENTS of the run, after config and workdir
   # gcloud hands the text over as it is, and the shell of the worker reads it: quoted once, for that shell.
   quoted=$(printf ' %q' "${arguments[@]}")
   archive=gcl_jax.tar.gz
-  pack=(tar -czf "$archive" -C "$repository" --exclude=__pycache__ gcl_jax configs launch pyproject.toml README.md)
+  pack=(tar -czf "$archive" -C "$repository" --exclude=__pycache__ gcl_jax configs launch pyproject.toml setup.py README.md)
   copy=("${vm[@]}" scp "$archive" "$name:gcl_jax.tar.gz" "${where[@]}" --worker="$worker")
   local unpack="mkdir -p gcl_jax && tar -xzf gcl_jax.tar.gz -C gcl_jax launch/tpu_worker.sh"
   run=("${vm[@]}" ssh "$name" "${where[@]}" --worker="$worker"

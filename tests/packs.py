@@ -11,7 +11,7 @@ def arguments(root, out, *more, command="pack", **keys):
     lists = {f"photos.{part}_list": f"{root}/{part}.txt" for part in ("train", "test")}
     given = {"photos.size": 32, "photos.resize": 36} | lists | {k.replace("__", "."): v for k, v in keys.items()}
     flags = [f"--config.data.{key}={value}" for key, value in given.items()]
-    return [command, f"--config={ROOT}/configs/photos_lt/gcl.py:{root}", f"--out={out}", *flags, *more]
+    return [command, f"--config={ROOT}/configs/photos_lt.py:gcl,{root}", f"--out={out}", *flags, *more]
 
 
 def load(root, source, **photos):

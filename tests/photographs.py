@@ -46,8 +46,8 @@ def write_list(root, name, paths, labels):
 
 
 def config_of(root, source, **overrides):
-    """configs/photos_lt/gcl.py on `four_classes`, for a CPU and some seconds."""
-    config = load_config("photos_lt/gcl.py", str(root))
+    """configs/photos_lt.py:gcl on `four_classes`, for a CPU and some seconds."""
+    config = load_config("photos_lt:gcl", str(root))
     values = {
         "data.source": source,
         "data.photos.train_list": f"{root}/train.txt",

@@ -5,6 +5,7 @@ written and kills at the rename that would make it complete; at "never" nothing 
 --config.steps_per_call is given, steps run in a loop, as on an accelerator.
 """
 
+import dataclasses
 import os
 import runpy
 import signal
@@ -22,11 +23,11 @@ def kill():
 def main(stage, moment, number, *arguments):
     if any(argument.startswith("--config.steps_per_call=") for argument in arguments):
         backend.loops = lambda *, resident: resident
-    original = trainer.train
+    original = trainer.Trainer.fit
 
-    def train(state, **hooks):
-        if hooks["stage"] == stage and moment == "step":
-            step, done = hooks["step"], [hooks["first"]]
+    def fit(self):
+        if self.program.name == stage and moment == "step":
+            step, done = self.program.step, [self.done]
 
             def counted(state, constants, block, n):
                 result = step(state, constants, block, n)
@@ -35,22 +36,22 @@ def main(stage, moment, number, *arguments):
                     kill()
                 return result
 
-            hooks["step"] = counted
-        if hooks["stage"] == stage and moment == "save":
-            on_save = hooks["on_save"]
+            self.program = dataclasses.replace(self.program, step=counted)
+        if self.program.name == stage and moment == "save":
+            save_all = self.runs.save
 
-            def save(done, state, pending_eval):
+            def save(done, state, pending_eval=False):
                 if done == int(number):
                     kill_before_rename_to(number)
-                on_save(done, state, pending_eval)
+                save_all(done, state, pending_eval)
                 if done == int(number):
                     time.sleep(20)
                     sys.exit("the checkpoint was never renamed into place")
 
-            hooks["on_save"] = save
-        return original(state, **hooks)
+            self.runs.save = save
+        return original(self)
 
-    trainer.train = train
+    trainer.Trainer.fit = fit
     sys.argv = ["main", *arguments]
     runpy.run_module("gcl_jax.main", run_name="__main__")
 

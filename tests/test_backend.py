@@ -88,7 +88,7 @@ finally:
     entries = []
     for name in ("first", "second"):
         done = subprocess.run(
-            [sys.executable, "-c", code, "--config=configs/digits_lt/gcl.py", *flags,
+            [sys.executable, "-c", code, "--config=configs/digits_lt.py:gcl", *flags,
              f"--workdir={tmp_path / name}"],
             cwd=ROOT, env=os.environ | QUICK | {
                 "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

@@ -23,7 +23,7 @@ def test_bbn_shares(bbn_tde, epochs, horizon):
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_bbn_schedule(bbn_tde, dataset):
-    stage = load_config(f"{dataset}_lt/bbn.py").representation
+    stage = load_config(f"{dataset}_lt:bbn").representation
     rates = optim.epoch_learning_rates(**config_lib.schedule_fields(stage))
     assert relative_error(rates, bbn_tde[f"bbn/schedule/{dataset}/lr"]) <= 1e-5
     # A newer torch steps the published scheduler an epoch early; ours is what its authors ran.

@@ -9,7 +9,7 @@ from gcl_jax import command_line, config, methods
 from gcl_jax.config import stage_fingerprint, validation
 from gcl_jax.errors import UserError
 
-DIGITS = f"--config={ROOT}/configs/digits_lt/gcl.py"
+DIGITS = f"--config={ROOT}/configs/digits_lt.py:gcl"
 
 
 def parse(monkeypatch, *arguments):
@@ -119,7 +119,7 @@ def test_a_wrong_argument_is_named(monkeypatch, arguments, message):
 )
 def test_what_a_method_cannot_be_is_named(monkeypatch, row, argument, message):
     with pytest.raises(UserError, match=message):
-        parse(monkeypatch, f"--config={ROOT}/configs/digits_lt/{row}.py", f"--config.{argument}")
+        parse(monkeypatch, f"--config={ROOT}/configs/digits_lt.py:{row}", f"--config.{argument}")
 
 
 def test_a_rule_after_training_that_the_config_has_not_is_named(monkeypatch):
@@ -129,7 +129,7 @@ def test_a_rule_after_training_that_the_config_has_not_is_named(monkeypatch):
         posthoc = frozenset({"beta"})
 
     monkeypatch.setitem(methods.METHODS, "outside", Outside)
-    config = parse(monkeypatch, f"--config={ROOT}/configs/digits_lt/ce.py").config
+    config = parse(monkeypatch, f"--config={ROOT}/configs/digits_lt.py:ce").config
     config.representation.method.name = "outside"
     with pytest.raises(
         UserError, match=r"representation\.method\.name is 'outside', whose beta .*no config\.posthoc\.beta"
@@ -156,12 +156,12 @@ def test_a_rule_after_training_that_the_config_has_not_is_named(monkeypatch):
 )
 def test_what_cannot_be_tuned_is_named_before_anything_trains(monkeypatch, argument, message):
     with pytest.raises(UserError, match=message):
-        parse(monkeypatch, "--config=configs/digits_lt/tau_norm.py", f"--config.tuning.{argument}")
+        parse(monkeypatch, "--config=configs/digits_lt.py:tau_norm", f"--config.tuning.{argument}")
 
 
 def test_good_arguments_reach_the_config(monkeypatch):
     values = parse(
-        monkeypatch, f"{DIGITS}:50", "--config.representation.optimizer.learning_rate=1", "--config.data.flip",
+        monkeypatch, f"{DIGITS},50", "--config.representation.optimizer.learning_rate=1", "--config.data.flip",
         "--config.classifier.epochs", "3",
     )  # fmt: skip
     found = values.config

@@ -1,6 +1,6 @@
-"""Every config file: it validates, says what was published, and each of its stages takes a step."""
+"""Config files and recipes: every row validates, is what it was, and each of its stages takes a step."""
 
-import inspect
+import collections
 import json
 
 import flax.linen as nn
@@ -9,76 +9,122 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ROOT
+from ml_collections import ConfigDict
 from tiny import load_config, override
 
-from gcl_jax import data, optim, recipes
-from gcl_jax.config import validation
+from gcl_jax import data, optim
+from gcl_jax.config import migrate, validation
+from gcl_jax.errors import UserError
 from gcl_jax.models import BACKBONES, Features
 from gcl_jax.models.norm import BatchNorm
+from gcl_jax.recipes import NO_RATIO, RATIOS, RECIPES, Protocol
 from gcl_jax.registry import option
 from gcl_jax.runtime import mesh
-from gcl_jax.table.specs import RATIOS, TABLES
+from gcl_jax.table.specs import TABLES
 from gcl_jax.training.stage import Stage
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 BY_RATIO = ("cifar10_lt", "cifar100_lt", "digits_lt")  # the others take a folder
-FILES = sorted(str(path.relative_to(ROOT / "configs")) for path in (ROOT / "configs").glob("*/*.py"))
-ROWS = {}  # {(data set, config, overrides): what each table quotes for it}
+FILES = sorted(path.stem for path in (ROOT / "configs").iterdir() if path.name != "__pycache__")
+OLD = json.loads((ROOT / "tests" / "fixtures" / "configs_9e1ba50.json").read_text())  # of one file a row, but defaults
+ROWS = {}  # {(data set, recipe, overrides): None}
 for table in TABLES.values():
     for row in table.rows:
         for dataset in (*table.columns, *(("digits_lt",) if "cifar10_lt" in table.columns else ())):
-            ROWS.setdefault((dataset, row.config, row.overrides), []).append(row.published.get(dataset, {}))
+            ROWS[dataset, row.recipe, row.overrides] = None
 
 
-def test_every_row_of_every_table_has_a_config_file_and_every_file_a_row():
-    assert {f"{dataset}/{config}.py" for dataset, config, _ in ROWS} == {
-        file for file in FILES if not file.startswith(("folder/", "photos_lt/"))
-    }
+def argument_of(dataset):
+    return "100" if dataset in BY_RATIO else "somewhere"
 
 
-def test_every_recipe_has_a_file_for_each_data_set_that_needs_it():
-    protocols = {"cifar_lt", "digits_lt", "photos_lt", "folder"}
-    made = {n for n, f in vars(recipes).items() if inspect.isfunction(f)} - protocols
-    for dataset in ("cifar10_lt", "digits_lt"):
-        assert {file.split("/")[1] for file in FILES if file.startswith(dataset)} == {f"{name}.py" for name in made}
+def test_every_recipe_is_a_row_of_a_table():
+    assert {recipe for _, recipe, _ in ROWS} == RECIPES.keys()
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_a_config_is_that_of_the_file_it_had(name):
+    """As commit 9e1ba50 had it, in one file a row: identities and finished runs stay valid."""
+    found = migrate.with_defaults(ConfigDict(OLD[name]))
+    today = load_config(name.replace("/", ":"), None)
+    assert json.dumps(found.to_dict(), sort_keys=True) == json.dumps(today.to_dict(), sort_keys=True)
+
+
+def test_the_fixture_holds_every_file_of_old():
+    by_dataset = collections.Counter(name.split("/")[0] for name in OLD)
+    assert by_dataset == {"cifar10_lt": 26, "cifar100_lt": 22, "digits_lt": 26, "folder": 2, "photos_lt": 2} | (
+        dict.fromkeys(("imagenet_lt", "inat2018", "places_lt"), 10)
+    )
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_the_docstring_says_how_to_run_it_and_what_was_published(file):
-    text = (ROOT / "configs" / file).read_text()
-    argument = "100" if file.startswith(BY_RATIO) else "DIR"
-    assert f"--config=configs/{file}:{argument} " in text
-    dataset, name = file.removesuffix(".py").split("/")
-    quoted = [published for published in ROWS.get((dataset, name, ()), []) if published]
-    for published in quoted:
-        if 0 in published:
-            assert f"Published top-1: {published[0]:.2f}." in text
-        elif len(published) > 1:
-            ratios = [ratio for ratio in RATIOS if ratio in published]
-            told = " / ".join(map(str, ratios)) + ": " + " / ".join(f"{published[r]:g}" for r in ratios)
-            assert f"ratio {told}" in text
-        else:
-            assert f"atio 100: {published[100]:g}" in text or f" / {published[100]:g} / " in text
-    assert quoted or dataset == "folder" or "Nothing is published for these data" in text
+def test_the_file_shows_how_to_run_it_and_its_values(file):
+    text = (ROOT / "configs" / f"{file}.py").read_text()
+    assert f"--config=configs/{file}.py:gcl,{'100' if file in BY_RATIO else 'DIR'} " in text
+    for shown in (
+        "data=dict(",
+        "model=dict(",
+        "epochs=",
+        "batch_size=",
+        "learning_rate=",
+        "weight_decay=",
+        "schedule=",
+    ):
+        assert shown in text
+    assert f'dataset="{file}"' in text
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(BY_RATIO)])
-def test_the_argument_of_photographs_is_their_folder(file):
-    config = load_config(file, "somewhere")
-    validation.validate(config)
-    assert config.data.path == "somewhere"
-    assert config.data.loader == "host"
-    for part in ("train", "test", "validation"):
-        assert not config.data.photos[f"{part}_list"] or config.data.photos[f"{part}_list"].startswith("somewhere/")
-
-
-@pytest.mark.parametrize("file", [file for file in FILES if file.startswith(BY_RATIO)])
-def test_every_ratio_is_a_valid_config_that_differs_in_its_data(file):
-    found = [load_config(file, ratio) for ratio in ("200", "100", "50", "10")]
-    for config, ratio in zip(found, (200.0, 100.0, 50.0, 10.0), strict=True):
+@pytest.mark.parametrize("row", RECIPES)
+@pytest.mark.parametrize("file", FILES)
+def test_every_recipe_is_a_row_everywhere(file, row):
+    config = load_config(f"{file}:{row}", argument_of(file))
+    if file in BY_RATIO or row not in ("bbn", "tde"):  # ResNets for photographs have no experts
         validation.validate(config)
-        assert config.data.imbalance_ratio == ratio
+    if file not in BY_RATIO:
+        assert config.data.path == "somewhere"
+        assert config.data.loader == "host"
+        for part in ("train", "test", "validation"):
+            listed = config.data.photos[f"{part}_list"]
+            assert not listed or listed.startswith("somewhere/")
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file not in BY_RATIO])
+def test_without_a_folder_it_is_in_data(file):
+    assert load_config(f"{file}:ce", None).data.path == ("" if file == "folder" else f"data/{file}")
+    assert load_config(f"{file}:ce", "a, b,c").data.path == "a, b,c"
+
+
+@pytest.mark.parametrize("row", RECIPES)
+@pytest.mark.parametrize("file", BY_RATIO)
+def test_every_ratio_is_a_valid_config(file, row):
+    assert load_config(f"{file}:{row}", None).data.imbalance_ratio == 100.0
+    for ratio in ("200", "50", "10"):
+        config = load_config(f"{file}:{row}", ratio)
+        validation.validate(config)
+        assert config.data.imbalance_ratio == float(ratio)
+
+
+def test_published_numbers_are_of_data_sets_that_are_there():
+    for recipe in RECIPES.values():
+        for dataset, numbers in recipe.published.items():
+            assert dataset in FILES
+            assert set(numbers) <= (set(RATIOS) if dataset in BY_RATIO else {NO_RATIO})
+            assert all(20 < number < 90 for number in numbers.values())
+    assert RECIPES["mislas"].published["cifar100_lt"] == {200: 42.33, 100: 47.50, 50: 52.62}
+    assert RECIPES["gcl"].published["places_lt"] == {NO_RATIO: 40.64}
+
+
+def test_a_protocol_falls_back_in_order():
+    protocol = Protocol(
+        dataset="mine", fallbacks=("photos_lt", "cifar10_lt"), blocks={"data": {}}, epochs=1, first_epochs=1,
+        batch_size=1, optimizer={},
+    )  # fmt: skip
+    assert protocol.pick({"cifar10_lt": 1, "mine": 2, "photos_lt": 3}) == 2
+    assert protocol.pick({"cifar10_lt": 1, "photos_lt": 3}) == 3
+    assert protocol.imbalance_ratio is None
+    with pytest.raises(UserError, match="the row has no values for mine, but for imagenet_lt"):
+        protocol.pick({"imagenet_lt": 1})
 
 
 def test_mislas_takes_its_settings_by_data_set_and_ratio():
@@ -89,13 +135,13 @@ def test_mislas_takes_its_settings_by_data_set_and_ratio():
         (rule,) = optim.parse_rules(stage.optimizer.lr_mult, "lr_mult")
         return stage.method.smoothing_head, stage.method.smoothing_tail, stage.bn, rule[1]
 
-    assert settings("cifar10_lt/mislas.py", "100") == (0.3, 0.0, "frozen", 0.5)
-    assert settings("cifar10_lt/mislas.py", "50") == (0.2, 0.0, "frozen", 0.2)
-    assert settings("cifar10_lt/mislas.py", "10") == (0.1, 0.0, "frozen", 0.2)
-    assert settings("cifar100_lt/mislas.py", "200") == settings("cifar100_lt/mislas.py", "100")
-    assert settings("cifar100_lt/mislas.py", "100") == (0.4, 0.1, "stats_only", 0.2)
-    assert settings("cifar100_lt/mislas.py", "50") == (0.3, 0.0, "stats_only", 0.1)
-    assert settings("cifar100_lt/mislas.py", "10") == (0.2, 0.0, "stats_only", 0.1)
+    assert settings("cifar10_lt:mislas", "100") == (0.3, 0.0, "frozen", 0.5)
+    assert settings("cifar10_lt:mislas", "50") == (0.2, 0.0, "frozen", 0.2)
+    assert settings("cifar10_lt:mislas", "10") == (0.1, 0.0, "frozen", 0.2)
+    assert settings("cifar100_lt:mislas", "200") == settings("cifar100_lt:mislas", "100")
+    assert settings("cifar100_lt:mislas", "100") == (0.4, 0.1, "stats_only", 0.2)
+    assert settings("cifar100_lt:mislas", "50") == (0.3, 0.0, "stats_only", 0.1)
+    assert settings("cifar100_lt:mislas", "10") == (0.2, 0.0, "stats_only", 0.1)
 
 
 class Tiny(nn.Module):
@@ -146,7 +192,7 @@ def stages(dataset, config):
 
 
 def configs(dataset, name, overrides):
-    config = load_config(f"{dataset}/{name}.py", "100" if dataset in BY_RATIO else "somewhere")
+    config = load_config(f"{dataset}:{name}", argument_of(dataset))
     values = dict(text.removeprefix("--config.").split("=") for text in overrides)
     # As the command line does: numbers and tuples are Python, the rest is text.
     return override(config, {k: v if v.isalpha() else eval(v) for k, v in values.items()})

@@ -9,8 +9,8 @@ from tiny import load_config
 
 from gcl_jax import config as config_lib
 from gcl_jax import contrastive, methods, optim
-from gcl_jax.data.augment import random_grayscale
 from gcl_jax.methods import StepInfo
+from gcl_jax.transforms.color import random_grayscale
 
 GRAY = np.array([0.299, 0.587, 0.114])
 
@@ -91,7 +91,7 @@ def test_curriculum_and_schedule(losses_contrastive):
     a = np.array(shares)
     mixed = a * family["loss_sc"] + (1 - a) * family["loss_ce"]
     assert relative_error(mixed, family["loss_200_epochs"]) <= 1e-5
-    stage = load_config("cifar10_lt/hybrid_sc.py").representation
+    stage = load_config("cifar10_lt:hybrid_sc").representation
     rates = optim.epoch_learning_rates(**config_lib.schedule_fields(stage))
     assert relative_error(rates, family["lr_200_epochs_no_warmup"]) <= 1e-5
     assert (stage.batch_size, stage.optimizer.weight_decay) == (512, 1e-4)

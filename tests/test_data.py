@@ -276,4 +276,4 @@ def test_host_and_device_loaders_deliver_the_same_batches():
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 @pytest.mark.parametrize("method", ["ce", "ce_mixup", "gcl", "gcl_published"])
 def test_config_argument_is_the_imbalance_ratio(name, method):
-    assert load_config(f"{name}_lt/{method}.py", "50").data.imbalance_ratio == 50.0
+    assert load_config(f"{name}_lt:{method}", "50").data.imbalance_ratio == 50.0

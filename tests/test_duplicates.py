@@ -34,7 +34,7 @@ def write(root, contents):
 def arguments(root, source="folder"):
     lists = [f"--config.data.photos.{part}_list={root / part}.txt" for part in ("train", "test")]
     return [
-        "inspect", f"--config={ROOT}/configs/digits_lt/gcl.py", f"--config.data.path={root}", "--config.data.name=m",
+        "inspect", f"--config={ROOT}/configs/digits_lt.py:gcl", f"--config.data.path={root}", "--config.data.name=m",
         f"--config.data.source={source}", "--config.data.profile=none", "--config.data.loader=host",
         *(lists if source == "list" else []),
     ]  # fmt: skip

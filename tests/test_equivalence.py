@@ -62,7 +62,7 @@ def test_in_float32(float32, case):
 @pytest.mark.parametrize("method", ["gcl", "bbn", "tde", "hybrid_sc", "hybrid_psc", "oltr"])
 def test_methods_on_eight_devices(method):
     """Contrast is with the global batch, moving features and centroids are one: float64, as above."""
-    found = report("float64", f"digits_lt/{method}.py")
+    found = report("float64", f"digits_lt:{method}")
     compared = [case for case in found if case.endswith("data parallel")]
     assert compared
     for case in compared:

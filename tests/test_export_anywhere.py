@@ -37,7 +37,7 @@ class Linear(nn.Module):
 
 def network(size=32, resize=36, channels=3):
     """An untrained network of four classes."""
-    config = load_config("photos_lt/ce.py", "somewhere")
+    config = load_config("photos_lt:ce", "somewhere")
     config.model.name = "linear"
     config.data.photos.update(size=size, resize=resize)
     config.data.source = "folder" if channels == 3 else "arrays"

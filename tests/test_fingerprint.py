@@ -24,6 +24,7 @@ from gcl_jax.data.records import Records
 from gcl_jax.errors import UserError
 from gcl_jax.training import experiment
 from gcl_jax.workdir import ownership
+from gcl_jax.workdir.run_dir import RunDir
 
 pytest.importorskip("gcl_jax.data.decode", reason="photographs need TensorFlow")
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -160,13 +161,12 @@ def dataset_of(config):
 
 def claim(config, run, *, finished=False):
     """What every start of a run does, also the one that finds it ``finished``."""
-    names, dataset = ["representation"], functools.partial(dataset_of, config)
-    ownership.open_for_writing(epath.Path(run), config, names, False, dataset, lambda: None, finished=finished)
+    RunDir(epath.Path(run), config).claim(functools.partial(dataset_of, config), lambda: None, finished=finished)
 
 
 def look(config, run):
     """What `--eval_only` does."""
-    ownership.verify(epath.Path(run), config, ["representation"], False, lambda: dataset_of(config), lambda: None)
+    RunDir(epath.Path(run), config).verify(lambda: dataset_of(config), lambda: None)
 
 
 @pytest.fixture
@@ -213,10 +213,10 @@ def test_a_real_run_is_refused_over_them_and_an_older_one_is_evaluated(copy, tmp
     assert "is of an older gcl_jax" in capsys.readouterr().out
     (run / "config.json").write_text(known)
     black(copy / "test/ant/9.jpg")
-    with pytest.raises(UserError, match="images or labels are not what they were"):
+    with pytest.raises(UserError, match="images, labels or names of files are not what they were"):
         experiment.run(config, str(run), eval_only=True)
     (run / "result.json").unlink()
-    with pytest.raises(UserError, match="images or labels are not what they were"):
+    with pytest.raises(UserError, match="images, labels or names of files are not what they were"):
         experiment.run(config, str(run))
 
 

@@ -13,7 +13,7 @@ from gcl_jax.data.__main__ import main, parse
 from gcl_jax.data.files import Files
 from gcl_jax.errors import UserError
 
-DIGITS = f"--config={ROOT}/configs/digits_lt/gcl.py"
+DIGITS = f"--config={ROOT}/configs/digits_lt.py:gcl"
 
 
 @pytest.fixture

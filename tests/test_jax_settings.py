@@ -94,14 +94,14 @@ def test_x64_is_part_of_whose_run_it_is(kept, tmp_path):
     before = stage_fingerprint.training_keys(config, "classifier")
     assert "jax_enable_x64" not in before  # so that older folders are of a run without
     (tmp_path / "representation" / "checkpoints" / "5").mkdir(parents=True)
-    keys = ownership._keys(config, ["representation"], False)
+    keys = ownership.keys_of(config, ["representation"], False)
     (tmp_path / "config.json").write_text(json.dumps({"training": keys}))
     jax.config.update("jax_enable_x64", True)
     after = stage_fingerprint.training_keys(config, "classifier")
     assert stage_fingerprint.stage_key(before, "data") != stage_fingerprint.stage_key(after, "data")
     assert results.environment()["jax_settings"]["jax_enable_x64"] is True
     with pytest.raises(UserError, match=r"config.jax_enable_x64: absent -> True"):
-        ownership.compare(ownership.epath.Path(tmp_path), ownership._keys(config, ["representation"], False))
+        ownership.compare(ownership.epath.Path(tmp_path), ownership.keys_of(config, ["representation"], False))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_command_that_is_a_package_looks_at_the_settings_before_jax_does(packa
 
 @pytest.mark.parametrize("variable", ["JAX_ENABLE_X64=maybe", "JAX_LOG_COMPILES=2", "JAX_NUM_CPU_DEVICES=x"])
 def test_a_look_at_data_says_in_one_line_why_jax_does_not_start(variable):
-    command = [sys.executable, "-m", "gcl_jax.data", "inspect", "--config=configs/digits_lt/ce.py"]
+    command = [sys.executable, "-m", "gcl_jax.data", "inspect", "--config=configs/digits_lt.py:ce"]
     environment = os.environ | dict([variable.split("=")])
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -157,7 +157,7 @@ def test_a_look_at_data_says_in_one_line_why_jax_does_not_start(variable):
 
 
 COMMANDS = {
-    "main": ["--config=configs/digits_lt/ce.py", "--workdir={0}/run"],
+    "main": ["--config=configs/digits_lt.py:ce", "--workdir={0}/run"],
     "table": ["table1", "--workdir={0}", "--dataset=digits_lt", "--ratio=100", "--only=ce"],
     "predict": ["--workdir={0}", "README.md"],
     "export": ["--workdir={0}", "--out={0}/out"],

@@ -14,7 +14,7 @@ import yaml
 from conftest import ROOT
 
 SLURM, GKE = ROOT / "launch/slurm.sbatch", ROOT / "launch/gke.py"
-CONFIG = "configs/digits_lt/gcl.py"
+CONFIG = "configs/digits_lt.py:gcl"
 NASTY = ["--config.stages=('a', \"b\")", "--config.name=$HOME $(id) `id`", "--config.a=\\; exit 3 &", "--config.b=", ""]
 NOTE = "import json, sys; print(json.dumps(sys.argv[1:]))"
 

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 VM, POD = ROOT / "launch/tpu_vm.sh", ROOT / "launch/tpu_pod.sh"
 WHERE = ("--name=mine", "--zone=z", "--wait=0")
-RUN = ("configs/digits_lt/gcl.py", WORKDIR)
+RUN = ("configs/digits_lt.py:gcl", WORKDIR)
 NASTY = [
     "--config.stages=('a', \"b\")", "--config.name=$HOME `id` $(id)", "--config.a=back\\slash; exit 3 &", "--config.b=",
     "--config.c=*  two  spaces", "--config.d=line\nbreak", "--config.e=!x\t#", "",

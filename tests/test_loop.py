@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from gcl_jax.training.loop import lengths, train
-from gcl_jax.training.train_step import StepSettings
+from gcl_jax.training.dispatches import Every, lengths
+from gcl_jax.training.outputs import Evaluate, Log, NonFinite, Save, Stop
+from gcl_jax.training.trainer import Program, Trainer
 
 
 @pytest.mark.parametrize("per_epoch", [1, 7, 9])
@@ -16,7 +17,7 @@ from gcl_jax.training.train_step import StepSettings
 def test_no_dispatch_crosses_what_is_due(per_epoch, log_every, save_every, most):
     """From every step on: the epoch ends with the last one, and log lines and checkpoints with some other."""
     for first in range(3 * per_epoch):
-        found = lengths(first, per_epoch, log_every=log_every, save_every=save_every, most=most)
+        found = lengths(first, per_epoch, [Every(log_every, per_epoch), Every(save_every)], most=most)
         stops = list(itertools.accumulate(found, initial=first))
         end = (first // per_epoch + 1) * per_epoch
         assert stops[-1] == end
@@ -28,6 +29,38 @@ def test_no_dispatch_crosses_what_is_due(per_epoch, log_every, save_every, most)
         # No more of them than that takes.
         due = [s for s in range(first, end) if s == first or s % per_epoch % log_every == 0 or s % save_every == 0]
         assert len(found) == sum(-(-(b - a) // most) for a, b in itertools.pairwise([*due, end]))
+
+
+def trainer(runs, state=0, *, step, blocks, epochs, per_epoch, log_every, save_every, most, first=0, eval_every=1):
+    """A `Trainer` with the outputs of every stage."""
+    program = Program("a stage", step, None, blocks, epochs, per_epoch, most)
+    line = Every(log_every, per_epoch)
+    save = Save(Every(save_every), minutes=0, by_the_clock=line)
+    outputs = [NonFinite(line), Log(line), Evaluate(Every(eval_every * per_epoch)), Stop(), save]
+    return Trainer(program, runs, outputs, state, first)
+
+
+class Runs:
+    """Notes what outputs write."""
+
+    def __init__(self, events):
+        self.events = events
+
+    def check(self, step, metric_sums):
+        assert metric_sums["at"] == step
+
+    def log(self, step, metric_sums):
+        assert metric_sums["at"] == step
+        self.events.append(("log", step))
+        return ""
+
+    def evaluate(self, step, state):
+        assert state == step
+        self.events.append(("eval", step))
+        return lambda: self.events.append(("evaluated", step))
+
+    def save(self, step, state, pending_eval):
+        self.events.append(("save", step, state))
 
 
 def run(*, first=0, epochs=2, per_epoch=5, log_every=2, save_every=4, eval_every=1, most=2, events=None):
@@ -45,22 +78,10 @@ def run(*, first=0, epochs=2, per_epoch=5, log_every=2, save_every=4, eval_every
             yield at, size
             at += size
 
-    def on_log(done, metric_sums):
-        assert metric_sums["at"] == done
-        events.append(("log", done))
-        return ""
-
-    def on_eval(done, state):
-        assert state == done
-        events.append(("eval", done))
-        return lambda: events.append(("evaluated", done))
-
-    settings = StepSettings(epochs, per_epoch, log_every, (0.1,) * epochs)
-    state = train(
-        first, stage="a stage", first=first, step=step, inputs=None, blocks=blocks, settings=settings,
-        steps_per_call=most, eval_every_epochs=eval_every, save_every_steps=save_every, on_log=on_log,
-        on_eval=on_eval, on_save=lambda done, state, pending_eval: events.append(("save", done, state)),
-    )  # fmt: skip
+    state = trainer(
+        Runs(events), first, step=step, blocks=blocks, epochs=epochs, per_epoch=per_epoch, log_every=log_every,
+        save_every=save_every, most=most, first=first, eval_every=eval_every,
+    ).fit()  # fmt: skip
     assert state == epochs * per_epoch
     return events
 

@@ -162,6 +162,7 @@ def summary_of_reference(reference, num):
     step = evaluate.make_eval_step(apply, Method(), images_as_they_are, lambda arrays, item: item)
     logits, labels = (jnp.asarray(reference[f"calibration/{k}"][:num]) for k in ("logits", "labels"))
     out = step(({}, {}), None, {}, (logits, labels))
+    del out["stored"]
     return metrics.Predictions(**{k: np.asarray(v) for k, v in jax.device_get(out).items()})
 
 

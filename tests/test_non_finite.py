@@ -5,6 +5,7 @@ import json
 import os
 import signal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,22 +16,31 @@ from gcl_jax import config as config_lib
 from gcl_jax import methods
 from gcl_jax.checkpoints import checkpoint
 from gcl_jax.errors import UserError
-from gcl_jax.runtime import preemption
-from gcl_jax.training import experiment, trainer
+from gcl_jax.runtime import backend, preemption
+from gcl_jax.training import experiment, non_finite
+from gcl_jax.training.run_context import RunContext
+from gcl_jax.training.stage_run import StageRun
+from gcl_jax.training.train_state import TrainState
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @dataclasses.dataclass(frozen=True)
 class Bad(methods.CrossEntropy):
-    """Cross-entropy that is NaN at the steps from ``first`` to ``last``, counted from 1."""
+    """Cross-entropy that is NaN at the steps from ``first`` to ``last``, counted from 1.
+
+    With ``only``, for batches whose labels have that sum.
+    """
 
     first: int = 7
     last: int = 7
+    only: int = 0
 
     def loss(self, key, out, batch, t, stats):
         terms = super().loss(key, out, batch, t, stats)
         bad = (t.step + 1 >= self.first) & (t.step + 1 <= self.last)
+        if self.only:
+            bad &= jnp.sum(batch["label"]) == self.only
         return terms._replace(per_example=terms.per_example * jnp.where(bad, jnp.nan, 1.0))
 
 
@@ -104,53 +114,148 @@ SKIP = {"non_finite.action": "skip"}
 SEEDS = ("seed_0", "seed_1")
 
 
-def test_a_skipped_step_is_one_that_never_was(tmp_path, capsys):
+def adds_one(state, inputs, row):
+    """A step whose loss is the row's, and whose optimizer state is the row's "trace"."""
+    metrics = {"loss": row["loss"]}
+    params = jax.tree.map(lambda x: x + 1, state.params)
+    return TrainState(
+        step=state.step + 1,
+        params=params,
+        model_state=state.model_state,
+        opt_state={"count": state.opt_state["count"] + 1, "trace": row["trace"]},
+        method_state={},
+        ema={},
+        metric_sums={"loss": state.metric_sums["loss"] + row["loss"]},
+        first_nonfinite=non_finite.noted(state.first_nonfinite, state.step + 1, metrics, (params, {}, {})),
+    )
+
+
+def test_any_array_of_a_step_makes_it_skip():
+    """Also the optimizer's own, such as an overflow that would freeze a parameter for ever."""
+    params = {"w": jnp.zeros(2)}
+    opt_state = {"count": jnp.int32(0), "trace": jnp.float32(0)}
+    none = non_finite.none_yet(params, {}, {})
+    state = TrainState(jnp.int32(0), params, {}, opt_state, {}, {}, {"loss": jnp.float32(0)}, none)
+    state = state.replace(skipped=non_finite.none_skipped(2, state))
+    step = jax.jit(non_finite.skip_nonfinite(adds_one, lambda step: step == 3))
+    rows = [(1.0, 1.0), (np.nan, 1.0), (2.0, np.inf), (np.inf, 1.0), (4.0, 5.0), (np.nan, np.nan)]
+    for loss, trace in rows:
+        state = step(state, None, {"loss": jnp.float32(loss), "trace": jnp.float32(trace)})
+    assert int(state.step) == 6
+    assert state.params["w"].tolist() == [2, 2]
+    assert jax.device_get(state.opt_state) == {"count": 2, "trace": 5}
+    assert float(state.metric_sums["loss"]) == 4  # a window that began with a skipped step
+    assert int(state.first_nonfinite["step"]) == 0
+    skipped = jax.device_get(state.skipped)
+    assert skipped["count"] == 4  # of which three have a place
+    assert skipped["steps"].tolist() == [2, 3, 4]
+    np.testing.assert_array_equal(skipped["loss"], [np.nan, 2, np.inf])
+    assert skipped["counts"].tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 0]]
+    assert non_finite.array_names(params, {}, {}, state) == ["params/w", "opt_state/count", "opt_state/trace"]
+
+
+def saved(folder, step):
+    with checkpoint._manager(folder, read_only=True, create=False, save_interval_steps=0) as manager:
+        return manager.restore(step, args=checkpoint.ocp.args.Composite(state=checkpoint.ocp.args.StandardRestore()))[
+            "state"
+        ]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_skipped_step_is_one_that_never_was(tmp_path, capsys, name):
     """Steps 9 (the last of an epoch) and 10 (the first of another, with another rate): only their number counts."""
     bad = {"representation.method.first": 9, "representation.method.last": 10, "checkpoint.every_steps": 1}
-    result = experiment.run(config(**SKIP, **bad, **{"checkpoint.keep": 99}), tmp_path / "run")
+    given = config(**SKIP, **bad, **{"checkpoint.keep": 99, "representation.optimizer.name": name})
+    result = experiment.run(given, tmp_path / "run")
     assert result["stages"]["representation"]["skipped_steps"] == [9, 10]
     told = capsys.readouterr().out
-    assert "Going back to step 8, to skip that batch (1 of 10)" in told
-    assert "Going back to step 9, to skip that batch (2 of 10)" in told
-    folder = tmp_path / "run" / "representation" / "checkpoints"
-    with checkpoint._manager(folder, read_only=True, create=False, save_interval_steps=0) as manager:
-        args = checkpoint.ocp.args.Composite(state=checkpoint.ocp.args.StandardRestore())
-        before, after = (manager.restore(step, args=args)["state"] for step in (8, 10))
+    assert "step 9 (loss nan" in told
+    assert "It was skipped (1 of 10)" in told
+    assert "It was skipped (2 of 10)" in told
+    folder = tmp_path / "run" / "representation"
+    assert json.loads((folder / "non_finite_10.json").read_text())["noticed_after_step"] == 10
+    before, after = (saved(folder / "checkpoints", step) for step in (8, 10))
     counted = [name for name in before if not np.array_equal(before[name], after[name])]
-    assert {name.rsplit("/", 1)[-1] for name in counted if not name.startswith("metric_sums")} == {"step"}
-    assert all(after[name] == 10 for name in counted if not name.startswith("metric_sums"))
+    assert {name for name in counted if not name.startswith("metric_sums")} == {"step"}
+    assert after["step"] == 10
+    last = saved(folder / "checkpoints", 18)
+    assert all(last[path] == 16 for path in last if path.startswith("opt_state") and path.endswith("/count"))
+    assert any(path.endswith("/count") for path in last if path.startswith("opt_state")) == (name == "adamw")
     train = {x["step"]: x for x in lines(tmp_path / "run") if x["kind"] == "train"}
     assert list(train) == [4, 8, 9, 13, 17, 18]
     assert "loss" not in train[9]  # the whole window was skipped
     assert np.isfinite(train[13]["loss"])
+    rates = [config_lib.make_schedule(given.representation, 9)(step - 1) for step in train]
+    np.testing.assert_allclose([line["learning_rate"] for line in train.values()], rates, rtol=1e-6)
 
 
-@pytest.mark.slow
-def test_a_run_with_a_skip_resumes_bit_for_bit(tmp_path, monkeypatch):
-    """Stopped on the way back, before the step that is skipped is reached again; and with several steps a dispatch."""
+@pytest.mark.parametrize("calls", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_a_run_with_a_skip_resumes_bit_for_bit(tmp_path, monkeypatch, calls):
+    """Stopped before the step that is skipped, or with a checkpoint behind it."""
     experiment.run(config(**SKIP), tmp_path / "whole")
-    calls, train = [], trainer.train
-
-    def stopped_at_the_second(*args, **kwargs):
-        calls.append(kwargs["first"])
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return train(*args, **kwargs)
-
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "train", stopped_at_the_second)
+        patch.setattr(StageRun, "log", signalling(StageRun.log, calls))
         with pytest.raises(SystemExit), preemption.signal_handlers():
             experiment.run(config(**SKIP), tmp_path / "run")
-    assert calls == [0, 6]
+    steps = [int(p.name) for p in (tmp_path / "run/representation/checkpoints").glob("[0-9]*")]
+    assert max(steps) == {1: 5, 2: 9}[calls]
     experiment.run(config(**SKIP), tmp_path / "run")
     assert_same_run(tmp_path / "run", tmp_path / "whole", ("representation",))
 
 
+def signalling(function, calls):
+    done = []
+
+    def wrapped(*args):
+        done.append(1)
+        if len(done) == calls:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return function(*args)
+
+    return wrapped
+
+
+@pytest.mark.slow
+def test_skips_are_the_same_in_dispatches_of_any_length(tmp_path, monkeypatch):
+    monkeypatch.setattr(backend, "loops", lambda *, resident: resident)
+    for steps in (1, 4):
+        experiment.run(config(**SKIP, steps_per_call=steps), tmp_path / str(steps))
+    assert_same_run(tmp_path / "4", tmp_path / "1", ("representation",))
+    done = json.loads((tmp_path / "4/representation/DONE.json").read_text())
+    assert done["skipped_steps"] == [7]
+
+
 def test_skips_have_a_bound(tmp_path):
-    bad = {"representation.method.last": 99, "non_finite.max_skips": 2}
-    with pytest.raises(UserError, match="not finite at step 9"):
-        experiment.run(config(**SKIP, **bad), tmp_path / "run")
-    assert json.loads((tmp_path / "run/representation/skipped.json").read_text())["steps"] == [7, 8]
+    """Which a run that met it can be given anew; what was skipped before counts."""
+    bad = {"representation.method.last": 10, "checkpoint.every_steps": 8}
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"at step 9 .*config.non_finite.max_skips = 2 steps .*\(7, 8, 9\)"):
+            experiment.run(config(**SKIP, **bad, **{"non_finite.max_skips": 2}), tmp_path / "run")
+    folder = tmp_path / "run/representation"
+    assert sorted(path.name for path in folder.glob("non_finite_*")) == [f"non_finite_{i}.json" for i in (7, 8, 9)]
+    assert [path.name for path in (folder / "checkpoints").glob("[0-9]*")] == ["8"]
+    with pytest.raises(UserError, match=r"max_skips = 1 steps were skipped \(7, 8\)"):
+        experiment.run(config(**SKIP, **bad, **{"non_finite.max_skips": 1}), tmp_path / "run")
+    result = experiment.run(config(**SKIP, **bad, **{"non_finite.max_skips": 4}), tmp_path / "run")
+    assert result["stages"]["representation"]["skipped_steps"] == [7, 8, 9, 10]
+
+
+@pytest.mark.slow
+def test_a_run_of_an_older_version_that_skipped_goes_on(tmp_path, monkeypatch):
+    """It kept the steps in a file of their own; those after the checkpoint are met again."""
+    whole = experiment.run(config(**SKIP, **{"representation.method.last": 8}), tmp_path / "whole")
+    note = StageRun._note
+    with monkeypatch.context() as patch:
+        patch.setattr(StageRun, "_note", lambda run: {k: v for k, v in note(run).items() if k != "skipped_steps"})
+        patch.setattr(StageRun, "log", signalling(StageRun.log, 2))
+        with pytest.raises(SystemExit), preemption.signal_handlers():
+            experiment.run(config(**SKIP, **{"representation.method.last": 8}), tmp_path / "run")
+    folder = tmp_path / "run/representation"
+    (folder / "skipped.json").write_text('{"steps": [7, 8, 17]}')
+    result = experiment.run(config(**SKIP, **{"representation.method.last": 8}), tmp_path / "run")
+    assert result["stages"]["representation"]["skipped_steps"] == [7, 8]
+    assert_same_run(tmp_path / "run", tmp_path / "whole", ("representation",))
+    assert whole["final"] == result["final"]
 
 
 def test_what_another_config_left_out_is_not_left_out_again(tmp_path):
@@ -165,15 +270,17 @@ def test_what_another_config_left_out_is_not_left_out_again(tmp_path):
 @pytest.mark.slow
 def test_one_of_two_seeds_side_by_side_skips(tmp_path):
     """The other's numbers are those that it has without."""
-    short = {"num_seeds": 2, "seeds_at_once": 2, "representation.method.first": 99}
-    for name in ("whole", "run"):
-        if name == "run":
-            (tmp_path / "run/seed_0/representation").mkdir(parents=True)
-            (tmp_path / "run/seed_0/representation/skipped.json").write_text('{"steps": [7]}')
-        experiment.run(config(**short), tmp_path / name)
+    short = {"num_seeds": 2, "seeds_at_once": 2, "checkpoint.every_steps": 18} | SKIP
+    entries = RunContext(config()).stage("representation", 1).feed.entries
+    labels = [sum(entries(seed, 7)["main"]["labels"]) for seed in (0, 1)]
+    assert labels[0] != labels[1]
+    for name, only in (("whole", 10**6), ("run", labels[0])):
+        experiment.run(config(**short, **{"representation.method.only": only}), tmp_path / name)
     first, second = ([(tmp_path / n / s / "metrics.jsonl").read_bytes() for n in ("whole", "run")] for s in SEEDS)
     assert first[0] != first[1]
     assert second[0] == second[1]
+    done = [json.loads((tmp_path / "run" / s / "representation/DONE.json").read_text()) for s in SEEDS]
+    assert [seed["skipped_steps"] for seed in done] == [[7], []]
 
 
 @pytest.mark.slow

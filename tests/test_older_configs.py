@@ -20,8 +20,7 @@ def plain(value):
 
 
 def today(name):
-    arguments = ("data/places_lt",) if name.startswith("places_lt") else ()
-    return load_config(f"{name}.py", *arguments)
+    return load_config(name.replace("/", ":"), None)
 
 
 @pytest.mark.parametrize("name", OLD)
@@ -63,6 +62,6 @@ def test_an_older_optimizer_state_is_not_gone_on_from(tmp_path, seed, unfinished
     if version == "older" and unfinished:
         told = rf"^{tmp_path}/{seed}{unfinished} is of an older gcl_jax, .*: train it to its end with that version"
         with pytest.raises(UserError, match=told):
-            ownership._refuse_older_state(epath.Path(tmp_path), ["representation", "classifier"])
+            ownership.refuse_older_state(epath.Path(tmp_path), ["representation", "classifier"])
     else:
-        ownership._refuse_older_state(epath.Path(tmp_path), ["representation", "classifier"])
+        ownership.refuse_older_state(epath.Path(tmp_path), ["representation", "classifier"])

@@ -223,7 +223,7 @@ def test_three_steps_of_everything(oltr_decoupling):
     params = {"head": {name: jnp.asarray(family[f"init/{name}"]) for name in LAYERS}}
     params["head"]["centroids"] = jnp.asarray(family["centroids"][0])
     features, head, own = family["lr_momentum_wd_feat_classifier_centroids"]
-    rules = load_config("cifar10_lt/oltr.py").meta_embedding.optimizer.lr_mult
+    rules = load_config("cifar10_lt:oltr").meta_embedding.optimizer.lr_mult
     tree = {**params, "backbone": {"w": 0.0}}
     labels, groups = optim.param_groups(tree, trainable=".*", lr_mult=optim.parse_rules(rules, "lr_mult"))
     rate = {path: groups[label].lr_mult * head[0] for path, label in traverse_util.flatten_dict(labels).items()}

@@ -78,7 +78,7 @@ def test_rates(oltr_decoupling):
             close(ours, family[f"{name}/{group}"])
     assert not family.unread()
     for dataset in ("cifar10", "cifar100"):
-        stage = load_config(f"{dataset}_lt/oltr.py").meta_embedding
+        stage = load_config(f"{dataset}_lt:oltr").meta_embedding
         factor = multipliers(stage)
         ours = optim.epoch_learning_rates(**config_lib.schedule_fields(stage))
         theirs = dict(zip(PATHS, ("feat", "feat", "feat", "classifier", "centroids"), strict=True))
@@ -90,7 +90,7 @@ def test_rates(oltr_decoupling):
 def test_rates_on_places(oltr_decoupling):
     """Of both stages, as the authors' own recipe has them."""
     family = Family(oltr_decoupling, "oltr/lr/")
-    config = load_config("places_lt/oltr.py", "somewhere")
+    config = load_config("places_lt:oltr", "somewhere")
     both = {"head/feature_kernel": "feat", "head/kernel": "classifier"}
     first, second = both | {"backbone/w": "feat"}, both | {"head/attention/w": "feat", "head/centroids": "centroids"}
     for number, stage in enumerate((config.representation, config.meta_embedding), 1):
@@ -108,7 +108,7 @@ def test_the_feature_layer_of_places_goes_on():
         network = models.build("resnet8", head, 10)
         return network, jax.jit(lambda: network.init(jax.random.key(seed), jnp.zeros((1, 8, 8, 1)), train=False))()
 
-    config = load_config("places_lt/oltr.py", "somewhere")
+    config = load_config("places_lt:oltr", "somewhere")
     network, first = variables("linear_512", 0)
     images = jax.random.normal(jax.random.key(1), (3, 8, 8, 1))
     out, _ = NetworkApply(network, "frozen")(first, images, train=False)
@@ -139,7 +139,7 @@ def restored_by(regex):
 
 def test_what_the_first_stage_on_places_trains_slowly():
     """The published network and the new feature layer at a hundredth of the classifier's rate."""
-    factor = multipliers(load_config("places_lt/oltr.py", "somewhere").representation)
+    factor = multipliers(load_config("places_lt:oltr", "somewhere").representation)
     assert {factor[path] for path in ("backbone/w", "head/feature_kernel")} == {0.01}
     assert factor["head/kernel"] == 1
 
@@ -148,7 +148,7 @@ def test_what_places_trains(oltr_decoupling):
     """The backbone is frozen but its attention and new layer are not (authors' names)."""
     network = models.build("resnet8", "meta_embedding", 10)
     params = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), train=False))["params"]
-    stage = load_config("places_lt/oltr.py", "somewhere").meta_embedding
+    stage = load_config("places_lt:oltr", "somewhere").meta_embedding
     rules = optim.parse_rules(stage.optimizer.lr_mult, "lr_mult")
     labels, groups = optim.param_groups(params, trainable=stage.trainable, lr_mult=rules)
     labels = traverse_util.flatten_dict(labels)

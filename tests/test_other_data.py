@@ -5,12 +5,13 @@ import re
 
 import photographs
 import pytest
+from etils import epath
 from tiny import digits, override
 
 from gcl_jax.data import corrupt
 from gcl_jax.errors import UserError
 from gcl_jax.training.run_context import RunContext
-from gcl_jax.workdir import ownership
+from gcl_jax.workdir.run_dir import RunDir
 
 
 @pytest.fixture(autouse=True)
@@ -30,13 +31,13 @@ def photos(tmp_path):
 def claim(photos, *, look=False):
     """A run's folder is claimed on these photographs, or only looked at; something is saved in it."""
     given = {"data.source": "folder", "data.path": str(photos), "data.profile": "none", "data.loader": "host"}
-    config, root = override(digits(), given), ownership.epath.Path(photos.parent / "run")
+    config, root = override(digits(), given), epath.Path(photos.parent / "run")
     dataset = RunContext(config).dataset
     more = {"dataset": lambda: dataset, "check_starts": lambda: None}
     if look:
-        ownership.verify(root, config, ["representation"], False, **more)
+        RunDir(root, config).verify(**more)
     else:
-        ownership.open_for_writing(root, config, ["representation"], False, finished=False, **more)
+        RunDir(root, config).claim(finished=False, **more)
         (root / "representation/checkpoints/1").mkdir(parents=True, exist_ok=True)
     return config
 

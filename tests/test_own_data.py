@@ -83,13 +83,13 @@ def test_a_report_of_problems_calls_the_data_by_their_folder(tmp_path):
 
 def test_inspect_says_what_is_used_and_how_data_are_called(tmp_path, capsys):
     flags = ["data.source=arrays", "data.imbalance_ratio=10", f"data.path={write(tmp_path, 'own.npz', [60, 60, 60])}"]
-    main(["inspect", f"--config={ROOT}/configs/digits_lt/ce.py", *(f"--config.{flag}" for flag in flags)])
+    main(["inspect", f"--config={ROOT}/configs/digits_lt.py:ce", *(f"--config.{flag}" for flag in flags)])
     out = capsys.readouterr().out
     assert "source      arrays, 'own'\n" in out
     assert "cut         84 of 180 training images (data.profile is 'exponential'; --config.data.profile=none" in out
 
 
-PACK = ["pack", f"--config={ROOT}/configs/photos_lt/gcl.py:photos", "--out=out"]
+PACK = ["pack", f"--config={ROOT}/configs/photos_lt.py:gcl,photos", "--out=out"]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def run(*command):
 
 
 def test_the_five_commands_of_the_page(folder, tmp_path):
-    config, workdir = f"--config=configs/folder/gcl.py:{folder}", f"--workdir={tmp_path / 'run'}"
+    config, workdir = f"--config=configs/folder.py:gcl,{folder}", f"--workdir={tmp_path / 'run'}"
     small = override_flags(
         data__photos__size=32, data__photos__resize=36, model__name="resnet10", representation__epochs=3,
         classifier__epochs=2, representation__batch_size=32, classifier__batch_size=32,
@@ -73,7 +73,7 @@ def test_the_five_commands_of_the_page(folder, tmp_path):
 def test_a_deep_network_takes_steps_at_224_pixels(folder, name):
     """Two real train steps of 4 photographs, in bfloat16 as the configs of large sets have it."""
     config = override(
-        load_config("folder/gcl.py", str(folder)),
+        load_config("folder:gcl", str(folder)),
         {"model.name": name, "precision": "bf16", "representation.batch_size": 4},
     )
     validation.validate(config)

@@ -3,18 +3,19 @@
 import functools
 import itertools
 import time
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import test_loop
 from same_run import assert_same_run
 from tiny import digits, override
 
 from gcl_jax.runtime import backend, preemption
-from gcl_jax.training import experiment, loop, pace
+from gcl_jax.training import experiment, pace, trainer
 from gcl_jax.training.run_context import RunContext
-from gcl_jax.training.train_step import StepSettings
 
 
 class Device:
@@ -45,24 +46,29 @@ class Tally:
         return self
 
 
+def quiet(save):
+    """What the loop's outputs write to, of which only the checkpoints count."""
+    return types.SimpleNamespace(
+        check=lambda step, metric_sums: None, log=lambda step, metric_sums: "",
+        evaluate=lambda step, state: lambda: None, save=save,
+    )  # fmt: skip
+
+
 def train(device, monkeypatch, *, most, steps=400, log_every=1000, stop_at=float("inf")):
     """The loop on a `Device`, told to stop at a time; returns when the step at hand was saved, or None."""
-    monkeypatch.setattr(loop, "Pace", functools.partial(pace.Pace, clock=device.clock))
+    monkeypatch.setattr(trainer, "Pace", functools.partial(pace.Pace, clock=device.clock))
     monkeypatch.setattr(preemption, "should_stop", lambda: device.now >= stop_at)
     saved = []
 
-    def on_save(step, state, pending_eval):
+    def save(step, state, pending_eval):
         device.dispatched[-1].block_until_ready()
         saved.append((step, device.now))
 
     def run():
-        loop.train(
-            0, stage="a stage", first=0, step=device.step, inputs=None,
-            blocks=lambda epoch, row, sizes: (None for _ in sizes),
-            settings=StepSettings(1, steps, log_every, (0.1,)), steps_per_call=most, eval_every_epochs=1,
-            save_every_steps=10**6, on_log=lambda step, metric_sums: "", on_eval=lambda step, state: lambda: None,
-            on_save=on_save,
-        )  # fmt: skip
+        test_loop.trainer(
+            quiet(save), step=device.step, blocks=lambda epoch, row, sizes: (None for _ in sizes), epochs=1,
+            per_epoch=steps, log_every=log_every, save_every=10**6, most=most,
+        ).fit()  # fmt: skip
 
     if stop_at == float("inf"):
         run()
@@ -125,7 +131,7 @@ def test_the_bar_moves_with_what_is_done(monkeypatch):
         def set_postfix_str(self, text, refresh):
             pass
 
-    monkeypatch.setattr(loop.logs, "progress", lambda *_: Bar())
+    monkeypatch.setattr(trainer.logs, "progress", lambda *_: Bar())
     train(device, monkeypatch, most=1, steps=40)
     told = list(itertools.accumulate(steps for _, steps in shown))
     assert told[-1] == 40
@@ -158,12 +164,11 @@ def test_the_real_queue_is_short(monkeypatch):
         return state, {"sum": state.sum()}
 
     with pytest.raises(preemption.Stopped):
-        loop.train(
-            jnp.eye(400), stage="a stage", first=0, step=step, inputs=None,
-            blocks=lambda epoch, row, sizes: (None for _ in sizes), settings=StepSettings(1, 50, 100, (0.1,)),
-            steps_per_call=1, eval_every_epochs=1, save_every_steps=1000, on_log=lambda step, metric_sums: "",
-            on_eval=lambda step, state: None, on_save=lambda step, state, pending_eval: state.block_until_ready(),
-        )  # fmt: skip
+        test_loop.trainer(
+            quiet(lambda step, state, pending_eval: state.block_until_ready()), jnp.eye(400), step=step,
+            blocks=lambda epoch, row, sizes: (None for _ in sizes), epochs=1, per_epoch=50, log_every=100,
+            save_every=1000, most=1,
+        ).fit()  # fmt: skip
     assert time.monotonic() - asked[0] < 4 * seconds  # of two at most, on a machine with other work
 
 
@@ -199,7 +204,7 @@ def test_how_dispatches_are_cut_changes_no_bit(tmp_path, monkeypatch):
     whole = run(tmp_path / "as the pace has it")
     assert_same_run(run(tmp_path / "8 at most", steps_per_call=8), whole, ["representation"])
     for i, lengths in enumerate(([1], [4], [3, 1, 7, 2])):
-        monkeypatch.setattr(loop, "Pace", Lengths(lengths))
+        monkeypatch.setattr(trainer, "Pace", Lengths(lengths))
         assert_same_run(run(tmp_path / f"cut {i}"), whole, ["representation"])
 
 

@@ -69,7 +69,7 @@ def test_paths_in_the_text_are_there(page):
 
 @pytest.mark.parametrize("page", TEXT)
 def test_keys_in_the_text_exist(page):
-    config = load_config("folder/gcl.py", "photos")
+    config = load_config("folder:gcl", "photos")
     for key in re.findall(r"--config\.([\w.]+)=", TEXT[page]):
         assert key == "KEY" or unknown_key(config, key.replace("STAGE", "classifier")) is None, key
 

@@ -138,7 +138,7 @@ def test_no_gradient_is_computed_for_what_is_frozen():
     ],
 )  # fmt: skip
 def test_nothing_frozen_stays_random(config, stage, values, told):
-    config = override(load_config(f"digits_lt/{config}.py"), {f"{stage}.{key}": x for key, x in values.items()})
+    config = override(load_config(f"digits_lt:{config}"), {f"{stage}.{key}": x for key, x in values.items()})
     with pytest.raises(UserError, match=told):
         starts.check_labels(config, config.stages)
 
@@ -147,5 +147,5 @@ def test_nothing_frozen_stays_random(config, stage, values, told):
     "values", [{"trainable": ".*", "restore": ".*/(mean|var)$"}, {"restore": ".*"}, {"restore": ""}]
 )
 def test_what_trains_may_start_anew(values):
-    config = override(load_config("digits_lt/gcl.py"), {f"classifier.{key}": x for key, x in values.items()})
+    config = override(load_config("digits_lt:gcl"), {f"classifier.{key}": x for key, x in values.items()})
     starts.check_labels(config, config.stages)

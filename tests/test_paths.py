@@ -13,6 +13,7 @@ from gcl_jax.checkpoints import checkpoint, integrity, warm_start
 from gcl_jax.errors import UserError
 from gcl_jax.training import experiment
 from gcl_jax.workdir import ownership
+from gcl_jax.workdir.run_dir import RunDir
 
 NAMES = [
     "run[1]", "a*b", "a?b", "{x}", "[!a]", "[", "[[]", "x**y", "**", "sp ace", "q'uo\"te", "ü", "-x", "dot.", "~",
@@ -106,7 +107,8 @@ def test_a_run_is_known_for_what_it_is(folder):
 
 def test_seeds_of_other_folders_are_not_among_the_results(folder):
     one = {"stages": {"a": {"final": {"test": {"accuracy": 1.0}}}}}
-    experiment._write_all_seeds(folder, {0: one}, eval_only=False)
+    run_dir = RunDir(folder, override(digits(), {"num_seeds": 2}), per_seed=True)
+    run_dir.write_result({0: one})
     assert list(json.loads((folder / "result.json").read_text())["seeds"]) == ["seed_0"]
 
 

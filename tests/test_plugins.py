@@ -82,7 +82,7 @@ print(config.representation.optimizer.key_from_outside)
 """
     done = subprocess.run(
         [
-            sys.executable, "-c", code, f"--config={ROOT}/configs/digits_lt/gcl.py",
+            sys.executable, "-c", code, f"--config={ROOT}/configs/digits_lt.py:gcl",
             "--config.plugins=('an_optimizer_from_outside',)",
             "--config.representation.optimizer.name=optimizer_from_outside",
             "--config.representation.optimizer.key_from_outside=0.25",

@@ -11,17 +11,19 @@ import pytest
 from conftest import ROOT
 from ml_collections import ConfigDict
 from pages import TEXT, blocks
-from tiny import digits, override
+from tiny import digits, load_config, override
 
 from gcl_jax import config as config_lib
-from gcl_jax import methods, optim
+from gcl_jax import methods, optim, recipes, transforms
+from gcl_jax.config_files import names
+from gcl_jax.table import specs
 from gcl_jax.table.significance import wilson
 from gcl_jax.training import experiment
 
 README = TEXT["README.md"]
 METHODS, PHOTOGRAPHS, BENCHMARKS = (TEXT[f"docs/{page}.md"] for page in ("methods", "photographs", "benchmarks"))
 BLOCKS = [block for _, block in blocks("python")]
-REGISTRIES = (methods.METHODS, optim.OPTIMIZERS, optim.SCHEDULES)
+REGISTRIES = (methods.METHODS, optim.OPTIMIZERS, optim.SCHEDULES, recipes.RECIPES, transforms.TRANSFORMS)
 
 
 @functools.cache
@@ -80,6 +82,14 @@ def test_the_worked_examples_train(tmp_path):
     config.representation.method = ConfigDict(config_lib.method("balanced_softmax_example"))
     result = experiment.run(config, tmp_path / "run")
     assert np.isfinite(result["final"]["test"]["nll"])
+
+
+@pytest.mark.usefixtures("registries")
+def test_the_recipe_of_the_page_is_a_row():
+    exec(next(block for block in BLOCKS if "@recipe" in block), {"__name__": "page"})
+    margins = {name: load_config(f"{name}:ldam_example", None).representation.method.max_margin for name in names()}
+    assert margins == dict.fromkeys(names(), 0.5) | {"cifar100_lt": 0.4}
+    assert [row.label for row in specs.find("baselines").rows][-1] == "LDAM, s = 20"
 
 
 def test_the_table_is_what_was_measured():
@@ -158,7 +168,7 @@ def test_the_table_of_methods_is_what_was_measured():
         one = {name: [float(seed[name]) for seed in seeds.values()] for name in ("accuracy", "many", "medium", "few")}
         cells = [f"{np.mean(one['accuracy']):.2f} +- {np.std(one['accuracy'], ddof=1):.2f}"]
         cells += [f"{np.mean(one[name]):.2f}" for name in ("many", "medium", "few")]
-        assert f"| {label} | `{row}.py` | {' | '.join(cells)} |" in METHODS
+        assert f"| {label} | `{row}` | {' | '.join(cells)} |" in METHODS
 
 
 @pytest.mark.parametrize("python", ["311", "312"])

@@ -35,7 +35,7 @@ def root(tmp_path_factory):
 
 
 def config_of(root, source, **own):
-    config = load_config("photos_lt/gcl.py", str(root))
+    config = load_config("photos_lt:gcl", str(root))
     values = {"data.source": source, "data.photos.size": 32, "data.photos.resize": 36, "checkpoint.every_steps": 20}
     for part in ("train", "test"):
         values[f"data.photos.{part}_list"] = f"{root}/ordered_{part}.txt" if source == "list" else ""

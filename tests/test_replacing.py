@@ -10,7 +10,7 @@ from etils import epath
 from ml_collections import ConfigDict
 from PIL import Image
 
-from gcl_jax import export, json_files, logs, metrics, predict, trained
+from gcl_jax import export, json_files, logs, metrics, predict, stored_logits, trained
 from gcl_jax.errors import UserError
 from gcl_jax.replacing import replacing
 from gcl_jax.report import embedding, figure
@@ -41,6 +41,13 @@ def write_predictions(folder):
     save_predictions(epath.Path(folder), {"test": metrics.Predictions(found, found, found, found / 1.0, found / 1.0)})
 
 
+def write_logits(folder):
+    logits = np.random.default_rng(0).normal(size=(999, 3)).astype(np.float32)
+    with stored_logits.Writer(epath.Path(folder), "test", np.arange(999) % 3, tuple("abc"), np.arange(3)) as writer:
+        writer.add(stored_logits.rounded({"logits": logits}))
+        writer.finish()
+
+
 def write_figure(folder):
     features = embedding.unit(np.random.default_rng(0).normal(size=(20, 4)))
     one = embedding.Embedding(features, np.arange(20) % 2, np.array([5, 3]), ("a", "b"))
@@ -53,6 +60,7 @@ WRITERS = {
     "table": (write_table, {"table1.md": b"another", "table1.csv": b"old"}),
     "lines": (lambda f: logs.MetricsLog(epath.Path(f / "metrics.jsonl")).cut_back("a", 1), {"metrics.jsonl": LINES}),
     "predictions": (write_predictions, {"predictions_test.npz": b"old"}),
+    "logits": (write_logits, {"logits_test.npz": b"old"}),
     "figure": (write_figure, {"embedding.png": b"old"}),
     "export": (
         lambda folder: export.main(["--workdir=run", f"--out={folder}"]),

@@ -15,7 +15,7 @@ from tiny import override_flags
 from gcl_jax.checkpoints import checkpoint
 
 # 9 steps an epoch: 27 and 18 steps, with checkpoints in mid-epoch.
-CONFIG = "digits_lt/gcl.py"
+CONFIG = "digits_lt.py:gcl"
 FLAGS = [
     *override_flags(
         representation__epochs=3,
@@ -136,7 +136,7 @@ def test_what_a_method_moves_beside_its_network(tmp_path, method, stages, moves)
     """TDE's moving feature and OLTR's centroids, killed in mid-epoch between two checkpoints."""
     short = {f"{stage}__epochs": 5 for stage in stages}
     flags = override_flags(**short, eval__every_epochs=5, log__every_steps=2, checkpoint__every_steps=3)
-    config = f"digits_lt/{method}.py"
+    config = f"digits_lt.py:{method}"
     finish(tmp_path / "whole", flags, config)
     killed = start(
         tmp_path / "cut", "tests/run_and_kill.py", stages[-1], "step", "8", config=config, flags=flags

@@ -14,8 +14,9 @@ from gcl_jax import json_files, json_shape, logs, trained
 from gcl_jax.errors import UserError, exit_on_user_error
 from gcl_jax.table import seed_files
 from gcl_jax.training import experiment
-from gcl_jax.training.stage_run import StageRun, best_epochs
+from gcl_jax.training.stage_run import best_epochs
 from gcl_jax.workdir import ownership, results
+from gcl_jax.workdir.seed_dir import StageDir
 
 SCORES = {
     "accuracy": 81.5, "many": 90.0, "medium": None, "few": 70.0, "macro_recall": 80.0, "nll": 0.5, "ece": 0.1,
@@ -120,25 +121,21 @@ def test_lines_of_another_shape(tmp_path):
     assert all(f"line 2 of {tmp_path}/metrics.jsonl" in line for line in told)
 
 
-class NoKeys:
-    _keys = ("a",)
-
-
 @pytest.mark.parametrize(
     "content", ['{"steps": 5}', '{"steps": ["1"]}', '{"steps": [1], "stage_key": []}', "[3]", '"x"']
 )
 def test_skipped_steps_of_another_shape(tmp_path, content):
-    run = NoKeys()
-    run._folder = epath.Path(tmp_path)
-    (tmp_path / "skipped.json").write_text(content)
+    folder = StageDir(epath.Path(tmp_path), "stage")
+    folder.path.mkdir()
+    (folder.path / "skipped.json").write_text(content)
     with pytest.raises(UserError, match=r"skipped\.json is damaged"):
-        StageRun._read_skipped(run)
+        folder.older_skips(["a"])
 
 
 def finished(folder, per_seed=False):
     """A finished run of the tiny config in ``folder``, written by hand; and its config."""
     config = override(digits(), {"stages": ("representation",)})
-    keys = ownership._keys(config, ["representation"], per_seed)
+    keys = ownership.keys_of(config, ["representation"], per_seed)
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"training": keys, "config": config.to_dict()}))
     (folder / "result.json").write_text(json.dumps(RESULT))
@@ -159,8 +156,8 @@ def test_a_config_of_another_shape(tmp_path, monkeypatch):
             lambda: trained._config_in(epath.Path(file)),
             lambda: ownership.compare_rules(root, config),
             lambda: ownership.compare(root, whole["training"]),
-            lambda: ownership._places_in(root),
-            lambda: ownership._starts_in(root, ["representation"]),
+            lambda: ownership.places_in(root),
+            lambda: ownership.starts_in(root, ["representation"]),
             lambda: ownership.tuned_value(root, config),
             lambda: ownership.require_own_data(root, DATASET),
         ):

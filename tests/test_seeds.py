@@ -12,7 +12,7 @@ from tiny import digits, override
 
 from gcl_jax.checkpoints import checkpoint
 from gcl_jax.errors import UserError
-from gcl_jax.training import experiment, trainer
+from gcl_jax.training import experiment, run_stage, side_by_side
 from gcl_jax.workdir import lock
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -56,7 +56,7 @@ def test_a_finished_run_of_seeds_is_left_as_it_is_and_a_seeds_folder_is_locked_w
         with pytest.raises(UserError, match=f"seed_1 is in use by process {os.getpid()}"):
             run(tmp_path / "run", override(digits(), {"stages": ("representation",)}), "seed_1")
         refused.append(args)
-        return trainer.run_stage(*args, **kwargs)
+        return run_stage.run_stage(*args, **kwargs)
 
     monkeypatch.setattr(experiment, "run_stage", train)
     first = run(tmp_path, config)
@@ -172,10 +172,9 @@ def test_what_a_seed_has_saved_alone_is_not_trained_again_side_by_side(tmp_path,
     ],
 )
 def test_seeds_side_by_side_start_anew_only_where_nothing_is_lost(saved, anew):
-    stage = types.SimpleNamespace(config=types.SimpleNamespace(checkpoint=types.SimpleNamespace(every_steps=5)))
     for together in (2, 1, None):  # older versions did not note it, and started anew
         runs = [types.SimpleNamespace(side_by_side=lambda step, n=together: n)] * 2
-        assert trainer._killed_between_first_saves(stage, runs, saved) == (anew and together != 1)
+        assert side_by_side._killed_between_first_saves(5, runs, saved) == (anew and together != 1)
 
 
 def test_an_evaluation_of_seeds_that_stand_at_different_stages_holds_what_all_have(tmp_path):

@@ -15,16 +15,19 @@ import numpy as np
 import photographs
 import pytest
 from conftest import ROOT, relative_error
+from etils import epath
 from same_run import assert_same_run as bitwise
 from tiny import override_flags
 
+from gcl_jax import stored_logits
 from gcl_jax.checkpoints import checkpoint
 from gcl_jax.errors import UserError
+from gcl_jax.metrics import METRICS
 from gcl_jax.runtime import distributed
 
 LAYOUTS = {"1 x 4": (1, 4), "2 x 2": (2, 2), "4 x 1": (4, 1)}  # processes x devices
 FLAGS = [
-    "--config=configs/digits_lt/gcl.py",
+    "--config=configs/digits_lt.py:gcl",
     *override_flags(
         representation__epochs=3, classifier__epochs=2, checkpoint__every_steps=5, log__every_steps=4,
         representation__optimizer__learning_rate=0.01, classifier__optimizer__learning_rate=0.01,
@@ -100,6 +103,9 @@ def assert_same_run(workdir, expected, stages=("representation", "classifier")):
         ours, theirs = (np.load(w / stage / "predictions_test.npz") for w in (workdir, expected))
         np.testing.assert_array_equal(ours["label"], theirs["label"])  # every image once, in order
         assert np.mean(ours["predicted"] != theirs["predicted"]) <= 0.002  # one of 500 may lie on an edge
+        stored = stored_logits.read(epath.Path(workdir / stage))
+        np.testing.assert_array_equal(stored.labels, ours["label"])
+        np.testing.assert_array_equal(stored.logits.argmax(axis=1), ours["predicted"])
     steps = [
         [json.loads(x)["step"] for x in (w / "metrics.jsonl").read_text().splitlines()] for w in (workdir, expected)
     ]
@@ -116,6 +122,26 @@ def test_two_processes_are_one_run(tmp_path):
     finish(tmp_path / "one", 1, 2, flags)
     assert_same_run(tmp_path / "two", tmp_path / "one", ["representation"])
     assert json.loads((tmp_path / "two" / "result.json").read_text())["processes"] == 2
+
+
+@pytest.mark.slow
+def test_logits_that_cannot_be_written_end_both(tmp_path):
+    """Process 0 alone writes them, while both compute; what was trained stays, and the command goes on from there."""
+    flags = override_flags(stages="('representation',)", representation__epochs=1, eval__metrics="('mcc',)")
+    stage = tmp_path / "run" / "representation"
+    (stage / "logits_test.npz").mkdir(parents=True)
+    for status, _, error in run_main(tmp_path / "run", 2, 1, flags):
+        assert status == 1
+        assert "logits_test.npz could not be written (Is a directory)" in error
+    assert not (stage / "DONE.json").exists()
+    (stage / "logits_test.npz").rmdir()
+    said = finish(tmp_path / "run", 2, 1, flags)
+    assert "resuming after step 9" in said
+    assert "logits stored as float16, test" in said
+    found = stored_logits.read(epath.Path(stage))
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    expected = METRICS["mcc"](found.logits, found.labels, found.class_counts)
+    assert result["final"]["test"]["mcc"] == expected > 0.1
 
 
 @pytest.mark.parametrize("port", [0, 65536])
@@ -155,7 +181,7 @@ def test_other_data_or_no_shared_workdir(tmp_path):
     """Each process in a folder of its own, as if on a machine of its own."""
     generator = np.random.default_rng(0)
     flags = [
-        f"--config={ROOT}/configs/digits_lt/gcl.py",
+        f"--config={ROOT}/configs/digits_lt.py:gcl",
         *override_flags(data__source="arrays", data__path="d.npz", data__profile="none", representation__batch_size=16),
         *override_flags(classifier__batch_size=16),
     ]

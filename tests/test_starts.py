@@ -196,7 +196,7 @@ def test_published_weights_give_their_accuracy(stage1_weights, cifar_tool, tmp_p
     npz = tmp_path / "cifar10.npz"
     subprocess.run([sys.executable, cifar_tool, "npz", "cifar10", npz], check=True)
     config = override(
-        load_config("cifar10_lt/gcl.py"),
+        load_config("cifar10_lt:gcl"),
         {"data.source": "arrays", "data.path": str(npz), "representation.init_from": str(stage1_weights),
          "stages": ("representation",)},
     )  # fmt: skip

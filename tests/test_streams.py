@@ -112,7 +112,7 @@ def test_the_terminal_goes_away(tmp_path, redirection, before, written):
 @pytest.mark.parametrize("redirection", ["| head -3", ">&-", ">/dev/full 2>&-"])
 def test_training_goes_on_without_its_output(tmp_path, redirection):
     flags = override_flags(stages="\"('representation',)\"", representation__epochs=1)
-    command = [sys.executable, "-m", "gcl_jax.main", "--config=configs/digits_lt/gcl.py", *flags]
+    command = [sys.executable, "-m", "gcl_jax.main", "--config=configs/digits_lt.py:gcl", *flags]
     done = subprocess.run(
         ["bash", "-c", f"{' '.join(command)} --workdir={tmp_path / 'run'} {redirection}; exit ${{PIPESTATUS[0]}}"],
         cwd=ROOT, env=os.environ | QUICK, capture_output=True, text=True, timeout=300,
@@ -126,7 +126,7 @@ def test_training_goes_on_without_its_output(tmp_path, redirection):
 def test_training_saves_when_the_terminal_goes_away(tmp_path):
     """SIGHUP, with nobody who reads any more."""
     flags = override_flags(representation__epochs=2000, eval__every_epochs=1)
-    command = [sys.executable, "-m", "gcl_jax.main", "--config=configs/digits_lt/gcl.py", *flags]
+    command = [sys.executable, "-m", "gcl_jax.main", "--config=configs/digits_lt.py:gcl", *flags]
     process = subprocess.Popen(
         [*command, f"--workdir={tmp_path / 'run'}"], cwd=ROOT, env=os.environ | QUICK,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

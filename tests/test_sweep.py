@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 SWEEP = ROOT / "launch/sweep.py"
-CONFIG = f"{ROOT}/configs/digits_lt/gcl.py"
+CONFIG = f"{ROOT}/configs/digits_lt.py:gcl"
 
 
 @pytest.fixture(scope="module")

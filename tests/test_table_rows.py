@@ -54,12 +54,13 @@ def test_what_is_wrong_with_a_row_asked_for_is_said(overrides):
 
 
 def test_a_row_without_a_config_is_in_the_way_of_itself_alone():
-    columns = plan.columns_of(TABLES["table4"], ["cifar100_lt"], [])
-    assert [c.row.name for c in plan.chosen(plan.cells(TABLES["table4"], columns, [], 1, ["gcl"]), ["gcl"])] == ["gcl"]
-    with pytest.raises(UserError, match="row 'instance' has no config for cifar100_lt"):
-        plan.cells(TABLES["table4"], columns, [], 1, ["instance"])
+    table = TABLES["table1"]
+    columns = plan.columns_of(table, ["photos_lt"], [])
+    assert [c.row.name for c in plan.chosen(plan.cells(table, columns, [], 1, ["gcl"]), ["gcl"])] == ["gcl"]
+    with pytest.raises(UserError, match=r"row 'bbn' cannot be on photos_lt \(config\.model.*: leave it out by --only"):
+        plan.cells(table, columns, [], 1, ["bbn"])
     with pytest.raises(UserError, match=r"--only is 'glc' \(did you mean 'gcl'\?\)"):
-        plan.cells(TABLES["table4"], columns, [], 1, ["glc"])
+        plan.cells(table, columns, [], 1, ["glc"])
 
 
 # Damage

@@ -21,7 +21,7 @@ from gcl_jax.vectors import normalize
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_tde_schedule(bbn_tde, dataset):
     family = Family(bbn_tde, f"tde/schedule/{dataset.upper()}_LT_causal_norm_32/")
-    stage = load_config(f"{dataset}_lt/tde.py").representation
+    stage = load_config(f"{dataset}_lt:tde").representation
     rates = optim.epoch_learning_rates(**config_lib.schedule_fields(stage))
     assert relative_error(rates, family["lr"]) <= 1e-5
     assert relative_error(rates / 0.2, family["lr_factor"]) <= 1e-5

@@ -218,7 +218,7 @@ def arguments(command, name, path, photos, *more):
     flags = [f"--config.data.photos.{key}={photos[key]}" for key in ("train_list", "test_list", "size", "resize")]
     keys = {"source": "tfds_list", "name": name, "path": path}
     flags += [f"--config.data.{key}={value}" for key, value in keys.items()]
-    return [command, f"--config={ROOT}/configs/photos_lt/gcl.py:none", *flags, *more]
+    return [command, f"--config={ROOT}/configs/photos_lt.py:gcl,none", *flags, *more]
 
 
 def test_they_are_inspected_and_packed(name, prepared, tmp_path, capsys):

@@ -46,7 +46,7 @@ NEAREST = {
 
 @pytest.fixture(scope="module")
 def gcl():
-    return load_config("digits_lt/gcl.py")
+    return load_config("digits_lt:gcl")
 
 
 @pytest.mark.parametrize(("key", "nearest"), NEAREST.items())

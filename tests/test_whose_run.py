@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from etils import epath
 from tiny import digits, override
 
 from gcl_jax import data, json_files, logs, trained
@@ -10,6 +11,7 @@ from gcl_jax.errors import UserError
 from gcl_jax.runtime import mesh
 from gcl_jax.training import batches, experiment
 from gcl_jax.workdir import ownership, results
+from gcl_jax.workdir.run_dir import RunDir
 
 BELOW = ("", "/checkpoints", "/checkpoints/3", "/best_on_validation", "/best_on_validation/checkpoints/3")
 
@@ -107,7 +109,7 @@ def test_of_several_seeds_it_is_said_whose_network_it_is(tmp_path, monkeypatch):
 @pytest.mark.parametrize("per_seed", [False, True])
 def test_more_epochs_are_answered_with_how_to_have_them(tmp_path, values, stage, per_seed):
     def keys(config):
-        return json.loads(json.dumps(ownership._keys(config, config.stages, per_seed), default=list))
+        return json.loads(json.dumps(ownership.keys_of(config, config.stages, per_seed), default=list))
 
     root = folder_of_a_run(tmp_path / "run", seeds=(0, 1) if per_seed else ())
     json_files.write(root / "config.json", {"training": keys(digits()), "config": digits().to_dict()})
@@ -208,14 +210,15 @@ def test_the_mean_is_over_the_seeds_that_were_asked_for(tmp_path, capsys, asked,
     for seed, result in every.items():
         (tmp_path / f"seed_{seed}").mkdir()
         json_files.write(tmp_path / f"seed_{seed}" / "result.json", result)
-    found = experiment._write_all_seeds(tmp_path, {seed: every[seed] for seed in asked}, eval_only=False)
+    run_dir = RunDir(epath.Path(tmp_path), override(digits(), {"num_seeds": 3}), per_seed=True)
+    found = run_dir.write_result({seed: every[seed] for seed in asked})
     assert list(found["seeds"]) == [f"seed_{seed}" for seed in asked]
     assert found["across_seeds"]["representation"]["accuracy"]["mean"] == pytest.approx(mean)
     kept = json.loads((tmp_path / "result.json").read_text())
     assert sorted(kept["seeds"]) == ["seed_0", "seed_1", "seed_2"]
     said = capsys.readouterr().out
     assert all((f"seed_{seed}" in said) == (seed not in asked) for seed in every)
-    again = experiment._only(json_files.read(tmp_path / "result.json"), asked)
+    again = run_dir.written_again({seed: every[seed] for seed in asked})
     assert again["across_seeds"]["representation"]["accuracy"]["mean"] == pytest.approx(mean)
 
 

@@ -59,7 +59,7 @@ def test_a_run_trains_says_that_tensorboard_is_off_and_goes_on(tmp_path):
     flags = override_flags(representation__epochs=1, classifier__epochs=1, log__tensorboard=True)
     done = run(
         "sys.argv = ['main', *sys.argv[1:]]\nrunpy.run_module('gcl_jax.main', run_name='__main__')",
-        "--config=configs/digits_lt/gcl.py", f"--workdir={tmp_path}", *flags,
+        "--config=configs/digits_lt.py:gcl", f"--workdir={tmp_path}", *flags,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("TensorBoard is off: tensorflow is missing") == 2
@@ -71,7 +71,7 @@ def test_what_needs_tensorflow_says_so(tmp_path):
     for flags in (["--config.data.loader=host"], ["--config.data.source=tfds", "--config.data.name=cifar10"]):
         done = run(
             "sys.argv = ['main', *sys.argv[1:]]\nrunpy.run_module('gcl_jax.main', run_name='__main__')",
-            "--config=configs/digits_lt/gcl.py", f"--workdir={tmp_path / 'x'}", *flags,
+            "--config=configs/digits_lt.py:gcl", f"--workdir={tmp_path / 'x'}", *flags,
         )  # fmt: skip
         assert done.returncode == 1
         assert "pip install 'gcl_jax[tf]'" in done.stderr.strip().splitlines()[-1]

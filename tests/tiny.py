@@ -7,17 +7,18 @@ from conftest import ROOT
 from gcl_jax import config as config_lib
 
 
-def load_config(path, argument="100"):
-    """The ConfigDict of a file under configs/."""
-    spec = importlib.util.spec_from_file_location("a_config", ROOT / "configs" / path)
+def load_config(name, argument="100"):
+    """The ConfigDict of ``name`` DATASET:ROW; ``argument`` is its ratio or folder, None for the file's own."""
+    dataset, row = name.split(":")
+    spec = importlib.util.spec_from_file_location("a_config", ROOT / "configs" / f"{dataset}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config(argument)
+    return module.get_config(row if argument is None else f"{row},{argument}")
 
 
 def digits(**overrides):
-    """configs/digits_lt/gcl.py with few epochs; ``overrides`` are dotted keys written with __ for the dots."""
-    config = load_config("digits_lt/gcl.py")
+    """digits_lt:gcl with few epochs; ``overrides`` are dotted keys written with __ for the dots."""
+    config = load_config("digits_lt:gcl")
     short = {
         "representation.epochs": 2,
         "classifier.epochs": 2,

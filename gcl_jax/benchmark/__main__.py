@@ -73,8 +73,8 @@ def check(arguments: list[str], values: flags.FlagValues) -> None:
     require_one_of("--precision", values["precision"].value, PRECISIONS)
     if values["root"].value and not Path(values["root"].value).expanduser().is_dir():
         raise UserError(f"--root={values['root'].value}: there is no such folder")
-    if values["steps"].value < 0:
-        raise UserError(f"--steps is {values['steps'].value}; it must be 0 (what suits the machine) or positive")
+    if (steps := values["steps"].value or 0) < 0:
+        raise UserError(f"--steps is {steps}; it must be 0 (what suits the machine) or positive")
     file = values["json"].value
     if file and Path(file).is_dir():
         raise UserError(f"--json={file} is a folder; name a file")

@@ -1,5 +1,7 @@
 """What the machine can do at most, as JAX reaches it: floating-point operations a second, bytes a second."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -11,6 +13,10 @@ GB = 2**30
 
 
 class _Ceiling:
+    _program: Callable[[jax.Array], jax.Array]
+    _array: jax.Array
+    _work: dict[str, int]
+
     def __init__(self):
         self.run(2)
 

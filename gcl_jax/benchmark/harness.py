@@ -31,7 +31,9 @@ class Worker:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._words, text=True, env=env
         )
-        self._open.enter_context(self._process.stdout)
+        if not (self._process.stdin and self._process.stdout):
+            raise RuntimeError("the worker has no pipes")
+        self._stdin, self._stdout = self._process.stdin, self._open.enter_context(self._process.stdout)
         try:
             self._answer()
         except BaseException:
@@ -41,7 +43,7 @@ class Worker:
     def __enter__(self) -> "Worker":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def turn(self, units: int) -> float:
@@ -55,7 +57,7 @@ class Worker:
     def close(self) -> None:
         """End the process, and wait until it has ended."""
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._stdin.close()
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -65,15 +67,15 @@ class Worker:
 
     def _ask(self, request: str) -> dict:
         try:
-            self._process.stdin.write(f"{request}\n")
-            self._process.stdin.flush()
+            self._stdin.write(f"{request}\n")
+            self._stdin.flush()
         except BrokenPipeError:
             pass  # it has died, which reading finds out
         return self._answer()
 
     def _answer(self) -> dict:
         # A dead worker's own children can hold its end of the pipe open, so end of file is not enough to wait for.
-        stdout = self._process.stdout
+        stdout = self._stdout
         while not select.select([stdout], [], [], 1.0)[0]:
             if self._process.poll() is not None and not select.select([stdout], [], [], 0)[0]:
                 self._died()
@@ -111,7 +113,7 @@ def interleave(
 
     ``before_round`` is called while none of them works.
     """
-    times = [[] for _ in workers]
+    times: list[list[float]] = [[] for _ in workers]
     for _ in range(rounds):
         before_round()
         for worker, number, found in zip(workers, units, times, strict=True):

@@ -13,7 +13,8 @@ TURN_SECONDS = 2.0  # of contenders whose unit is shorter
 def measure(subject: Subject, rounds: int, say: Callable[[str], None]) -> dict:
     """Measure ``subject``; the part of a report (see `report`) that is its own. ``log_info`` gets progress lines."""
     with contextlib.ExitStack() as stack:
-        workers, found = [], {}
+        workers: list[harness.Worker] = []
+        found: dict = {}
         for contender in subject.contenders:
             say(f"starting {contender.name}")
             workers.append(stack.enter_context(contender.start(found)))
@@ -40,7 +41,7 @@ def check_platform(platform: str) -> None:
 
 def combine(subject: Subject, units: list[int], times: list[list[float]], facts: list[dict]) -> dict:
     """The rows, ratios and rates that follow from what each contender took and said."""
-    rows = {}
+    rows: dict[str, dict] = {}
     for contender, number, took, own in zip(subject.contenders, units, times, facts, strict=True):
         row = {"side": contender.side, "units_per_turn": number, "seconds": harness.spread(took)}
         if "images_per_unit" in own:
@@ -60,8 +61,8 @@ def combine(subject: Subject, units: list[int], times: list[list[float]], facts:
     }
 
 
-def _ratios(subject, rows):
-    found = {}
+def _ratios(subject: Subject, rows: dict[str, dict]) -> dict:
+    found: dict = {}
     ours = rows[subject.contenders[0].name]["seconds_by_round"]
     for key, others in subject.ratios.items():
         theirs = {other.name: rows[other.name]["seconds_by_round"] for other in others}

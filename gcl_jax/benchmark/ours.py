@@ -1,30 +1,35 @@
-"""Our contenders: stage 1 of configs/cifar10_lt/gcl.py on random data, through the package's own rooms.
+"""Our contenders: stage 1 of configs/cifar10_lt.py:gcl on random data, through the package's own rooms.
 
 Everything that the benchmark knows of stages, steps and loaders is here. One device, as PyTorch has.
 """
 
-import dataclasses
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
+from ml_collections import ConfigDict
 
-from gcl_jax import data, recipes
+from gcl_jax import command_line, data
 from gcl_jax.benchmark import cifar, machine
 from gcl_jax.runtime import backend, jax_settings, memory
 from gcl_jax.runtime import mesh as mesh_lib
-from gcl_jax.training import loop
+from gcl_jax.training.dispatches import Every, lengths
+from gcl_jax.training.outputs import Evaluate, Log, NonFinite, Save, Stop
 from gcl_jax.training.stage import Stage
 from gcl_jax.training.stage_run import StageRun
+from gcl_jax.training.trainer import Program, Trainer
+from gcl_jax.typing import PyTree
 
 STAGE, SEED = "representation", 0
 CPU_EPOCH_STEPS = 20  # a whole epoch takes a minute there
 
 
-def make_config(precision: str = "float32", loader: str = "device"):
-    """The config of configs/cifar10_lt/gcl.py, for random arrays."""
-    made = recipes.gcl(recipes.cifar_lt("cifar10", cifar.IMBALANCE_RATIO))
+def make_config(precision: str = "float32", loader: str = "device") -> ConfigDict:
+    """The config of configs/cifar10_lt.py:gcl, for random arrays."""
+    made = command_line.config_of(["benchmark", f"--config=cifar10_lt:gcl,{cifar.IMBALANCE_RATIO}"])
     made.data.update(source="arrays", name="random", loader=loader)
     made.precision = precision
     made.log.update(every_steps=cifar.LOG_EVERY, tensorboard=False)
@@ -32,7 +37,9 @@ def make_config(precision: str = "float32", loader: str = "device"):
 
 
 class _Ours:
-    """The stage, on the first device."""
+    """The stage, on the first device; ``images_per_unit`` are those that a unit of a subclass takes."""
+
+    images_per_unit: int
 
     def __init__(self, precision: str = "float32", loader: str = "device"):
         backend.keep_freed_memory()
@@ -56,16 +63,12 @@ class _Ours:
             "kind": device.device_kind,
         }
 
-    def epoch_blocks(self, epoch: int):
+    def epoch_blocks(self, epoch: int) -> Iterator[tuple[PyTree, int]]:
         """An epoch's blocks as the host loop asks for them, and how many steps each holds."""
-        lengths = loop.lengths(
-            0,
-            self.stage.settings.steps_per_epoch,
-            log_every=cifar.LOG_EVERY,
-            save_every=self.stage.config.checkpoint.every_steps,
-            most=self.stage.steps_per_call,
-        )
-        return zip(self.stage.feed.blocks([SEED], epoch, 0, lengths), lengths, strict=True)
+        per_epoch = self.stage.settings.steps_per_epoch
+        due = [Every(cifar.LOG_EVERY, per_epoch), Every(self.stage.config.checkpoint.every_steps)]
+        sizes = lengths(0, per_epoch, due, most=self.stage.steps_per_call)
+        return zip(self.stage.feed.blocks([SEED], epoch, 0, sizes), sizes, strict=True)
 
 
 class Step(_Ours):
@@ -76,7 +79,7 @@ class Step(_Ours):
     def __init__(self, precision: str):
         super().__init__(precision)
         self.state, self.inputs, _ = self.stage.start(SEED, None, "")
-        self.program = self.stage.compile()
+        self.program: Any = self.stage.compile()  # a `jax.stages.Compiled`: debug_nans is off
         self.blocks = [block for block, length in self.epoch_blocks(0) if length == self.stage.steps_per_call]
         self.dispatched = 0
         self.run(2 * self.stage.steps_per_call)
@@ -102,6 +105,19 @@ class Step(_Ours):
         }
 
 
+class _LinesOnly:
+    """What a run's outputs write to, of which only the lines are written."""
+
+    def __init__(self, run: StageRun):
+        self.check, self.log = run.check, run.log
+
+    def evaluate(self, step, state):
+        return lambda: None
+
+    def save(self, step, state, pending_eval):
+        pass
+
+
 class Epoch(_Ours):
     """A unit is ``steps`` steps (0: a whole epoch, fewer on CPU) of the real host loop with a run's own logging."""
 
@@ -111,7 +127,7 @@ class Epoch(_Ours):
         self.steps = min(steps or (CPU_EPOCH_STEPS if backend.is_cpu() else whole), whole)
         self.images_per_unit = self.steps * cifar.BATCH
         self.folder = tempfile.TemporaryDirectory()
-        self.seed_run = StageRun(self.stage, SEED, epath.Path(self.folder.name), None)
+        self.seed_run = StageRun(self.stage, SEED, epath.Path(self.folder.name))
         self.state, self.inputs = self.seed_run.state, self.seed_run.inputs
         self.program = self.stage.compile()
         self.epochs = 0
@@ -123,21 +139,19 @@ class Epoch(_Ours):
             self._train(self.steps)
 
     def _train(self, steps):
-        self.state = loop.train(
-            self.state,
-            stage=STAGE,
-            first=0,
+        program = Program(
+            name=STAGE,
             step=self.program,
             inputs=self.inputs,
-            blocks=lambda _, row, lengths: self.stage.feed.blocks([SEED], self.epochs, row, lengths),
-            settings=dataclasses.replace(self.stage.settings, epochs=1, steps_per_epoch=steps),
+            blocks=lambda _, row, sizes: self.stage.feed.blocks([SEED], self.epochs, row, sizes),
+            epochs=1,
+            steps_per_epoch=steps,
             steps_per_call=self.stage.steps_per_call,
-            eval_every_epochs=1,
-            save_every_steps=self.stage.config.checkpoint.every_steps,
-            on_log=self.seed_run.log,
-            on_eval=lambda step, state: lambda: None,
-            on_save=lambda step, state, pending_eval: None,
         )
+        line = Every(self.stage.settings.log_every, steps)
+        save = Save(Every(self.stage.config.checkpoint.every_steps), 0, by_the_clock=line)
+        outputs = [NonFinite(line), Log(line), Evaluate(Every(steps)), Stop(), save]
+        self.state = Trainer(program, _LinesOnly(self.seed_run), outputs, self.state).fit()
         self.epochs += 1
         jax.block_until_ready(self.state)
 

@@ -1,11 +1,16 @@
 """Contenders that feed photographs at 224 pixels: our tf.data loader, and a PyTorch DataLoader with Pillow."""
 
+import functools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gcl_jax.benchmark import machine, photographs
 from gcl_jax.runtime import backend
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Ours:
@@ -20,16 +25,17 @@ class Ours:
         import jax
 
         from gcl_jax import data
-        from gcl_jax.data.augment import Augment
         from gcl_jax.data.files import Files
         from gcl_jax.runtime import mesh as mesh_lib
+        from gcl_jax.transforms import StageTransforms, pipeline
 
         paths = np.array(photographs.prepare(root), object)
         split = data.Split(Files("", paths, photographs.SIZE), np.zeros(len(paths), np.int32))
         dataset = data.Dataset("photographs", {"train": split, "test": split}, ("one",), np.arange(len(paths)))
         self.loader = data.make_loader("host", dataset, mesh_lib.make_mesh(jax.devices()[:1]))
-        own = Augment(0, True, photographs.MEAN, photographs.STD, photographs.JITTER)
-        self._step = jax.jit(own.train) if augment else None
+        steps = pipeline("flip|color_jitter({}, {}, {})".format(*photographs.JITTER))
+        own = StageTransforms(photographs.MEAN, photographs.STD, {"main": (steps,)})
+        self._step = jax.jit(lambda key, images: own.train("main", key, images, None)) if augment else None
         self._jax, self.epochs = jax, 0
         self.run(1)
 
@@ -101,17 +107,21 @@ class _PillowPhotographs:
     def __init__(self, paths: list[str], jitter: bool):
         self.paths, self.jitter = paths, jitter
         self._mean, self._std = (np.array(v, np.float32)[:, None, None] for v in (photographs.MEAN, photographs.STD))
-        self._generator = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int):
+    @functools.cached_property
+    def _generator(self) -> np.random.Generator:
+        """Made in the process that draws from it, which torch has seeded differently from the others."""
+        import torch
+
+        return np.random.default_rng(torch.initial_seed() % 2**32)
+
+    def __getitem__(self, index: int) -> "torch.Tensor":
         import torch
         from PIL import Image
 
-        if self._generator is None:  # in the process that uses it, which torch has seeded differently from the others
-            self._generator = np.random.default_rng(torch.initial_seed() % 2**32)
         image = Image.open(self.paths[index]).convert("RGB")
         size = (photographs.SIZE, photographs.SIZE)
         image = image.resize(size, Image.Resampling.BILINEAR, box=self._box(*image.size))

@@ -1,5 +1,6 @@
 """The input pipeline of published PyTorch loops: a DataLoader whose processes transform one image after the other."""
 
+import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -34,17 +35,21 @@ class PillowImages:
     def __init__(self, images: np.ndarray, labels: np.ndarray):
         self.images, self.labels = images, labels
         self._mean, self._std = (np.array(v, np.float32)[:, None, None] for v in (cifar.MEAN, cifar.STD))
-        self._generator = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @functools.cached_property
+    def _generator(self) -> np.random.Generator:
+        """Made in the process that draws from it, which torch has seeded differently from the others."""
+        import torch
+
+        return np.random.default_rng(torch.initial_seed() % 2**32)
 
     def __getitem__(self, index: int) -> tuple:
         import torch
         from PIL import Image, ImageOps
 
-        if self._generator is None:  # in the process that uses it, which torch has seeded differently from the others
-            self._generator = np.random.default_rng(torch.initial_seed() % 2**32)
         top, left = self._generator.integers(0, 2 * cifar.PADDING + 1, 2).tolist()
         image = ImageOps.expand(Image.fromarray(self.images[index]), cifar.PADDING)
         image = image.crop((left, top, left + cifar.SIDE, top + cifar.SIDE))

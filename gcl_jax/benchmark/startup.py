@@ -28,8 +28,9 @@ FIRST, SECOND = "a tiny run, compiling", "the same, compiled before"
 
 def measure(rounds: int, say: Callable[[str], None]) -> dict:
     """The commands in turn, ``rounds`` times; the part of a report (see `report`) that is this subject's own."""
-    times = {name: [] for name in (HELP, TYPO, IMPORT, FIRST, SECOND)}
-    compiling, busy = {FIRST: [], SECOND: []}, []
+    times: dict[str, list[float]] = {name: [] for name in (HELP, TYPO, IMPORT, FIRST, SECOND)}
+    compiling: dict[str, list[float]] = {FIRST: [], SECOND: []}
+    busy = []
     with tempfile.TemporaryDirectory() as folder:
         room = Path(folder)
         (room / "tiny.py").write_text(CONFIG)
@@ -51,9 +52,11 @@ def measure(rounds: int, say: Callable[[str], None]) -> dict:
                 compiling[name].append(compile_seconds(done.stdout))
         say("looking at a run's imports")
         _, done = _timed([run[0], "-X", "importtime", *run[1:], f"--workdir={room / 'imports'}"], env)
-    rows = {name: {"seconds": harness.spread(took), "seconds_by_round": took} for name, took in times.items()}
-    for name, took in compiling.items():
-        rows[name]["compile_seconds"] = harness.spread(took)
+    rows: dict[str, dict] = {
+        name: {"seconds": harness.spread(took), "seconds_by_round": took} for name, took in times.items()
+    }
+    for name, compile_times in compiling.items():
+        rows[name]["compile_seconds"] = harness.spread(compile_times)
     return {
         "title": "whole commands",
         "unit": "command",
@@ -83,7 +86,9 @@ def imports(package: str, import_times: str) -> bool:
     return bool(re.search(rf"\|\s+{re.escape(package)}(\.|$)", import_times, re.MULTILINE))
 
 
-def _timed(command: Sequence[str], env: Mapping[str, str], statuses=(0,)) -> tuple[float, subprocess.CompletedProcess]:
+def _timed(
+    command: Sequence[str], env: Mapping[str, str], statuses: Sequence[int] = (0,)
+) -> tuple[float, subprocess.CompletedProcess]:
     began = time.perf_counter()
     done = subprocess.run(command, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     took = time.perf_counter() - began

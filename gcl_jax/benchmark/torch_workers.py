@@ -15,14 +15,16 @@ from gcl_jax.benchmark.pillow_loader import ShuffledPrefix, make_loader
 from gcl_jax.errors import UserError
 from gcl_jax.runtime import backend
 
-SCALE, NOISE_MULTIPLIER = 30.0, 0.5  # configs/cifar10_lt/gcl.py, stage 1
+SCALE, NOISE_MULTIPLIER = 30.0, 0.5  # configs/cifar10_lt.py:gcl, stage 1
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 2e-4
 EVAL_BATCH = 500  # divides the test set
 WARM_UP = 3  # steps
 
 
 class _Torch:
-    """A network on its device, in its layout and precision."""
+    """A network on its device, in its layout and precision; ``images_per_unit`` as in `ours`."""
+
+    images_per_unit: int
 
     def __init__(self, platform: str, layout: str, precision: str):
         import torch

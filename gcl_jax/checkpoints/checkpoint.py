@@ -27,12 +27,12 @@ from gcl_jax import paths
 from gcl_jax.checkpoints import file_list, frozen, integrity
 from gcl_jax.errors import UserError, reading, require_readable, require_utf8
 from gcl_jax.runtime import distributed
+from gcl_jax.typing import PyTree
 
-Tree = Any
 NOT_VARIABLES = ("step", "opt_state", "ema", "metric_sums")  # parts of a saved state that no network takes
 
 
-def flatten(tree: Tree) -> dict[str, Any]:
+def flatten(tree: PyTree) -> dict[str, PyTree]:
     """Any pytree as {path: leaf} with "/"-joined names; empty containers disappear.
 
     >>> flatten({"params": {"head": {"kernel": 1}}, "opt": ({"m": 2},)})
@@ -75,7 +75,7 @@ class _Manager(ocp.CheckpointManager):
         return False
 
 
-def _manager(folder: epath.Path, *, alone: bool = False, **options) -> ocp.CheckpointManager:
+def _manager(folder: epath.Path, *, alone: bool = False, **options: Any) -> ocp.CheckpointManager:
     """Orbax's manager, whose calls all processes make together; ``alone`` each by itself."""
     processes = ocp.options.MultiprocessingOptions()
     if alone:
@@ -114,7 +114,8 @@ class Checkpoints:
 
     def __init__(self, folder: epath.Path, keep: int, constant: Iterable[str] = ()):
         self._folder = storable(folder)  # absolute: Orbax fails on relative paths, in a thread
-        self._constant, self._constant_note = tuple(sorted(constant)), None
+        self._constant = tuple(sorted(constant))
+        self._constant_note: dict | None = None
         _once_is_enough()
         # Folders are made before a save returns: threads that wait for one which cannot be made do so for minutes.
         asynchronous = ocp.options.AsyncOptions(
@@ -133,7 +134,7 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -153,8 +154,8 @@ class Checkpoints:
                 self._manager.delete(later)
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints that are complete or being completed, ascending."""
-        return sorted(self._manager.all_steps())
+        """Steps of the checkpoints that are complete or being completed, ascending; as process 0 sees them."""
+        return distributed.run_on_host0(lambda: sorted(self._manager.all_steps()))
 
     def _list_files(self) -> None:
         """List the files of the save that is about to become a checkpoint; in Orbax's thread, of the first process."""
@@ -162,7 +163,7 @@ class Checkpoints:
             if path.name.startswith(f"{self._saving}.") or path.name == str(self._saving):
                 file_list.write(path)
 
-    def save(self, step: int, tree: Tree, note: Mapping) -> None:
+    def save(self, step: int, tree: PyTree, note: Mapping) -> None:
         """Start saving ``tree`` and ``note`` as ``step``; returns before the write ends.
 
         Raises UserError if the disk is full or cannot be written, be it here, at the next save or in `wait`.
@@ -212,7 +213,7 @@ class Checkpoints:
             _shapes(self._manager, step, note)
             return note
 
-    def restore(self, step: int, like: Tree) -> tuple[Tree, dict]:
+    def restore(self, step: int, like: PyTree) -> tuple[PyTree, dict]:
         """The tree saved as ``step``, in the structure, types and shardings of ``like``, and its note.
 
         What was saved once is ``like``'s own, the stage's start, where that is what was saved.

@@ -43,7 +43,7 @@ def write(checkpoints: epath.Path, arrays: Mapping[str, np.ndarray]) -> str:
     with replacing(file) as new:
         if not _linked(file, new, name):
             with new.open("wb") as stream:
-                np.savez(stream, **arrays)
+                np.savez(stream, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
     return name
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 from etils import epath
@@ -103,7 +102,7 @@ def _tells_of_damage(error: BaseException) -> bool:
     return error.__cause__ is not None and _tells_of_damage(error.__cause__)
 
 
-def checksums(flat: Mapping[str, Any]) -> dict[str, list[int]]:
+def checksums(flat: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
     """[CRC-32 of its bytes, *shape] of each array.
 
     >>> checksums({"a": np.arange(3, dtype=np.int32)})
@@ -115,7 +114,7 @@ def checksums(flat: Mapping[str, Any]) -> dict[str, list[int]]:
     }
 
 
-def with_checksums(note: Mapping, flat: Mapping[str, Any], step: int) -> dict:
+def with_checksums(note: Mapping, flat: Mapping[str, np.ndarray], step: int) -> dict:
     """``note`` as it is saved: with step, the arrays' checksums, and its own."""
     whole = json.loads(json.dumps({**note, "step": step, "arrays": checksums(flat)}))
     return {**whole, "note_crc32": _of_note(whole)}
@@ -136,7 +135,7 @@ def verify_note(note: Mapping, step: int, folder: epath.Path) -> None:
         raise Damaged(folder, f"it was saved as that of step {note['step']}")
 
 
-def verify(flat: Mapping[str, Any], note: Mapping, folder: epath.Path) -> None:
+def verify(flat: Mapping[str, np.ndarray], note: Mapping, folder: epath.Path) -> None:
     """Raise `Damaged`, or UserError (see `named`), unless the arrays of ``flat`` have the checksums in ``note``."""
     with named(folder):
         for name, found in checksums(flat).items() if "arrays" in note else ():

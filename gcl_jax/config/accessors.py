@@ -14,9 +14,9 @@ from gcl_jax.config.keys import check_block, check_keys
 from gcl_jax.data import holds_photographs
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.gradients import GRADIENT_RULES, GradientRule
-from gcl_jax.methods import METHODS
+from gcl_jax.methods import METHODS, Method
 from gcl_jax.ranges import ranges_of
-from gcl_jax.sampling import SAMPLERS
+from gcl_jax.sampling import SAMPLERS, Sampler
 
 
 def color_jitter(data: Mapping) -> tuple[float, ...]:
@@ -62,12 +62,12 @@ def build_gradient_rule(block: Mapping, where: str = "gradient") -> GradientRule
         return GRADIENT_RULES.build(block, where)
 
 
-def build_method(block: Mapping, where: str = "method"):
+def build_method(block: Mapping, where: str = "method") -> Method:
     """The method that a block describes; UserError names the culprit under ``where``."""
     return _build(METHODS, block, where)
 
 
-def build_sampler(block: Mapping, where: str = "sampler"):
+def build_sampler(block: Mapping, where: str = "sampler") -> Sampler:
     """The sampler that a block describes; UserError names the culprit under ``where``."""
     return _build(SAMPLERS, block, where)
 

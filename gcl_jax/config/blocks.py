@@ -16,7 +16,7 @@ from gcl_jax.methods import METHODS
 from gcl_jax.sampling import SAMPLERS
 
 
-def experiment(*, stages: Mapping[str, Mapping], **blocks) -> ConfigDict:
+def experiment(*, stages: Mapping[str, Mapping], **blocks: object) -> ConfigDict:
     """A whole config: ``stages`` {name: `stage` block} in order, and overrides of the top-level blocks.
 
     >>> c = experiment(stages={"representation": stage(method("cross_entropy"), sampler("instance"))}, seed=3)
@@ -28,16 +28,21 @@ def experiment(*, stages: Mapping[str, Mapping], **blocks) -> ConfigDict:
     )
 
 
-def stage(method: Mapping, sampler: Mapping, **fields) -> dict:
-    """One stage's block; ``fields`` override `STAGE`'s, and the method's head, trainable and restore."""
+def stage(method: Mapping, sampler: Mapping, *, transforms: Mapping | None = None, **fields: object) -> dict:
+    """One stage's block; ``fields`` override `STAGE`'s, and the method's head, trainable and restore.
+
+    ``transforms`` has an entry for every stream of the method, so that each can be overridden.
+    """
     built = build_method(method)
     defaults = {"trainable": built.trainable, "restore": built.restore} | (
         {"head": built.heads[0]} if built.heads else {}
     )
-    return _fill(STAGE, {**defaults, **fields, "method": method, "sampler": sampler}, "stage")
+    by_stream = {name: () for name in built.streams()} | dict(transforms or {})
+    blocks = {"method": method, "sampler": sampler, "transforms": by_stream}
+    return _fill(STAGE, {**defaults, **fields, **blocks}, "stage")
 
 
-def method(name: str, **hyperparameters) -> dict:
+def method(name: str, **hyperparameters: object) -> dict:
     """A method's block: its name and every hyper-parameter, so that each can be overridden.
 
     >>> method("cross_entropy", mixup_alpha=1)["mixup_alpha"]
@@ -46,7 +51,7 @@ def method(name: str, **hyperparameters) -> dict:
     return _named(METHODS, name, hyperparameters, "method")
 
 
-def sampler(name: str, **hyperparameters) -> dict:
+def sampler(name: str, **hyperparameters: object) -> dict:
     """A sampler's block, like `method`.
 
     >>> sampler("cben")
@@ -55,7 +60,7 @@ def sampler(name: str, **hyperparameters) -> dict:
     return _named(SAMPLERS, name, hyperparameters, "sampler")
 
 
-def optimizer(**fields) -> dict:
+def optimizer(**fields: object) -> dict:
     """An optimizer's block; ``fields`` override `OPTIMIZER`."""
     return _fill(OPTIMIZER, fields, "optimizer")
 

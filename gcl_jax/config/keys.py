@@ -1,6 +1,7 @@
 """The keys of every block with their defaults and ranges, and the check of a block against them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -41,8 +42,8 @@ DATA = {
 }
 # Blocks with a name also hold the options of all that is registered (`OptionRegistry.bind` below); those that are
 # another's are left at their defaults.
-MODEL = {"name": "resnet32"}  # see gcl_jax/models
-GRADIENT = {"name": "plain"}  # plain | sam
+MODEL: dict[str, object] = {"name": "resnet32"}  # see gcl_jax/models
+GRADIENT: dict[str, object] = {"name": "plain"}  # plain | sam
 OPTIMIZER = {
     "name": "sgd",  # sgd | adamw | lamb
     "learning_rate": 0.1,
@@ -70,11 +71,14 @@ STAGE = {
     "bn": "train",
     "bn_scope": "",  # a block of a ResNet for photographs: bn is for it alone, and frozen elsewhere
     "optimizer": OPTIMIZER,
+    # {stream of the method: pipelines such as "crop(4)|flip", one a view}; () or none = what data says
+    "transforms": {},
+    "mix": "",  # mixup(1.0) | cutmix(1.0) | mixup_or_cutmix() | cmo() | "" = none
     "gradient": GRADIENT,
     "ema_decay": 0.0,  # of a moving average of the parameters, which is then what is evaluated; 0 = off
     "init_from": "",  # "" = the stage before; a workdir of another run; or a file of torch names
 }
-TOP = {
+TOP: dict[str, Any] = {
     "stages": (),
     "plugins": (),  # modules that register methods, optimizers, schedules: every command imports them
     "data": DATA,
@@ -84,7 +88,9 @@ TOP = {
     "seeds_at_once": 0,  # side by side in one program; 0 = as many as have devices to themselves
     "steps_per_call": 0,  # the most train steps per dispatch, on an accelerator; 0 = up to the next log line
     "precision": "float32",  # float32 | tf32 | bf16
-    "eval": {"every_epochs": 1, "batch_size": 0},  # 0 = by backend: 256 on CPU, 1024 elsewhere
+    # batch_size: 0 = by backend, 256 on CPU, 1024 elsewhere; views: pipelines whose logits are averaged. When a stage
+    # ends, store_logits: of validation and test (float16); metrics: names in gcl_jax.metrics.METRICS, from them.
+    "eval": {"every_epochs": 1, "batch_size": 0, "views": (), "store_logits": True, "metrics": ()},
     # A key of a stage of 0 epochs, chosen from a grid on training images held out ("" = off): see training/tuning.py.
     "tuning": {"key": "", "grid": (), "validation_fraction": 0.1},
     # After training: tau of z - tau * log(prior), 0 = off; alpha of De-confound-TDE, -1 = its method's.
@@ -96,7 +102,7 @@ TOP = {
     "non_finite": {"action": "stop", "max_skips": 10},
     "debug_nans": False,
 }
-TUPLES_OF_TEXT = ("stages", "plugins", "lr_mult", "weight_decay_rules")  # all others are of numbers
+TUPLES_OF_TEXT = ("stages", "plugins", "metrics", "lr_mult", "weight_decay_rules", "views")  # all others are of numbers
 PRECISIONS = ("float32", "tf32", "bf16")
 
 # The range of every number above, and of the entries of every tuple of numbers; those of methods and samplers stand
@@ -139,7 +145,7 @@ RANGES = {
     "checkpoint.every_steps": Range("[1, 1000000000]"),
     "checkpoint.every_minutes": Range("[0, 1e6]"),
     "checkpoint.keep": Range("[1, 1000000]"),
-    "non_finite.max_skips": Range("[1, 1000000]"),
+    "non_finite.max_skips": Range("[1, 1000]"),
 }
 BACKBONES.bind(MODEL, RANGES, "model.")
 OPTIMIZERS.bind(OPTIMIZER, STAGE_RANGES, "optimizer.")
@@ -179,7 +185,7 @@ def _inside(allowed, key):
 
 def _check_value(value, default, where, allowed):
     if isinstance(default, tuple) and where.split(".")[-1] in TUPLES_OF_TEXT:
-        kinds = (tuple, list)
+        kinds: Any = (tuple, list)
     elif isinstance(default, str | bool):
         kinds = type(default)
     else:

@@ -21,6 +21,8 @@ def with_defaults(config: ConfigDict) -> ConfigDict:
     if isinstance(found.get("non_finite"), Mapping) and "most_skips" in found["non_finite"]:
         found["non_finite"] = {**found["non_finite"], "max_skips": found["non_finite"]["most_skips"]}
         del found["non_finite"]["most_skips"]
+    if isinstance(found.get("non_finite"), Mapping) and isinstance(found["non_finite"].get("max_skips"), int):
+        found["non_finite"] = {**found["non_finite"], "max_skips": min(found["non_finite"]["max_skips"], 1000)}
     if isinstance(found.get("model"), Mapping) and str(found["model"].get("name", "")).endswith("_two_branch"):
         found["model"] = {**found["model"], "name": found["model"]["name"].removesuffix("_two_branch"), "experts": 2}
     blocks = {name: _stage(found[name]) for name in _stage_names(found)}
@@ -31,7 +33,14 @@ def with_defaults(config: ConfigDict) -> ConfigDict:
             if own.get("name") in registry:
                 defaults = {f.name: f.default for f in dataclasses.fields(registry[own["name"]])}
                 filled[name][kind] = _completed(own, defaults)
+        filled[name]["transforms"] = _every_stream(filled[name])
     return ConfigDict(filled)
+
+
+def _every_stream(block):
+    """The block ``transforms`` with an entry for each stream of the method, as `config.stage` makes it."""
+    kind, given = METHODS.get(block["method"].get("name")), dict(block["transforms"])
+    return {name: () for name in kind().streams()} | given if kind else given
 
 
 def training_keys(keys: Mapping) -> dict:
@@ -59,7 +68,7 @@ def _stage(block):
     if "trains" not in method:
         return block
     head, trains, fresh, last = (method.pop(key, "") for key in ("head", "trains", "fresh_head", "last_block"))
-    kind = METHODS.get(method.get("name"))
+    kind = METHODS.get(method.get("name", ""))
     trainable = _TRAINABLE.get(trains, f"backbone/{last}/|head/")
     if kind and trains == "classifier":
         trainable = kind.trainable if kind.trainable != ".*" else trainable

@@ -1,4 +1,4 @@
-"""Modules from outside that a config names, imported by every command: they register methods, optimizers, schedules."""
+"""Modules from outside that a config names, imported by every command: they register methods, optimizers, metrics."""
 
 import importlib
 from collections.abc import Mapping

@@ -40,7 +40,13 @@ def keys_that_train(config: Mapping, stages: Sequence[str]) -> dict:
     kept = _without({key: config[key] for key in TOP if key in config}, NOT_TRAINING)
     if not holds_photographs(kept["data"]["source"]):
         del kept["data"]["photos"]
-    return kept | {name: _without(config[name], NOT_TRAINING_STAGE) for name in stages}
+    return kept | {name: _stage_keys(config[name]) for name in stages}
+
+
+def _stage_keys(block):
+    kept = _without(block, NOT_TRAINING_STAGE)
+    named = {stream: pipelines for stream, pipelines in kept.get("transforms", {}).items() if pipelines}
+    return {**kept, "transforms": named}  # an empty one is none
 
 
 def _without(block: Mapping, left_out: frozenset[str], where: str = "") -> dict:
@@ -74,7 +80,8 @@ def stage_key(keys: Mapping, fingerprint: str) -> str:
 def _changed(name: str, value: object) -> object:
     """A value of `training_keys` without what in it is at its default."""
     if name in TOP:
-        return _difference(value, TOP[name]) if isinstance(value, Mapping) else value
+        default = TOP[name]
+        return _difference(value, default) if isinstance(value, Mapping) and isinstance(default, Mapping) else value
     if not isinstance(value, Mapping):
         return value
     defaults = dict(STAGE)

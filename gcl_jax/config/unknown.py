@@ -40,7 +40,8 @@ OURS = {theirs: ours for ours, names in SYNONYMS.items() for theirs in names.spl
 
 def unknown_key(config: ConfigDict, path: str) -> str | None:
     """A one-line complaint if ``path`` (dotted) is no key of ``config``, naming the nearest ones or what there is."""
-    block, seen, parts = config, [], path.split(".")
+    seen: list[str] = []
+    block, parts = config, path.split(".")
     if "" in parts:
         return f"config.{path} names no key; write --config.KEY=VALUE, with the parts of KEY separated by single dots"
     for part in parts:

@@ -8,10 +8,12 @@ from ml_collections import ConfigDict
 from gcl_jax import config as config_lib
 from gcl_jax import models
 from gcl_jax.config.plugins import load_plugins
+from gcl_jax.config.transforms import eval_pipelines, stage_pipelines
 from gcl_jax.data import LOADERS, SOURCES
 from gcl_jax.data.dataset import PROFILES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS, posthoc_rules
+from gcl_jax.metrics import METRICS, SUMMARY_KEYS
 from gcl_jax.optim import labels as optim_labels
 from gcl_jax.optim import parse_rules
 from gcl_jax.registry import options_of
@@ -36,6 +38,7 @@ def validate(config: ConfigDict) -> None:
     for name in config.stages:
         _validate_stage(config[name], f"config.{name}")
     _validate_tuning(config)
+    eval_pipelines(config)
     require_one_of("config.precision", config.precision, config_lib.PRECISIONS)
     if config.seed > 2**32 - config.num_seeds:
         raise UserError(f"config.seed is {config.seed}; with config.num_seeds it must stay in 0..{2**32 - 1}")
@@ -61,6 +64,10 @@ def validate(config: ConfigDict) -> None:
     for rule in set(posthoc_rules()) & set(config.posthoc):
         if config.posthoc[rule] >= 0 and not any(rule in METHODS[config[n].method.name].posthoc for n in config.stages):
             raise UserError(f"config.posthoc.{rule} is set, but no stage's method has it to change after training")
+    for name in config.eval.metrics:
+        require_one_of("a name in config.eval.metrics", name, METRICS)
+        if name in SUMMARY_KEYS:
+            raise UserError(f"config.eval.metrics names {name!r}, which every result has: register it by another name")
     if len(config.data.mean) != len(config.data.std):
         raise UserError("config.data.mean and config.data.std need one entry per channel")
     require_one_of("config.non_finite.action", config.non_finite.action, ("stop", "skip"))
@@ -114,6 +121,7 @@ def _validate_stage(block, where):
         needed = f" for {block.method.name}" if method.requires_epochs else ""
         raise UserError(f"{where}.epochs is {block.epochs}; it must be at least {int(method.requires_epochs)}{needed}")
     config_lib.build_sampler(block.sampler.to_dict(), f"{where}.sampler")
+    stage_pipelines(block, method, where)
     opt = block.optimizer
     config_lib.build_optimizer(opt.to_dict(), f"{where}.optimizer")
     rule = config_lib.build_gradient_rule(block.gradient.to_dict(), f"{where}.gradient")

@@ -1,9 +1,7 @@
 """Data: sources that read, the long-tailed cut, and loaders with one contract.
 
-A loader has ``resident`` (whether batches are gathered on the device), ``arrays(split)``,
-``rows(split, plan, crop_noise)`` on the host and ``fetch(arrays, row)``, which is pure and inside the step; device and
-host deliver the same uint8 images for the same plan. A loader of photographs crops where it decodes, with random
-numbers that ``crop_noise`` gives it.
+The contract of a loader is `loader.Loader`; device and host deliver the same uint8 images for the same plan. A loader
+of photographs crops where it decodes, with random numbers that ``crop_noise`` gives it.
 """
 
 # `python -m gcl_jax.data` imports this before it can look at JAX's settings: nothing here imports JAX.
@@ -23,6 +21,8 @@ from gcl_jax.registry import Registry
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
+
+    from gcl_jax.data.loader import Loader
 
 SOURCES: Registry[SourceKind] = Registry(
     "data source",
@@ -76,6 +76,7 @@ def load(
     from gcl_jax.data.remarks import remarks
     from gcl_jax.runtime import distributed
 
+    photos = photos or {}
     found = reader(source).read(title(source, name, path), path, photos)
     as_asked = functools.partial(
         cut,
@@ -119,7 +120,7 @@ def title(source: str, name: str, path: str) -> str:
     return own.removesuffix(".npz") or source
 
 
-def make_loader(name: str, dataset: Dataset, mesh: "Mesh", *, resize: int = 256):
+def make_loader(name: str, dataset: Dataset, mesh: "Mesh", *, resize: int = 256) -> "Loader":
     """The loader ``name`` ("device" or "host") over ``dataset``; ``resize`` is the shorter side of test photographs.
 
     Raises UserError for photographs on the device: decoded they do not fit it.

@@ -35,7 +35,8 @@ def read(characters: Callable[[int], str], name: str) -> Entries:
 
     Raises UserError where the file as a whole is something else.
     """
-    ids, categories = _Codes(OWN), []
+    ids = _Codes(OWN)
+    categories: list = []
     images, annotations = _Images(name, ids), _Annotations(name, ids)
     blocks = {"images": images.add, "annotations": annotations.add, "categories": categories.extend}
     seen = set()
@@ -55,7 +56,9 @@ class _Codes:
     """Integers for what else has to be told apart, so that a column takes 8 bytes a row: of ``values`` below 0."""
 
     def __init__(self, own: int):
-        self._own, self._codes, self.values = own, {}, []
+        self._own = own
+        self._codes: dict[int | str, int] = {}
+        self.values: list[int | str] = []
 
     def of(self, value: int | str) -> int:
         """0 <= ``value`` < own stands for itself, others get -1, -2, ..."""
@@ -77,7 +80,8 @@ class _Annotations:
     def __init__(self, name: str, ids: _Codes):
         self._name, self._ids, self._number = name, ids, 0
         self.categories = _Codes(MOST)
-        self.images, self.labels, self.problems = array.array("q"), array.array("q"), []
+        self.images, self.labels = array.array("q"), array.array("q")
+        self.problems: list[Problem] = []
 
     def add(self, part: list) -> None:
         """Some annotations."""
@@ -101,7 +105,9 @@ class _Images:
 
     def __init__(self, name: str, ids: _Codes):
         self._name, self._ids, self._number = name, ids, 0
-        self.ids, self.numbers, self.paths, self.problems = array.array("q"), array.array("q"), [], []
+        self.ids, self.numbers = array.array("q"), array.array("q")
+        self.paths: list[str] = []
+        self.problems: list[tuple[int, Problem]] = []
 
     def add(self, part: list) -> None:
         """Some images."""
@@ -182,7 +188,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _shortened(number: int) -> str:
+def _shortened(number: int | str) -> str:
     """A number for a message.
 
     >>> _shortened(12), _shortened(10**400)

@@ -1,15 +1,16 @@
 """Blocks: consecutive rows of an epoch's plan that one dispatch of the train step consumes."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import jax
 import numpy as np
 
-Tree = Any
+from gcl_jax.typing import PyTree
 
 
-def blocks(rows: Iterator[Tree], lengths: Iterable[int], size: int, place: Callable[[Tree], Tree]) -> Iterator[Tree]:
+def blocks(
+    rows: Iterator[PyTree], lengths: Iterable[int], size: int, place: Callable[[PyTree], PyTree]
+) -> Iterator[PyTree]:
     """Stack ``lengths[0]``, then ``lengths[1]``, ... rows, each block filled up to ``size`` with zeros; ``place`` it.
 
     All blocks thus have one shape, so that one program takes any number of rows.

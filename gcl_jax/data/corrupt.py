@@ -19,18 +19,18 @@ def drop_corrupt(source: Source, on_bad_image: str) -> Source:
     and said: class counts, and with them losses and sampling, are those of the images that are there. With "error" they
     are named in one UserError.
     """
-    splits, skipped, refused = {}, {}, []
+    splits, skipped, refused = dict(source.splits), {}, []
     for part, split in source.splits.items():
-        if not isinstance(split.images, EncodedImages):
+        photographs = split.images
+        if not isinstance(photographs, EncodedImages):
             continue
-        images = [(split.images, i) for i in range(len(split))]
-        kinds = list(image_kind.look_at_all(images, decode=True))
+        kinds = list(image_kind.look_at_all([(photographs, i) for i in range(len(split))], decode=True))
         reasons = np.array([kind.reason for kind in kinds], object)
         digests = np.frombuffer(b"".join(kind.sha256.ljust(32, b"\0") for kind in kinds), np.uint8).reshape(-1, 32)
-        read = dataclasses.replace(split.images, digests=digests)
+        read = photographs.with_digests(digests)
         splits[part] = Split(read, split.labels)
-        bad = np.flatnonzero(reasons)
-        message = [f"{split.images.where(i)}: {reasons[i]}" for i in bad]
+        bad = np.flatnonzero(reasons).tolist()
+        message = [f"{photographs.where(i)}: {reasons[i]}" for i in bad]
         if on_bad_image == "error":
             refused += message
         elif len(bad):
@@ -45,4 +45,10 @@ def drop_corrupt(source: Source, on_bad_image: str) -> Source:
             f"{source.name}: {len(refused)} images cannot be decoded: mend or remove them, or leave them out with "
             f"--config.data.photos.on_bad_image=skip{lines}"
         )
-    return dataclasses.replace(source, **splits, skipped={**source.skipped, **skipped})
+    return dataclasses.replace(
+        source,
+        train=splits["train"],
+        test=splits["test"],
+        validation=splits.get("validation"),
+        skipped={**source.skipped, **skipped},
+    )

@@ -96,8 +96,10 @@ class Dataset:
         for name, split in sorted(self.splits.items()):
             digest.update(name.encode())
             digest.update(str(split.images.shape).encode())
-            named = isinstance(split.images, EncodedImages)
-            digest.update(of_photographs(split.images) if named else np.ascontiguousarray(split.images))
+            if isinstance(split.images, EncodedImages):
+                digest.update(of_photographs(split.images))
+            else:
+                digest.update(np.ascontiguousarray(split.images))
             digest.update(np.ascontiguousarray(split.labels, "<i4"))
         return digest.hexdigest()
 
@@ -109,6 +111,7 @@ class Dataset:
             **{f"num_{name}": len(split) for name, split in self.splits.items()},
             **({"skipped": dict(self.skipped)} if self.skipped else {}),
             "num_classes": self.num_classes,
+            "class_names": list(self.class_names),  # in the order of class_counts, and of a result's per_class
             "class_counts": counts.tolist(),
             "imbalance_ratio": float(counts.max() / counts.min()),
             "subset_sha256": longtail.subset_sha256(self.positions),
@@ -141,6 +144,8 @@ def cut(
         chosen = np.arange(len(train))
     else:
         if profile == "counts":
+            if counts is None:
+                raise UserError("data.profile is 'counts', but there are no counts: name a file in data.photos.counts")
             if len(counts) != num_classes:
                 raise UserError(
                     f"data.photos.counts holds {len(counts)} numbers for the {num_classes} classes of {source.name}"
@@ -153,7 +158,7 @@ def cut(
             chosen = longtail.take_first(train.labels, counts)
         else:
             chosen = longtail.select_long_tail(train.labels, counts, subset_seed)
-    positions = source.positions[chosen] if pack else chosen
+    positions = chosen if source.positions is None else source.positions[chosen]
     splits = {"train": train.take(chosen), "test": source.test}
     if source.validation is not None and not validation_fraction:
         splits["validation"] = source.validation

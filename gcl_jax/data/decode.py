@@ -7,13 +7,17 @@ crops too. Whatever changes pixels gets a new `photographs.DECODING`.
 
 import io
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gcl_jax.data import image_kind, image_size, signatures
 from gcl_jax.runtime import quiet_tensorflow
 
-tf = quiet_tensorflow.load()
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = quiet_tensorflow.load()
 
 TRIES = 10
 CROP_NOISE_SIZE = 2 * TRIES + 2  # random numbers that one crop takes

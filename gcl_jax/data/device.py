@@ -1,12 +1,13 @@
 """The device loader: the whole data set on the accelerator, batches gathered inside the jitted step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from gcl_jax.data.dataset import Dataset
+from gcl_jax.data.loader import CropNoise
 from gcl_jax.runtime import mesh as mesh_lib
 
 
@@ -14,6 +15,7 @@ class DeviceLoader:
     """Batches by index: uint8 images and labels live on every device, a step receives int32 indices."""
 
     resident = True
+    crop_noise_size = 0
 
     def __init__(self, dataset: Dataset, mesh: Mesh):
         place = mesh_lib.replicated(mesh)
@@ -27,12 +29,12 @@ class DeviceLoader:
         return self._arrays[split]
 
     @staticmethod
-    def fetch(arrays: dict, item: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def fetch(arrays: Mapping[str, jax.Array], item: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Inside the step: int32[B] -> (uint8 [B, H, W, c], int32[B])."""
         return arrays["image"][item], arrays["label"][item]
 
     def rows(
-        self, split: str, plan: dict[str, np.ndarray], crop_noise: object = None
+        self, split: str, plan: dict[str, np.ndarray], crop_noise: CropNoise | None = None
     ) -> Iterator[dict[str, np.ndarray]]:
         """On the host, one item per row of the plan {stream: int32[steps, ..., B]}: the indices themselves."""
         del split, crop_noise  # crops are made in the step

@@ -106,7 +106,7 @@ def _where(splits, part, i):
 def _conflicts(groups, splits, class_names):
     message = []
     for group in groups:
-        first_of = {}
+        first_of: dict[int, str] = {}
         for part, i in group:
             first_of.setdefault(int(splits[part].labels[i]), _name(splits, part, i))
         if len(first_of) > 1:

@@ -4,12 +4,17 @@ import abc
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from gcl_jax.data.problems import first
 from gcl_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 # How bytes become pixels, in `decode`: two runs under other words have other images.
 DECODING = "JPEG by the accurate integer DCT, CMYK rounded"
@@ -57,8 +62,12 @@ class EncodedImages(abc.ABC):
         """What a pipeline carries for the images at ``positions``: bytes[n], or object[n] that are bytes."""
 
     @abc.abstractmethod
-    def opened(self, handle):
+    def opened(self, handle: "tf.Tensor") -> "tf.Tensor":
         """The bytes of the image of a handle: a TensorFlow operation on string tensors without axes."""
+
+    @abc.abstractmethod
+    def with_digests(self, digests: np.ndarray) -> "EncodedImages":
+        """The same images, and the SHA-256 uint8[N, 32] of their bytes."""
 
     def identity(self) -> bytes:
         """Digest of names, bytes, size and `DECODING`; reads what has no digest. UserError where that fails."""

@@ -56,7 +56,7 @@ def read(lines: Iterable[str], name: str) -> Entries:
     start = list(itertools.islice(lines, 20))
     csv_columns.refuse(start, name)
     paths, labels, numbers, problems = [], array.array("q"), array.array("q"), []
-    known = {}  # a few labels stand in many lines
+    known: dict[str, int] = {}  # a few labels stand in many lines
     for number, line in enumerate(itertools.chain(start, lines), 1):
         fields = line.strip().rsplit(maxsplit=1)
         if not fields:

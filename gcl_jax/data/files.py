@@ -2,12 +2,16 @@
 
 import dataclasses
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gcl_jax.data import on_disk
 from gcl_jax.data.encoded_images import EncodedImages
 from gcl_jax.runtime import quiet_tensorflow
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +37,10 @@ class Files(EncodedImages):
         digests = None if self.digests is None else self.digests[positions]
         return dataclasses.replace(self, paths=self.paths[positions], digests=digests)
 
+    def with_digests(self, digests: np.ndarray) -> "Files":
+        """As the base class says."""
+        return dataclasses.replace(self, digests=digests)
+
     def where(self, position: int) -> str:
         """The path of an image."""
         return os.path.join(self.root, self.paths[position])
@@ -45,6 +53,6 @@ class Files(EncodedImages):
         """Paths as bytes, as a file system takes them: the pipeline reads on threads of its own."""
         return np.array([self.where(i).encode() for i in positions], np.bytes_)
 
-    def opened(self, handle):
+    def opened(self, handle: "tf.Tensor") -> "tf.Tensor":
         """Reads the file of a path."""
         return quiet_tensorflow.load().io.read_file(handle)

@@ -94,7 +94,7 @@ def _class_names(root, train, survey):
 
 def _twice(class_names: Sequence[str], train: str) -> Iterator[Problem]:
     """Names of classes that differ only in how Unicode spells an accent, as copies from a Mac may."""
-    first = {}
+    first: dict[str, str] = {}
     for name in class_names:
         other = first.setdefault(unicodedata.normalize("NFC", name), name)
         if other != name:

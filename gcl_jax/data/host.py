@@ -4,13 +4,14 @@ The sampler's class weights reach it through the plan, whose rows were drawn wit
 equal the device loader's bit for bit, since crop and flip happen in the jitted step for both.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from gcl_jax.data.dataset import Dataset
+from gcl_jax.data.loader import CropNoise
 from gcl_jax.errors import UserError
 from gcl_jax.runtime import backend, quiet_tensorflow
 
@@ -21,6 +22,7 @@ class HostLoader:
     """Batches by value: tf.data gathers uint8 images on the host ahead of the step; UserError without TensorFlow."""
 
     resident = False
+    crop_noise_size = 0
 
     def __init__(self, dataset: Dataset, mesh: Mesh):
         try:
@@ -43,13 +45,13 @@ class HostLoader:
         return {}
 
     @staticmethod
-    def fetch(arrays: dict, item: dict) -> tuple[jax.Array, jax.Array]:
+    def fetch(arrays: Mapping[str, jax.Array], item: dict) -> tuple[jax.Array, jax.Array]:
         """Inside the step: the batch is there already."""
         del arrays
         return item["image"], item["label"]
 
     def rows(
-        self, split: str, plan: dict[str, np.ndarray], crop_noise: object = None
+        self, split: str, plan: dict[str, np.ndarray], crop_noise: CropNoise | None = None
     ) -> Iterator[dict[str, dict[str, np.ndarray]]]:
         """On the host, one batch per row of the plan {stream: int32[steps, ..., B]}, prefetched."""
         del crop_noise  # crops are made in the step

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import io
 import os
+import types
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -96,7 +97,7 @@ def look_at_all(images: Sequence[tuple[EncodedImages, int]], *, decode: bool = T
                 yield kind
 
 
-def pillow():
+def pillow() -> types.ModuleType:
     """The module PIL.Image; UserError where Pillow is not installed."""
     try:
         from PIL import Image
@@ -111,7 +112,7 @@ def _quiet(image_module):
     warnings.simplefilter("ignore", image_module.DecompressionBombWarning)  # `image_size` has refused what is one
 
 
-def decoder():
+def decoder() -> types.ModuleType:
     """The module `decode`; UserError where TensorFlow is not installed."""
     try:
         from gcl_jax.data import decode

@@ -28,7 +28,8 @@ def size(encoded: bytes) -> tuple[int, int]:
     if encoded.startswith(b"BM"):
         if little(14, 18) == 12:  # OS/2's header
             return little(18, 20), little(20, 22)
-        return tuple(abs(int.from_bytes(encoded[i : i + 4], "little", signed=True)) for i in (18, 22))
+        width, height = (abs(int.from_bytes(encoded[i : i + 4], "little", signed=True)) for i in (18, 22))
+        return width, height
     if encoded.startswith(b"RIFF") and encoded[8:12] == b"WEBP":
         kind = encoded[12:16]
         if kind == b"VP8X":

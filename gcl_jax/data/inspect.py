@@ -47,11 +47,11 @@ def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
         print(line)
     on_disk = [split.images for split in splits.values() if isinstance(split.images, EncodedImages)]
     bad = _print_kinds([(images, i) for images in on_disk for i in range(len(images))], decode)
-    message = list(remarks(splits, source.class_names))
-    for line in message + ([problems.title(found), *problems.report(found)] if found else []):
+    notes = list(remarks(splits, source.class_names))
+    for line in notes + ([problems.title(found), *problems.report(found)] if found else []):
         print(line)
     if not found and not bad:
-        warned = any(line.startswith("warning") for line in message)
+        warned = any(line.startswith("warning") for line in notes)
         print("nothing found that stops a run; but see the warnings" if warned else "nothing wrong found")
     if bad and photos["on_bad_image"] == "skip":
         print("training leaves them out (data.photos.on_bad_image=skip); the counts above have them")

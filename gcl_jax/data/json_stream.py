@@ -3,7 +3,8 @@
 import json
 import re
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
+
+from gcl_jax.typing import Json
 
 PART = 2**21  # characters that are looked at together
 SPACE = re.compile(r"[ \t\n\r]*")
@@ -87,7 +88,8 @@ class _Text:
     def next(self) -> str:
         """The next character that is no space; "" at the end."""
         while True:
-            self._at = SPACE.match(self._text, self._at).end()
+            if space := SPACE.match(self._text, self._at):
+                self._at = space.end()
             if self._at < len(self._text):
                 return self._text[self._at]
             if not self._more():
@@ -99,7 +101,7 @@ class _Text:
             raise ValueError(f"no {character!r} at character {self.place()}")
         self._at += 1
 
-    def value(self) -> Any:
+    def value(self) -> Json:
         """Take one value."""
         self.next()
         while True:

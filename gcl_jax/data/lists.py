@@ -63,7 +63,8 @@ def find_listed(
     lists = {part: read_list(photos[f"{part}_list"], f"{part}_list") for part in PARTS if photos[f"{part}_list"]}
     train = lists["train"]
     num_classes = _num_classes(train)
-    splits, problems = {}, []
+    splits = {}
+    problems: list[Problem] = []
     for part, found in lists.items():
         if found.class_names and train.class_names and found.class_names != train.class_names:
             raise UserError(f"config.data.photos.{part}_list has other categories than train_list")
@@ -135,7 +136,8 @@ def _duplicates(found, before):
     # Digests take a tenth of the memory of the paths themselves; few are alike.
     digests = [np.fromiter((hash(posixpath.normpath(path)) for path in one.paths), np.int64) for one in listed]
     values, numbers = np.unique(np.concatenate(digests), return_counts=True)
-    several, first = values[numbers > 1], {}
+    several = values[numbers > 1]
+    first: dict[str, tuple[Entries, int]] = {}
     for one, digest in zip(listed, digests, strict=True):
         for i in np.flatnonzero(np.isin(digest, several)).tolist():
             path = one.paths[i]
@@ -146,7 +148,7 @@ def _duplicates(found, before):
 
 def _folders(train, num_classes):
     """Names of the folders that classes have to themselves, or () where one has not, or shares its name."""
-    folders = [None] * num_classes
+    folders: list[str | None] = [None] * num_classes
     for path, label in zip(train.paths, train.labels.tolist(), strict=True):
         if label < num_classes:
             folder = posixpath.dirname(path)

@@ -19,7 +19,7 @@ def bad_files(
     ``allow_outside`` allows them, ``empty`` files without content. ``root`` itself may be a link, and links may lead
     anywhere below it.
     """
-    folders = {}
+    folders: dict[str, list[int]] = {}
     for position, path in enumerate(paths):
         if not allow_outside and (os.path.isabs(path) or ".." in path.split("/")):
             yield position, "outside the root"

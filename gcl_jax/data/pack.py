@@ -14,12 +14,14 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from gcl_jax import json_files, logs
 from gcl_jax.data import image_kind, pack_index, packed, records
 from gcl_jax.data.dataset import Source, Split
+from gcl_jax.data.encoded_images import EncodedImages
 from gcl_jax.data.problems import first
 from gcl_jax.errors import UserError
 from gcl_jax.regular_files import shown
@@ -50,7 +52,8 @@ def pack(source: Source, out: str, *, shorter: int = 0, skip: bool = False) -> d
     """
     folder = Path(os.path.expanduser(out))
     _prepare(folder)
-    splits, bad = {}, []
+    splits: dict[str, dict] = {}
+    bad: list[str] = []
     for part, split in source.splits.items():
         splits[part], reasons = _write_split(split, folder, part, shorter)
         bad += reasons
@@ -62,8 +65,8 @@ def pack(source: Source, out: str, *, shorter: int = 0, skip: bool = False) -> d
                 f"data.photos.on_bad_image=skip):{lines}"
             )
         logs.log_info(f"{source.name}: {len(bad):,} images cannot be decoded and are skipped:{lines}")
-    for part, split in splits.items():
-        if not split["paths"]:
+    for part, written in splits.items():
+        if not written["paths"]:
             raise UserError(f"{source.name}: no {part} image is left, and nothing is packed")
     index = {
         "format": packed.FORMAT,
@@ -98,37 +101,40 @@ def _prepare(folder: Path) -> None:
 
 def _write_split(split: Split, folder: Path, part: str, shorter: int) -> tuple[dict, list[str]]:
     """What the index says about a split, and a line on each image that cannot be decoded."""
+    photographs = split.images
+    if not isinstance(photographs, EncodedImages):
+        raise TypeError(f"{part} holds arrays, and only photographs are packed")
     paths, labels, bad, resized = [], [], [], 0
     with _Shards(folder, part) as shards:
-        for i, image in enumerate(_images(split, part, shorter)):
+        for i, image in enumerate(_images(photographs, part, shorter)):
             if image.reason:
-                bad.append(f"{split.images.where(i)}: {image.reason}")
+                bad.append(f"{photographs.where(i)}: {image.reason}")
                 continue
             shards.write(image.encoded)
-            paths.append(split.images.paths[i])
+            paths.append(photographs.paths[i])
             labels.append(int(split.labels[i]))
             resized += image.resized
     found = {"images": len(paths), "skipped": len(bad), "resized": resized, "shards": shards.written}
-    if change := getattr(split.images, "change", ""):  # in what they were others than the files of their names already
+    if change := getattr(photographs, "change", ""):  # in what they were others than the files of their names already
         found["change"] = change
     return found | {"paths": paths, "labels": labels}, bad
 
 
-def _images(split: Split, part: str, shorter: int) -> Iterator[Packed]:
+def _images(photographs: EncodedImages, part: str, shorter: int) -> Iterator[Packed]:
     """The images of a split in turn, read, decoded and resized on all cores."""
-    total = len(split)
+    total = len(photographs)
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=total, desc=part, unit="image", disable=None, leave=False) as progress,
     ):
         for start in range(0, total, AT_ONCE):
             positions = range(start, min(start + AT_ONCE, total))
-            for image in pool.map(lambda i: _packed(split.images, i, shorter), positions):
+            for image in pool.map(lambda i: _packed(photographs, i, shorter), positions):
                 progress.update()
                 yield image
 
 
-def _packed(images, position: int, shorter: int) -> Packed:
+def _packed(images: EncodedImages, position: int, shorter: int) -> Packed:
     try:
         encoded = images.encoded(position)
     except OSError as error:
@@ -159,13 +165,14 @@ class _Shards:
     def __init__(self, folder: Path, part: str):
         self._folder, self._part = folder, part
         self._module = records.array_record().array_record_module
-        self._writer, self._bytes, self._images = None, 0, 0
-        self.written = []
+        self._writer: Any = None  # array_record's, which has no types
+        self._bytes, self._images = 0, 0
+        self.written: list[dict] = []
 
     def __enter__(self) -> "_Shards":
         return self
 
-    def __exit__(self, kind, error, traceback) -> None:
+    def __exit__(self, kind: type | None, error: object, traceback: object) -> None:
         if kind is None:
             self._close()
 

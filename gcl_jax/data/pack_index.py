@@ -2,20 +2,20 @@
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from gcl_jax import json_files
+from gcl_jax.typing import Json
 
 CHECKSUM = "sha256"
 DIGITS = 64
 
 
-def with_checksums(index: Mapping[str, Any]) -> dict[str, Any]:
+def with_checksums(index: Mapping[str, Json]) -> dict[str, Json]:
     """``index`` with its checksum."""
     return {**index, CHECKSUM: checksum(index)}
 
 
-def checksum(index: Mapping[str, Any]) -> str:
+def checksum(index: Mapping[str, Json]) -> str:
     """SHA-256 over all of an index but the checksum itself and the folders of shards, which may be moved.
 
     >>> empty = {"version": 1, "splits": {}}
@@ -30,7 +30,7 @@ def checksum(index: Mapping[str, Any]) -> str:
     return json_files.digest(covered, DIGITS)
 
 
-def require_sound(index: Mapping[str, Any]) -> bool:
+def require_sound(index: Mapping[str, Json]) -> bool:
     """Raise KeyError or ValueError, with the reason, unless ``index`` has all its parts and its checksum is right.
 
     False where it has no checksum: gcl_jax once wrote none.
@@ -49,7 +49,7 @@ def require_sound(index: Mapping[str, Any]) -> bool:
     return CHECKSUM in index
 
 
-def _require_split(split: Mapping[str, Any], part: str, num_classes: int) -> None:
+def _require_split(split: Mapping[str, Json], part: str, num_classes: int) -> None:
     for key in ("images", "skipped", "resized"):
         _require(_is_number(split[key]), f"{part}.{key}")
     _require(isinstance(split.get("change", ""), str), f"{part}.change")

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from gcl_jax.data.dataset import Source, Split
 from gcl_jax.data.on_disk import bad_files
 from gcl_jax.data.problems import Problem, first, require_none
 from gcl_jax.errors import UserError
+from gcl_jax.typing import Json
 
 INDEX = "index.json"  # written last: where it is, the pack is whole
 FORMAT, VERSION = "gcl_jax pack", 1
@@ -37,7 +37,7 @@ def read(name: str, path: str, photos: Mapping) -> Source:
     return Source(name, splits["train"], splits["test"], names, None, splits.get("validation"), skipped)
 
 
-def read_index(root: Path) -> dict[str, Any]:
+def read_index(root: Path) -> dict[str, Json]:
     """The index of the pack in ``root``; UserError where there is none that this version reads."""
     file = root / INDEX
     if not os.path.lexists(file):
@@ -67,19 +67,19 @@ def read_index(root: Path) -> dict[str, Any]:
     return index
 
 
-def _shards(index: Mapping[str, Any]) -> list[tuple[str, int]]:
+def _shards(index: Mapping[str, Json]) -> list[tuple[str, int]]:
     """(file's name, bytes) of every shard."""
     return [(shard["file"], shard["bytes"]) for split in index["splits"].values() for shard in split["shards"]]
 
 
-def _require_inside(name: str, root: Path, index: Mapping[str, Any]) -> None:
+def _require_inside(name: str, root: Path, index: Mapping[str, Json]) -> None:
     shards = [file for file, _ in _shards(index)]
     outside = "outside the root"
     found = [shards[i] for i, kind in bad_files(str(root), shards) if kind == outside]
     require_none(name, [Problem(outside, INDEX, shard) for shard in found])
 
 
-def _require_whole(root: Path, index: Mapping[str, Any]) -> None:
+def _require_whole(root: Path, index: Mapping[str, Json]) -> None:
     wrong = []
     for name, size in _shards(index):
         file = root / name
@@ -94,7 +94,7 @@ def _require_whole(root: Path, index: Mapping[str, Any]) -> None:
         raise UserError(f"the pack in {root} is damaged: {CURE}, or copy it again{lines}")
 
 
-def _split(root: Path, index: Mapping[str, Any], part: str, size: int) -> Split:
+def _split(root: Path, index: Mapping[str, Json], part: str, size: int) -> Split:
     split = index["splits"][part]
     files = [(str(root / shard["file"]), shard["images"]) for shard in split["shards"]]
     resized = f"shorter side {index['shorter']}, JPEG {index['quality']}" if split["resized"] else ""

@@ -4,7 +4,7 @@ Flip, colour jitter and normalisation happen in the jitted step, on uint8 batche
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from gcl_jax.data.dataset import Dataset
+from gcl_jax.data.encoded_images import EncodedImages
+from gcl_jax.data.loader import CropNoise
 from gcl_jax.errors import UserError
 from gcl_jax.runtime import backend
 
 PREFETCH = 4  # batches
 READ_AHEAD = 2  # batches of records
 IMAGES_PER_CORE = 2  # in hand at once; tf.data chooses well, too, but see `_pipeline`
-CropNoise = Callable[[str, int], np.ndarray]
 
 
 class PhotoLoader:
@@ -35,7 +36,9 @@ class PhotoLoader:
                 "photographs are read through tf.data, which needs TensorFlow: pip install 'gcl_jax[tf]'"
             ) from error
         self._tf, self._decode, self._resize = decode.tf, decode, resize
-        self._splits = dataset.splits
+        self._labels = {name: split.labels.astype(np.int32) for name, split in dataset.splits.items()}
+        images = {name: split.images for name, split in dataset.splits.items()}
+        self._photographs = {name: found for name, found in images.items() if isinstance(found, EncodedImages)}
         self.crop_noise_size = decode.CROP_NOISE_SIZE
 
     def arrays(self, split: str) -> dict[str, jax.Array]:
@@ -44,7 +47,7 @@ class PhotoLoader:
         return {}
 
     @staticmethod
-    def fetch(arrays: dict, item: dict) -> tuple[jax.Array, jax.Array]:
+    def fetch(arrays: Mapping[str, jax.Array], item: dict) -> tuple[jax.Array, jax.Array]:
         """Inside the step: (uint8 [B, H, W, 3], or [views, B, H, W, 3] of several views; int32[B])."""
         del arrays
         images = item["image"]
@@ -71,7 +74,7 @@ class PhotoLoader:
                 own.clear()
 
     def _rows(self, split, plan, streams):
-        labels = self._splits[split].labels.astype(np.int32)
+        labels = self._labels[split]
         for step in range(len(next(iter(plan.values())))):
             batch = {}
             for name, images in streams.items():
@@ -87,7 +90,7 @@ class PhotoLoader:
 
     def _pipeline(self, split: str, own: list) -> Iterator[np.ndarray]:
         """Images by row of ``own`` = [rows, draws]; none more once that has been emptied."""
-        tf, photographs = self._tf, self._splits[split].images
+        tf, photographs = self._tf, self._photographs[split]
         size, crops = photographs.size, own[1] is not None
 
         def numbers(row, crop_noise, step):
@@ -119,8 +122,8 @@ class PhotoLoader:
         return images.prefetch(PREFETCH).with_options(options).as_numpy_iterator()
 
     def _culprit(self, split: str, row: np.ndarray, message: str) -> UserError:
-        photographs = self._splits[split].images
-        for i in row.ravel():
+        photographs = self._photographs[split]
+        for i in row.ravel().tolist():
             try:
                 reason = self._decode.problem(photographs.encoded(i))
             except OSError as error:

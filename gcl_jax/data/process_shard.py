@@ -4,13 +4,12 @@ Plan and draws are made whole in every process; what is read for them, and decod
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Sharding
 
-Tree = Any
+from gcl_jax.typing import PyTree
 
 
 class ProcessShard:
@@ -27,9 +26,8 @@ class ProcessShard:
         entries = self._entries(self._shape)
         self._rank = len(entries)
         numbers = np.arange(np.prod(entries)).reshape(entries)
-        held = [
-            numbers[self._entries(index)] for index in sharding.addressable_devices_indices_map(self._shape).values()
-        ]
+        indices = sharding.addressable_devices_indices_map(self._shape).values()
+        held = [numbers[self._entries(index)] for index in indices if index is not None]
         self._held = np.unique(np.concatenate([part.ravel() for part in held]))
         self._where = np.zeros(entries, int)  # entry -> its place among those held
         self._where.flat[self._held] = np.arange(len(self._held))
@@ -49,11 +47,12 @@ class ProcessShard:
         flat = array.reshape(*array.shape[:axis], -1, *array.shape[axis + self._rank :])
         return flat.take(self._held, axis)
 
-    def place(self, tree: Tree) -> Tree:
+    def place(self, tree: PyTree) -> PyTree:
         """Global arrays of what was read for the entries taken: leaves [(steps,) entries, ...]."""
         if self._whole:
-            moved = tree if not self._steps else jax.tree.map(lambda leaf: np.moveaxis(leaf, 0, self._steps), tree)
-            return jax.device_put(moved, self._sharding)
+            if axis := self._steps:
+                tree = jax.tree.map(lambda leaf: np.moveaxis(leaf, 0, axis), tree)
+            return jax.device_put(tree, self._sharding)
         return jax.tree.map(self._place, tree)
 
     def _place(self, leaf: np.ndarray) -> jax.Array:

@@ -2,14 +2,28 @@
 
 import dataclasses
 import hashlib
+import types
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from gcl_jax.data.encoded_images import EncodedImages
 from gcl_jax.errors import UserError
 from gcl_jax.runtime import quiet_tensorflow
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class Store(Protocol):
+    """Records by index: array_record's data sources, or whatever reads like them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> bytes: ...
+
+    def __getitems__(self, indices: Sequence[int], /) -> Sequence[bytes]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +40,7 @@ class Records(EncodedImages):
     (b'two', 'a/1.jpg of pack')
     """
 
-    store: Any
+    store: Store
     paths: np.ndarray
     places: np.ndarray
     size: int
@@ -39,6 +53,10 @@ class Records(EncodedImages):
     def __getitem__(self, positions: np.ndarray) -> "Records":
         digests = None if self.digests is None else self.digests[positions]
         return dataclasses.replace(self, paths=self.paths[positions], places=self.places[positions], digests=digests)
+
+    def with_digests(self, digests: np.ndarray) -> "Records":
+        """As the base class says."""
+        return dataclasses.replace(self, digests=digests)
 
     def where(self, position: int) -> str:
         """The name of an image and of its store."""
@@ -58,7 +76,7 @@ class Records(EncodedImages):
         found[:] = self.store.__getitems__(self.places[positions].tolist())
         return found
 
-    def opened(self, handle):
+    def opened(self, handle: "tf.Tensor") -> "tf.Tensor":
         """The record is there already; of an Example, its image."""
         if not self.feature:
             return handle
@@ -77,7 +95,7 @@ def value(record: bytes, feature: str) -> bytes:
     return tf.train.Example.FromString(record).features.feature[feature].bytes_list.value[0]
 
 
-def open_shards(files: Sequence[tuple[str, int]]) -> Any:
+def open_shards(files: Sequence[tuple[str, int]]) -> Store:
     """One store of ArrayRecord files, given as (path, number of records); each is opened when it is first read.
 
     Raises UserError where array_record is not installed.
@@ -97,7 +115,7 @@ class _Shard:
     examples_in_shard: int
 
 
-def array_record():
+def array_record() -> types.ModuleType:
     """The package array_record.python; UserError where it is not installed."""
     try:
         import array_record.python

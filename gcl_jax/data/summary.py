@@ -26,13 +26,15 @@ def difference(then: object, now: Mapping) -> str:
     >>> difference(then, then | {"class_counts": [9, 2], "images": {"train": 11, "test": 4}})
     "train images: 12 -> 11; training images of class 'bee': 3 -> 2"
     """
+    if not isinstance(then, Mapping):
+        return UNKNOWN
     try:
         return "; ".join(_differences(then, now)) or UNKNOWN
     except (AttributeError, KeyError, TypeError, ValueError):
         return UNKNOWN
 
 
-def _differences(then, now) -> Iterator[str]:
+def _differences(then: Mapping, now: Mapping) -> Iterator[str]:
     names, old_names = now["class_names"], then["class_names"]
     gone, new = (_only(one, other) for one, other in ((old_names, names), (names, old_names)))
     if gone or new:

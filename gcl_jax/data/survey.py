@@ -28,8 +28,11 @@ class Survey:
         self.problems: list[Problem] = []
         self.nested: list[str] = []
         self._root, self._allow_outside, self._top = root, allow_outside, os.path.realpath(root)
-        self._listings, self._counted = {}, set()
-        self._clutter, self._others, self._met_before = collections.Counter(), {}, []
+        self._listings: dict[str, Listing] = {}
+        self._counted: set[str] = set()
+        self._clutter: collections.Counter[str] = collections.Counter()
+        self._others: dict = {}
+        self._met_before: list = []
 
     def listing(self, folder: str) -> Listing:
         """What lies in ``folder``; UserError where it cannot be read."""

@@ -7,13 +7,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gcl_jax.errors import UserError
 from gcl_jax.runtime import quiet_tensorflow
 
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
-def builder(name: str, path: str) -> Any:
+
+def builder(name: str, path: str) -> "tfds.core.DatasetBuilder":
     """TFDS's builder of the data set ``name`` in the folder ``path`` ("" = TFDS's default one).
 
     Raises UserError where what lies there is damaged.

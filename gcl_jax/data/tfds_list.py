@@ -138,7 +138,7 @@ def _open(name: str, path: str) -> tuple[Any, Any]:
     return builder, builder.as_data_source(splits, deserialize_method=raw, file_format=array_record)
 
 
-def _names(builder, store, feature: str) -> list[str]:
+def _names(builder: Any, store: Any, feature: str) -> list[str]:
     """The name of every record, from a file of ours beside the data set where there is one."""
     file = epath.Path(builder.data_dir) / NAMES
     if file.exists():
@@ -163,8 +163,8 @@ def _names(builder, store, feature: str) -> list[str]:
         if distributed.is_first():
             json_files.write(file, found)
     except UserError as error:
-        reason = error.__cause__
+        cause = error.__cause__
         logs.log_info(
-            f"{builder.info.name}: the names of its images cannot be kept ({reason}) and are read at every start"
+            f"{builder.info.name}: the names of its images cannot be kept ({cause}) and are read at every start"
         )
     return found

@@ -4,6 +4,6 @@ from gcl_jax.gradients.base import GradientRule, Plain, Run, StepAux
 from gcl_jax.gradients.sam import SAM
 from gcl_jax.registry import OptionRegistry
 
-GRADIENT_RULES: OptionRegistry[type[GradientRule]] = OptionRegistry("gradient rule", {"plain": Plain, "sam": SAM})
+GRADIENT_RULES: OptionRegistry[GradientRule] = OptionRegistry("gradient rule", {"plain": Plain, "sam": SAM})
 
 __all__ = ["GRADIENT_RULES", "SAM", "GradientRule", "Plain", "Run", "StepAux"]

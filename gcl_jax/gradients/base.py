@@ -1,21 +1,20 @@
 """The contract of a gradient rule, and the plain one."""
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import jax
 
 from gcl_jax.methods.base import ClassInfo, StepInfo
 from gcl_jax.ranges import check_fields
-
-Tree = Any
+from gcl_jax.typing import PyTree
 
 
 class StepAux(NamedTuple):
     """What a forward pass leaves beside its gradient."""
 
-    model_state: dict[str, Tree]
-    method_state: Tree
+    model_state: dict[str, PyTree]
+    method_state: PyTree
     metrics: dict[str, jax.Array]
 
 
@@ -23,8 +22,8 @@ class Run(Protocol):
     """One forward and one backward pass of this step's batch, always with the same dropout, noise and mixing."""
 
     def __call__(
-        self, params: Tree, model_state: dict[str, Tree], example_weights: jax.Array | None = None
-    ) -> tuple[Tree, StepAux]:
+        self, params: PyTree, model_state: dict[str, PyTree], example_weights: jax.Array | None = None
+    ) -> tuple[PyTree, StepAux]:
         """(gradient, aux) of the loss at ``params``; with ``example_weights`` [B], of the mean of weight * loss.
 
         What is frozen has the gradient 0, so that norms over the whole tree are those over what trains; and it is as in
@@ -41,19 +40,19 @@ class GradientRule:
 
     micro_batches: ClassVar[bool] = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_fields(self)
 
     def __call__(
         self,
         key: jax.Array,
         run: Run,
-        params: Tree,
-        model_state: dict[str, Tree],
+        params: PyTree,
+        model_state: dict[str, PyTree],
         batch: dict,
         t: StepInfo,
         info: ClassInfo,
-    ) -> tuple[Tree, StepAux]:
+    ) -> tuple[PyTree, StepAux]:
         """The gradient for the optimizer, and what the step goes on with; draws come from ``key``."""
         raise NotImplementedError
 
@@ -62,5 +61,14 @@ class GradientRule:
 class Plain(GradientRule):
     """The gradient at the parameters."""
 
-    def __call__(self, key, run, params, model_state, batch, t, info):
+    def __call__(
+        self,
+        key: jax.Array,
+        run: Run,
+        params: PyTree,
+        model_state: dict[str, PyTree],
+        batch: dict,
+        t: StepInfo,
+        info: ClassInfo,
+    ) -> tuple[PyTree, StepAux]:
         return run(params, model_state)

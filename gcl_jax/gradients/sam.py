@@ -7,8 +7,10 @@ import jax
 import optax
 
 from gcl_jax.errors import require_one_of
-from gcl_jax.gradients.base import GradientRule
+from gcl_jax.gradients.base import GradientRule, Run, StepAux
+from gcl_jax.methods.base import ClassInfo, StepInfo
 from gcl_jax.registry import option
+from gcl_jax.typing import PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +27,20 @@ class SAM(GradientRule):
 
     micro_batches: ClassVar[bool] = False  # the published norm is the whole batch's
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         require_one_of("bn_passes", self.bn_passes, ("both", "first"))
 
-    def __call__(self, key, run, params, model_state, batch, t, info):
+    def __call__(
+        self,
+        key: jax.Array,
+        run: Run,
+        params: PyTree,
+        model_state: dict[str, PyTree],
+        batch: dict,
+        t: StepInfo,
+        info: ClassInfo,
+    ) -> tuple[PyTree, StepAux]:
         gradient, first = run(params, model_state)
         length = self.rho / (optax.global_norm(gradient) + 1e-12)
         nearby = jax.tree.map(lambda w, g: w + length * g, params, gradient)

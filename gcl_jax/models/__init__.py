@@ -24,7 +24,7 @@ from gcl_jax.models.resnet import ResNet
 from gcl_jax.models.resnet_cifar import ResNetCifar
 from gcl_jax.registry import OptionRegistry, Registry
 
-BACKBONES: OptionRegistry[Callable[..., nn.Module]] = OptionRegistry(
+BACKBONES: OptionRegistry[nn.Module] = OptionRegistry(
     "backbone",
     {
         # Small-image ResNets of depth 6 n + 2; ResNet-8 is meant for 8 x 8 digits.

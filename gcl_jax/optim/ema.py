@@ -1,21 +1,18 @@
 """An exponential moving average of the parameters that train."""
 
-from typing import Any
-
 import jax
 import optax
 
 from gcl_jax.optim.labels import FROZEN, trained_leaves
+from gcl_jax.typing import PyTree
 
-Tree = Any
 
-
-def init_ema(params: Tree, labels: Tree, decay: float) -> Tree:
+def init_ema(params: PyTree, labels: PyTree, decay: float) -> PyTree:
     """The average before the first step: the trained part of ``params``, or {} where ``decay`` is 0 (off)."""
     return trained_leaves(params, labels) if decay else {}
 
 
-def update_ema(ema: Tree, params: Tree, labels: Tree, decay: float) -> Tree:
+def update_ema(ema: PyTree, params: PyTree, labels: PyTree, decay: float) -> PyTree:
     """ema <- decay * ema + (1 - decay) * params, of what trains; {} where ``decay`` is 0.
 
     >>> import jax.numpy as jnp
@@ -26,7 +23,7 @@ def update_ema(ema: Tree, params: Tree, labels: Tree, decay: float) -> Tree:
     return optax.incremental_update(trained_leaves(params, labels), ema, 1 - decay) if decay else {}
 
 
-def with_ema(params: Tree, ema: Tree) -> Tree:
+def with_ema(params: PyTree, ema: PyTree) -> PyTree:
     """``params``, of which those in ``ema`` are the averages: what is evaluated and exported.
 
     >>> with_ema({"head": {"w": 1, "b": 2}}, {"head": {"w": 5}})
@@ -37,6 +34,6 @@ def with_ema(params: Tree, ema: Tree) -> Tree:
     return {name: with_ema(leaf, ema[name]) if name in ema else leaf for name, leaf in params.items()}
 
 
-def keep_frozen(params: Tree, before: Tree, labels: Tree) -> Tree:
+def keep_frozen(params: PyTree, before: PyTree, labels: PyTree) -> PyTree:
     """``params``, with what is frozen as it was ``before``."""
     return jax.tree.map(lambda new, old, label: old if label == FROZEN else new, params, before, labels)

@@ -7,14 +7,13 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import jax
 from flax import traverse_util
 
 from gcl_jax.errors import UserError, cut
+from gcl_jax.typing import PyTree
 
-Tree = Any
 FROZEN = "frozen"
 
 
@@ -37,7 +36,8 @@ def label_params(params: Mapping, rules: Sequence[tuple[str, str]]) -> dict:
     {'head': {'kernel': 'head'}, 'backbone': {'w': 'frozen'}}
     """
     paths = ["/".join(path) for path in traverse_util.flatten_dict(params)]
-    labels, matched = {}, Counter()
+    labels: dict[str, str] = {}
+    matched: Counter[str] = Counter()
     for path in paths:
         hits = [(regex, label) for regex, label in rules if compiled(regex).match(path)]
         matched.update(regex for regex, _ in hits)
@@ -69,7 +69,8 @@ def param_groups(
     matched = _flat(label_params(params, [(trainable, "trains")]))
     trains = [path for path, label in matched.items() if label != FROZEN and path not in frozen]
     rates, decays = (_numbers(params, rules, trains) for rules in (lr_mult, weight_decay))
-    names, labels = {}, dict.fromkeys(matched, FROZEN)
+    names: dict[tuple[float | None, float | None], str] = {}
+    labels = dict.fromkeys(matched, FROZEN)
     for path in trains:
         labels[path] = names.setdefault((rates.get(path), decays.get(path)), f"group{len(names)}")
     groups = {name: ParamGroup(1.0 if rate is None else rate, decay) for (rate, decay), name in names.items()}
@@ -129,7 +130,7 @@ def parse_rules(rules: Sequence[str], what: str) -> list[tuple[str, float]]:
     return parsed
 
 
-def stop_frozen(params: Tree, labels: Tree) -> Tree:
+def stop_frozen(params: PyTree, labels: PyTree) -> PyTree:
     """``params`` in which no gradient reaches what is frozen: its backward pass is not even traced.
 
     Masks alone leave that to the compiler, which no longer removes it once anything reads the gradient as a whole.
@@ -137,7 +138,7 @@ def stop_frozen(params: Tree, labels: Tree) -> Tree:
     return jax.tree.map(lambda leaf, label: jax.lax.stop_gradient(leaf) if label == FROZEN else leaf, params, labels)
 
 
-def apply_updates(params: Tree, updates: Tree, labels: Tree) -> Tree:
+def apply_updates(params: PyTree, updates: PyTree, labels: PyTree) -> PyTree:
     """``params`` + ``updates``, and what is frozen as it is: adding 0 would turn -0.0 into 0.0."""
     return jax.tree.map(lambda leaf, update, label: leaf if label == FROZEN else leaf + update, params, updates, labels)
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import optax
@@ -10,8 +9,8 @@ import optax
 from gcl_jax.errors import UserError, require
 from gcl_jax.optim.labels import FROZEN, ParamGroup
 from gcl_jax.registry import OptionRegistry, option
+from gcl_jax.typing import PyTree
 
-Tree = Any
 BELOW_1 = "[0, 0.9999999]"  # nearer to 1 it is 1 in float32
 
 
@@ -37,16 +36,16 @@ class SGD(Optimizer):
     momentum: float = option(0.9, BELOW_1)
     nesterov: bool = option(False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
 
-    def direction(self, weight_decay):
+    def direction(self, weight_decay: float) -> optax.GradientTransformation:
         return optax.chain(
             optax.add_decayed_weights(weight_decay), optax.trace(decay=self.momentum, nesterov=self.nesterov)
         )
 
 
-def _matrices(params: Tree) -> Tree:
+def _matrices(params: PyTree) -> PyTree:
     """True for what is decayed where biases, norms and scales are not: arrays of two dimensions and more."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
@@ -59,12 +58,12 @@ class AdamW(Optimizer):
     beta2: float = option(0.999, BELOW_1)
     eps: float = option(1e-8, "[1e-30, 1)")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require(0 <= self.beta1 < 1, "beta1", self.beta1, "in [0, 1)")
         require(0 <= self.beta2 < 1, "beta2", self.beta2, "in [0, 1)")
         require(0 < self.eps < 1, "eps", self.eps, "in (0, 1)")
 
-    def direction(self, weight_decay):
+    def direction(self, weight_decay: float) -> optax.GradientTransformation:
         return optax.chain(
             optax.scale_by_adam(self.beta1, self.beta2, self.eps), optax.add_decayed_weights(weight_decay, _matrices)
         )
@@ -74,11 +73,11 @@ class AdamW(Optimizer):
 class LAMB(AdamW):
     """LAMB (You et al. 2020), for large batches: AdamW's u, scaled by ||w|| / ||u|| of each array."""
 
-    def direction(self, weight_decay):
+    def direction(self, weight_decay: float) -> optax.GradientTransformation:
         return optax.chain(super().direction(weight_decay), optax.scale_by_trust_ratio())
 
 
-OPTIMIZERS: OptionRegistry[type[Optimizer]] = OptionRegistry("optimizer", {"sgd": SGD, "adamw": AdamW, "lamb": LAMB})
+OPTIMIZERS: OptionRegistry[Optimizer] = OptionRegistry("optimizer", {"sgd": SGD, "adamw": AdamW, "lamb": LAMB})
 
 
 def scale_by_rate(lr_mult: float) -> optax.GradientTransformationExtraArgs:

@@ -1,62 +1,20 @@
-"""Recipes: the rows of the comparison, each a function from a data set's protocol to a config.
+"""Recipes: the rows of the comparison, one file a method or family of methods, with the published numbers.
 
-Config files are one of these and a data set; a row then differs from the next in its method and in nothing else.
-Batch sizes, rates and epochs in the docstrings are those under `cifar_lt`.
+A recipe is a function from a data set's `Protocol`, which a file of configs/ makes, to a config; a row then differs
+from the next in its method and in nothing else. Batch sizes, rates and epochs in the docstrings are those on CIFAR-LT
+where nothing else is said. Every file of this folder is imported: what `recipe` decorates there is a row on every
+data set.
 """
 
-from gcl_jax.recipes.gcl import (
-    gcl,
-    gcl_angular,
-    gcl_effective_number,
-    gcl_instance_balanced,
-    gcl_lws,
-    gcl_published,
-    gcl_tau_norm,
-)
-from gcl_jax.recipes.one_stage import (
-    balanced_softmax,
-    ce,
-    ce_mixup,
-    class_balanced_loss,
-    focal,
-    ldam_drw,
-    logit_adjustment_posthoc,
-)
-from gcl_jax.recipes.photographs import folder, photos_lt
-from gcl_jax.recipes.protocol import Protocol, cifar_lt, digits_lt
-from gcl_jax.recipes.retraining import ce_mixup_crt, crt, disalign, lws, mislas, nearest_class_mean, tau_norm
-from gcl_jax.recipes.specialized import bbn, hybrid_psc, hybrid_sc, oltr, tde
+import importlib
+import pkgutil
+
+from gcl_jax.recipes.protocol import Protocol
+from gcl_jax.recipes.registry import NO_RATIO, RATIOS, RECIPES, Published, Recipe, recipe, row_and_folder, row_and_ratio
 
 __all__ = [
-    "Protocol",
-    "balanced_softmax",
-    "bbn",
-    "ce",
-    "ce_mixup",
-    "ce_mixup_crt",
-    "cifar_lt",
-    "class_balanced_loss",
-    "crt",
-    "digits_lt",
-    "disalign",
-    "focal",
-    "folder",
-    "gcl",
-    "gcl_angular",
-    "gcl_effective_number",
-    "gcl_instance_balanced",
-    "gcl_lws",
-    "gcl_published",
-    "gcl_tau_norm",
-    "hybrid_psc",
-    "hybrid_sc",
-    "ldam_drw",
-    "logit_adjustment_posthoc",
-    "lws",
-    "mislas",
-    "nearest_class_mean",
-    "oltr",
-    "photos_lt",
-    "tau_norm",
-    "tde",
-]
+    "NO_RATIO", "RATIOS", "RECIPES", "Protocol", "Published", "Recipe", "recipe", "row_and_folder", "row_and_ratio",
+]  # fmt: skip
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -1,35 +1,58 @@
-"""What every row of a table has in common on one data set, so that rows differ in their method alone."""
+"""What every row on one data set has in common, so that rows differ in their method alone."""
 
 import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TypeVar
 
 from ml_collections import ConfigDict
 
 from gcl_jax import config as c
+from gcl_jax.errors import UserError
+
+T = TypeVar("T")
+NOTHING: Mapping = MappingProxyType({})
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """The data, the network and the schedule that the rows on one data set share.
+    """The data, the network and the schedule of a data set's rows; each file of configs/ makes one.
 
-    ``batch_size`` and ``learning_rate`` are the first stage's; a recipe says what it does otherwise as a factor or in
-    percents. ``second_epochs`` and ``second_learning_rate``, where not 0, replace each recipe's own in stages that
-    re-train: on data so small that those would hardly move a classifier. ``mixup_alpha`` is GCL's, in both
-    stages, and that of cRT after CE + mixup.
+    ``batch_size`` and ``optimizer`` are the first stage's; a recipe says what it does otherwise, batch and rate as
+    factors. ``second_epochs`` and ``second_learning_rate``, where not 0, replace each recipe's own in stages that
+    re-train: on data so small that those would hardly move a classifier.
     """
 
-    dataset: str
-    imbalance_ratio: float
+    dataset: str  # recipes look up their values by this name,
+    fallbacks: tuple[str, ...] = ()  # and where they have none for it by these, in order
+    blocks: Mapping  # blocks of the config: data, model, eval, ...
     epochs: int  # of a row of one stage
     first_epochs: int  # of the first stage, where a second re-trains
     batch_size: int
-    learning_rate: float
-    warmup_percent: float
-    mixup_alpha: float
-    second_epochs: int
-    second_learning_rate: float
-    blocks: Mapping  # the config's other blocks: data, model, eval, ...
+    optimizer: Mapping  # fields of `config.optimizer`, the learning rate among them
+    second_epochs: int = 0
+    second_learning_rate: float = 0.0
+    init_from: str = ""  # file of published weights that the first stage starts from; they stay as they are,
+    last_block: str = ""  # but for this block, which starts anew
+
+    @property
+    def imbalance_ratio(self) -> float | None:
+        """n_max / n_min, or None for data that are long-tailed by themselves."""
+        return self.blocks["data"].get("imbalance_ratio")
+
+    def pick(self, values: Mapping[str, T]) -> T:
+        """The entry of ``values`` {data set: value} for this data set, or for the first of its fallbacks that has one.
+
+        Raises UserError where there is none.
+        """
+        for dataset in (self.dataset, *self.fallbacks):
+            if dataset in values:
+                return values[dataset]
+        raise UserError(f"the row has no values for {self.dataset}, but for {', '.join(values)}: see its recipe")
+
+    def scaled(self, learning_rate: float) -> float:
+        """A rate that was published for batches of 256, for this batch."""
+        return learning_rate * self.batch_size / 256
 
     def experiment(self, *, experts: int = 1, **stages: Mapping) -> ConfigDict:
         """The config of one row; its network has as many ``experts``, two of them BBN's branches."""
@@ -44,30 +67,32 @@ class Protocol:
         *,
         sampler: Mapping | None = None,
         alone: bool = True,
-        batch: int = 1,
+        batch: float = 1,
         rate: float = 1.0,
-        stage: Mapping = MappingProxyType({}),
+        stage: Mapping = NOTHING,
         **optimizer: object,
     ) -> dict:
-        """A stage from scratch, by default with steps at 80 and 90 % of its epochs to 0.1 and 0.01 of the rate.
+        """The first stage, by default on instance-balanced batches.
 
         ``alone`` if no later stage trains; ``batch`` and ``rate`` are factors of the protocol's batch size and rate;
         ``optimizer`` are other fields of `config.optimizer`, ``stage`` of `config.stage`.
         """
-        default = dict(
-            learning_rate=rate * self.learning_rate,
-            schedule="step",
-            warmup_percent=self.warmup_percent,
-            boundaries_percent=(80.0, 90.0),
-            decay_factors=(0.1, 0.01),
-        )
+        trunk: Mapping = NOTHING
+        if self.init_from:
+            trunk = dict(
+                trainable=f"backbone/{self.last_block}/|head/",
+                restore=f"backbone/(?!{self.last_block}/)",
+                bn_scope=self.last_block,
+                init_from=self.init_from,
+            )
+        default = {**self.optimizer, "learning_rate": rate * self.optimizer["learning_rate"]}
         return c.stage(
             method,
             sampler or c.sampler("instance"),
             epochs=self.epochs if alone else self.first_epochs,
-            batch_size=batch * self.batch_size,
+            batch_size=round(batch * self.batch_size),
             optimizer=c.optimizer(**(default | optimizer)),
-            **stage,
+            **{**trunk, **stage},
         )
 
     def retrain(
@@ -78,81 +103,27 @@ class Protocol:
         epochs: int,
         learning_rate: float,
         bn: str,
-        batch: int = 1,
-        stage: Mapping = MappingProxyType({}),
+        batch: float = 1,
+        stage: Mapping = NOTHING,
         **optimizer: object,
     ) -> dict:
         """A stage that goes on from the one before, by default under a cosine schedule; arguments as `train`'s."""
-        default = dict(learning_rate=self.second_learning_rate or learning_rate, schedule="cosine")
+        default = dict(
+            learning_rate=self.second_learning_rate or learning_rate,
+            schedule="cosine",
+            weight_decay=self.optimizer["weight_decay"],
+        )
+        scope = dict(bn_scope=self.last_block) if self.init_from and bn != "frozen" else {}
         return c.stage(
             method,
             sampler,
             epochs=self.second_epochs or epochs,
-            batch_size=batch * self.batch_size,
+            batch_size=round(batch * self.batch_size),
             bn=bn,
             optimizer=c.optimizer(**(default | optimizer)),
-            **stage,
+            **{**scope, **stage},
         )
 
     def training_free(self, method: Mapping, **stage: object) -> dict:
         """A stage of no epochs: its method makes the classifier of what the stage before trained."""
         return c.stage(method, c.sampler("instance"), epochs=0, batch_size=self.batch_size, bn="frozen", **stage)
-
-
-def cifar_lt(dataset: str, imbalance_ratio: float | str) -> Protocol:
-    """CIFAR-10-LT or CIFAR-100-LT, ResNet-32: the schedule of GCL's script.
-
-    Rate 0.1, batches of 64, 200 epochs, warm-up over 5, x 0.1 after 160 and x 0.01 after 180.
-    """
-    return Protocol(
-        dataset,
-        float(imbalance_ratio),
-        epochs=200,
-        first_epochs=200,
-        batch_size=64,
-        learning_rate=0.1,
-        warmup_percent=2.5,
-        mixup_alpha=1.0,
-        second_epochs=0,
-        second_learning_rate=0.0,
-        blocks=dict(
-            data=dict(source="tfds", name=dataset, imbalance_ratio=float(imbalance_ratio)),
-            model=dict(name="resnet32"),
-            log=dict(tensorboard=True),
-        ),
-    )
-
-
-def digits_lt(imbalance_ratio: float | str) -> Protocol:
-    """Long-tailed 8 x 8 digits (scikit-learn's, offline), ResNet-8: seconds a row.
-
-    80 epochs, or 60 and then 20 at rate 0.05 in every stage that re-trains. Fixed before any method but CE and GCL was
-    measured, and the same for all.
-    """
-    return Protocol(
-        "digits",
-        float(imbalance_ratio),
-        epochs=80,
-        first_epochs=60,
-        batch_size=32,
-        learning_rate=0.05,
-        warmup_percent=5.0,
-        mixup_alpha=0.0,
-        second_epochs=20,
-        second_learning_rate=0.05,
-        blocks=dict(
-            data=dict(
-                source="digits",
-                name="digits",
-                imbalance_ratio=float(imbalance_ratio),
-                crop_padding=1,
-                flip=False,
-                mean=(0.3,),
-                std=(0.37,),
-            ),
-            model=dict(name="resnet8"),
-            eval=dict(every_epochs=5, batch_size=512),
-            log=dict(every_steps=9),
-            checkpoint=dict(every_steps=90),
-        ),
-    )

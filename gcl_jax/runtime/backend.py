@@ -1,5 +1,6 @@
 """What depends on the backend, in one place: CPU and accelerators want different programs."""
 
+import contextlib
 import ctypes
 import importlib.metadata
 import importlib.util
@@ -35,7 +36,7 @@ DTYPES = {"float32": "float32", "tf32": "float32", "bf16": "bfloat16"}
 MATMUL = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "default"}
 
 
-def matmul_precision(precision: str):
+def matmul_precision(precision: str) -> contextlib.AbstractContextManager[None]:
     """A context in which convolutions and products have ``config.precision``."""
     import jax
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import platform
+from typing import Any
 
 import jax
 
@@ -14,7 +15,8 @@ def use() -> pathlib.Path | None:
     Programs for the CPU hold instructions of its kind, so each kind has a folder of its own: a home that several
     machines share is safe. Returns the folder, or None if it cannot be written, which costs time only.
     """
-    if not jax.config.jax_compilation_cache_dir:
+    options: Any = jax.config  # whose options are attributes that it gets as JAX is imported
+    if not options.jax_compilation_cache_dir:
         base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
         folder = pathlib.Path(base) / "gcl_jax" / f"xla-{_cpu_kind()}"
         try:
@@ -23,7 +25,7 @@ def use() -> pathlib.Path | None:
             return None
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    return pathlib.Path(jax.config.jax_compilation_cache_dir)
+    return pathlib.Path(options.jax_compilation_cache_dir)
 
 
 def _cpu_kind() -> str:

@@ -21,6 +21,7 @@ from jax.experimental import multihost_utils
 
 from gcl_jax.errors import UserError, require
 from gcl_jax.runtime import preemption
+from gcl_jax.typing import Json
 
 Value = TypeVar("Value")
 
@@ -53,7 +54,7 @@ def start(
     if not found_by_jax:
         if len(missing) == len(given):
             return
-        if missing:
+        if coordinator is None or num_processes is None or process_id is None:
             message = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
             raise UserError(f"--coordinator, --num_processes and --process_id go together: {message}")
         port = int(coordinator.rpartition(":")[2]) if re.fullmatch(r".+:\d{1,5}", coordinator) else 0
@@ -110,7 +111,9 @@ def run_on_host0(function: Callable[[], Value]) -> Value:
     """
     if not several():
         return function()
-    value, error, message = None, None, ""
+    value: Any = None
+    error: Exception | None = None
+    message = ""
     if is_first():
         try:
             value = function()
@@ -131,7 +134,8 @@ def all_or_raise(function: Callable[[], Value]) -> Value:
     """
     if not several():
         return function()
-    value, error = None, None
+    value: Any = None
+    error: Exception | None = None
     try:
         value = function()
     except Exception as raised:
@@ -144,7 +148,7 @@ def all_or_raise(function: Callable[[], Value]) -> Value:
     raise _agreed(error, culprits + message[bad[0]])
 
 
-def gather(value: Any) -> list:
+def gather(value: object) -> list:
     """``value`` of every process, in order and in every process, as JSON gives it back.
 
     >>> gather({"step": 3})
@@ -153,7 +157,7 @@ def gather(value: Any) -> list:
     return [json.loads(text) for text in _gather(json.dumps(value))] if several() else [value]
 
 
-def assert_equal(what: str, value: Any, difference: Callable[[Any, Any], str] | None = None) -> None:
+def assert_equal(what: str, value: Json, difference: Callable[[Json, Json], str] | None = None) -> None:
     """Raise UserError in every process, naming the first that differs, unless ``value`` is the same in all.
 
     ``difference(own, first's)`` says what differs, of values that are not equal once they are JSON.

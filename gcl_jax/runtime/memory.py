@@ -4,6 +4,7 @@ import os
 import resource
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 
@@ -12,7 +13,7 @@ from gcl_jax.errors import UserError
 
 def needed(compiled: jax.stages.Compiled) -> int:
     """Bytes that one device holds while the program runs: arguments, results and temporaries."""
-    found = compiled.memory_analysis()
+    found: Any = compiled.memory_analysis()  # JAX does not say what it is; on CPU, GPU and TPU it is there
     return (
         found.argument_size_in_bytes
         + found.output_size_in_bytes

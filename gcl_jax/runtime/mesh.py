@@ -2,7 +2,6 @@
 
 import functools
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gcl_jax.errors import UserError
+from gcl_jax.typing import PyTree
 
 
 def make_mesh(devices: list | None = None, seeds: int = 1) -> Mesh:
@@ -20,8 +20,8 @@ def make_mesh(devices: list | None = None, seeds: int = 1) -> Mesh:
     >>> make_mesh().axis_names
     ('seed', 'data')
     """
-    devices = np.asarray(jax.devices() if devices is None else devices)
-    grid = devices.reshape(math.gcd(seeds, devices.size), -1)
+    taken = np.asarray(jax.devices() if devices is None else devices)
+    grid = taken.reshape(math.gcd(seeds, taken.size), -1)
     return Mesh(grid, ("seed", "data"), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
@@ -45,21 +45,21 @@ def over_batch(mesh: Mesh, *, leading: int = 0, seeds: bool = False) -> NamedSha
     return NamedSharding(mesh, PartitionSpec(*[None] * leading, ("seed", "data")))
 
 
-def place(tree: Any, sharding: NamedSharding) -> Any:
+def place(tree: PyTree, sharding: NamedSharding) -> PyTree:
     """``tree``, which every process holds whole, on the devices of all, without communication."""
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
     return jax.tree.map(functools.partial(_place, sharding=sharding), tree)
 
 
-def _place(leaf: Any, sharding: NamedSharding) -> jax.Array:
+def _place(leaf: np.ndarray | jax.Array, sharding: NamedSharding) -> jax.Array:
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(_place(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
     whole = np.asarray(leaf)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 
-def fetchable(tree: Any, mesh: Mesh) -> Any:
+def fetchable(tree: PyTree, mesh: Mesh) -> PyTree:
     """``tree`` of arrays spread over ``mesh``, where every process can fetch all of it; all processes have to ask."""
     return tree if replicated(mesh).is_fully_addressable else _gather(mesh)(tree)
 

@@ -146,7 +146,7 @@ def _handlers() -> Iterator[None]:
 
 def _watch(reader: int) -> None:
     """Speak up at the first signal and exit at the second SIGINT, which the main thread may be too busy to see."""
-    seen = []
+    seen: list[int] = []
     while (byte := os.read(reader, 1)) not in (b"", b"\0"):
         number = byte[0]
         if number == signal.SIGINT and signal.SIGINT in seen:

@@ -9,8 +9,12 @@ import io
 import os
 import select
 import sys
+from typing import TYPE_CHECKING, TextIO
 
 from gcl_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer  # of Python 3.12
 
 _lost: dict[int, OSError] = {}  # file descriptor -> the first error of a write to it
 
@@ -18,7 +22,7 @@ _lost: dict[int, OSError] = {}  # file descriptor -> the first error of a write 
 class _Raw(io.FileIO):
     """A file descriptor that takes everything, and drops what cannot be written."""
 
-    def write(self, data) -> int:
+    def write(self, data: "Buffer") -> int:
         view = memoryview(data).cast("B")
         try:
             while (written := super().write(view)) is None:  # set to not block by another program, and full
@@ -42,7 +46,7 @@ def guard() -> None:
     sys.stdout, sys.stderr = _guarded(sys.stdout, 1), _guarded(sys.stderr, 2)
 
 
-def _guarded(stream: io.TextIOWrapper | None, descriptor: int) -> io.TextIOWrapper:
+def _guarded(stream: TextIO | None, descriptor: int) -> io.TextIOWrapper:
     if stream is not None:
         stream.flush()
     buffered = io.BufferedWriter(_Raw(descriptor, "w", closefd=False))

@@ -21,7 +21,7 @@ class Sampler:
     draws what the undisturbed one would have drawn.
     """
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_fields(self)
 
     def class_probabilities(self, counts: np.ndarray, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from gcl_jax.ranges import ranged
-from gcl_jax.sampling.base import Sampler
+from gcl_jax.sampling.base import Generators, Sampler
 from gcl_jax.sampling.cycles import draw_from_cycles
 
 
@@ -24,10 +24,10 @@ class ClassAware(Sampler):
 
     per_class: int = ranged(4, "[1, 1000000]")
 
-    def class_probabilities(self, counts, *, epoch=0, epochs=1):
+    def class_probabilities(self, counts: np.ndarray, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
         return np.full(len(counts), 1 / len(counts))
 
-    def indices(self, make, labels, num, *, epoch=0, epochs=1):
+    def indices(self, make: Generators, labels: np.ndarray, num: int, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
         # The position in the endless stream says it all: each cycle over the classes draws each of them once.
         block, within = np.divmod(epoch * num + np.arange(num), self.per_class)
         num_classes = int(labels.max()) + 1

@@ -7,7 +7,7 @@ import numpy as np
 from gcl_jax import longtail
 from gcl_jax.errors import UserError
 from gcl_jax.ranges import ranged
-from gcl_jax.sampling.base import Sampler
+from gcl_jax.sampling.base import Generators, Sampler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +22,11 @@ class WithReplacement(Sampler):
         """Un-normalised weight of one sample of each class, float64[C]."""
         raise NotImplementedError
 
-    def class_probabilities(self, counts, *, epoch=0, epochs=1):
+    def class_probabilities(self, counts: np.ndarray, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
         mass = longtail.require_images(counts) * self.sample_weights(counts)
         return mass / mass.sum()
 
-    def indices(self, make, labels, num, *, epoch=0, epochs=1):
+    def indices(self, make: Generators, labels: np.ndarray, num: int, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
         generator = make(epoch)
         counts = np.bincount(labels)
         p = self.class_probabilities(counts, epoch=epoch, epochs=epochs)
@@ -46,7 +46,7 @@ class SquareRoot(WithReplacement):
     [0.75, 0.25]
     """
 
-    def sample_weights(self, counts):
+    def sample_weights(self, counts: np.ndarray) -> np.ndarray:
         return np.asarray(counts, np.float64) ** -0.5
 
 
@@ -58,8 +58,22 @@ class ClassBalanced(WithReplacement):
     [0.5, 0.5]
     """
 
-    def sample_weights(self, counts):
+    def sample_weights(self, counts: np.ndarray) -> np.ndarray:
         return 1.0 / np.asarray(counts, np.float64)
+
+
+@dataclasses.dataclass(frozen=True)
+class InverseFrequency(WithReplacement):
+    """A sample of class j weighs n_j^-``exponent``: 0 is the data as they are, 1 class-balanced (CMO's foreground).
+
+    >>> InverseFrequency(2.0).class_probabilities(np.array([3, 1])).tolist()
+    [0.25, 0.75]
+    """
+
+    exponent: float = ranged(1.0, "[0, 10]")
+
+    def sample_weights(self, counts):
+        return np.asarray(counts, np.float64) ** -self.exponent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +84,7 @@ class Reversed(WithReplacement):
     [0.25, 0.75]
     """
 
-    def sample_weights(self, counts):
+    def sample_weights(self, counts: np.ndarray) -> np.ndarray:
         counts = np.asarray(counts, np.float64)
         return counts.max() / counts**2
 
@@ -85,7 +99,7 @@ class EffectiveNumber(WithReplacement):
 
     beta: float = ranged(0.9999, "[0, 1)")
 
-    def sample_weights(self, counts):
+    def sample_weights(self, counts: np.ndarray) -> np.ndarray:
         n = np.asarray(counts, np.float64)
         return (1 - self.beta) / (1 - self.beta**n)
 
@@ -105,12 +119,12 @@ class CBEN(WithReplacement):
     a: float = ranged(0.999, "[0, 1)")
     b: float = ranged(0.0009, "(-1, 1)")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.a + self.b < 1:
             raise UserError(f"a is {self.a} and b is {self.b}; beta_j runs from a to a + b and must lie in [0, 1)")
 
-    def sample_weights(self, counts):
+    def sample_weights(self, counts: np.ndarray) -> np.ndarray:
         # cloud_sizes is (delta_j - delta_min) / (delta_max - delta_min): delta_min = 0 at the largest class.
         beta = self.b * longtail.cloud_sizes(counts, "log") + self.a
         return (1 - beta) / (1 - beta ** np.asarray(counts, np.float64))

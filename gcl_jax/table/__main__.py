@@ -28,7 +28,7 @@ from absl import logging
 from gcl_jax import command_line, logs
 from gcl_jax.errors import UserError, cut, exit_on_user_error, require, require_one_of, shown
 from gcl_jax.runtime import backend, leaving, preemption, streams
-from gcl_jax.table import plan
+from gcl_jax.table import plan, specs
 from gcl_jax.table.specs import TABLES, Table
 
 MOST_SEEDS = 10_000
@@ -41,7 +41,8 @@ def main(arguments: Sequence[str]) -> None:
     """Run or show the table named; a UserError becomes one line and exit status 1, a signal a stop and status 0."""
     logging.set_verbosity(logging.ERROR)
     given, overrides = parse(arguments)
-    table, root = TABLES[given.table], _root(given.workdir)
+    command_line.load_plugins_of(overrides)  # which may bring rows
+    table, root = specs.find(given.table), _root(given.workdir)
     cells = plan.cells(table, plan.columns_of(table, given.dataset, given.ratio), overrides, given.seeds, given.only)
     chosen = plan.chosen(cells, given.only)
     backend.keep_freed_memory()
@@ -63,10 +64,12 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("table", metavar="TABLE", help=", ".join(TABLES))
     parser.add_argument("--workdir", required=True, help="folder of all runs and of the tables")
     parser.add_argument("--seeds", type=int, default=1, help="seeds a cell: config.seed, config.seed + 1, ...")
-    names = dict(type=command_line.comma_separated, action="extend", default=[])
-    parser.add_argument("--only", **names, help="rows to run; the table shows the others as far as they are there")
-    parser.add_argument("--dataset", **names, help="data sets (folders of configs/) instead of the table's own")
-    parser.add_argument("--ratio", **names, help="imbalance ratios instead of the table's own")
+    for flag, meaning in (
+        ("--only", "rows to run; the table shows the others as far as they are there"),
+        ("--dataset", "data sets (files of configs/) instead of the table's own"),
+        ("--ratio", "imbalance ratios instead of the table's own"),
+    ):
+        parser.add_argument(flag, type=command_line.comma_separated, action="extend", default=[], help=meaning)
     parser.add_argument("--dry-run", action="store_true", help="print the runs and their state; train nothing")
     given, overrides = parser.parse_known_args(arguments)
     require_one_of("the table", given.table, TABLES)
@@ -111,7 +114,8 @@ def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: 
     from gcl_jax.table import files, render, runs
     from gcl_jax.table import there as there_lib
 
-    text, failed, there = "", [], there_lib.look(cells, chosen, root)
+    text, there = "", there_lib.look(cells, chosen, root)
+    failed: list[str] = []
     asked = {cell.place for cell in chosen}
     for cell in cells:
         if cell.place in there.damaged and cell.place not in asked:
@@ -143,7 +147,7 @@ def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: 
         raise UserError("\n".join(["not all could be measured:", *failed]))
 
 
-def _header(given, overrides) -> list[str]:
+def _header(given: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
     message = [f"--seeds={given.seeds}"]
     message += [f"--dataset={','.join(given.dataset)}"] if given.dataset else []
     message += [f"--ratio={','.join(map(str, given.ratio))}"] if given.ratio else []

@@ -6,6 +6,7 @@ from pathlib import Path
 from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError
 from gcl_jax.table import plan, runs, there
+from gcl_jax.table.plan import Node
 from gcl_jax.table.specs import Table
 from gcl_jax.training import tuning
 
@@ -49,7 +50,7 @@ def describe(
     return "\n".join(lines)
 
 
-def _stages(nodes, seen, note="") -> list[str]:
+def _stages(nodes: Sequence[Node], seen: set, note: str = "") -> list[str]:
     lines = []
     for node in nodes:
         stage = node.config.stages[-1]
@@ -63,7 +64,7 @@ def _stages(nodes, seen, note="") -> list[str]:
     return lines
 
 
-def _state(node) -> list[str]:
+def _state(node: Node) -> list[str]:
     """How many seeds of ``node`` are finished, and for each other one that is there what is damaged."""
     seeds, done, damaged = config_lib.seeds(node.config), 0, []
     for seed in seeds:

@@ -7,16 +7,13 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-import gcl_jax
-from gcl_jax import command_line, json_files
+from gcl_jax import command_line, config_files, json_files
 from gcl_jax import config as config_lib
 from gcl_jax.config import stage_fingerprint, validation
 from gcl_jax.data import SOURCES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS, posthoc_rules
 from gcl_jax.table.specs import NO_RATIO, OWN, Row, Table, ratios_of
-
-CONFIGS = Path(gcl_jax.__file__).parents[1] / "configs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +51,9 @@ class Node:
 
 def columns_of(table: Table, datasets: Sequence[str], ratios: Sequence[int]) -> list[tuple[str, int]]:
     """The columns (data set, ratio) asked for; all that the table declares where nothing is asked."""
-    known = sorted(path.name for path in CONFIGS.iterdir() if path.is_dir()) if CONFIGS.is_dir() else []
-    if not known:
-        raise UserError(f"there is no folder {CONFIGS}: run tables from a clone of the repository, installed with -e")
     columns = []
     for dataset in datasets or table.columns:
-        require_one_of("--dataset", dataset, known)
+        require_one_of("--dataset", dataset, config_files.names())
         own = ratios_of(dataset, table.columns)
         if ratios and NO_RATIO in own:
             raise UserError(f"--ratio: {dataset} is long-tailed as it is and has no other ratio; leave the flag out")
@@ -92,10 +86,10 @@ def cells(
                 config = _config(row, dataset, ratio, list(last.values()))
                 config.num_seeds = seeds
                 validation.validate(config)
-            except UserError:
+            except UserError as error:
                 if only and row.name not in only:
                     continue
-                raise
+                raise _explained(error, row, dataset, ratio) from error
             found.append(Cell(row, dataset, ratio, config))
     if unused:
         override = min(unused)
@@ -107,16 +101,24 @@ def cells(
 
 
 def _config(row: Row, dataset: str, ratio: int, overrides: Sequence[str] = ()) -> ConfigDict:
-    """A row's config; UserError where it has none for ``dataset``, or an override does not fit."""
-    file = CONFIGS / dataset / f"{row.config}.py"
-    if not file.is_file():
-        raise UserError(f"row {row.name!r} has no config for {dataset}: write {file}, or leave it out by --only")
-    return command_line.config_of(["table", f"--config={CONFIGS}/{config_file(row, dataset, ratio)}", *overrides])
+    """A row's config; UserError where its recipe has no values for ``dataset``, or an override does not fit."""
+    file = config_files.folder() / config_file(row, dataset, ratio)
+    return command_line.config_of(["table", f"--config={file}", *overrides])
+
+
+def _explained(error: UserError, row: Row, dataset: str, ratio: int) -> UserError:
+    """``error``, and with the row's name where it is the row's own, whatever is overridden."""
+    try:
+        validation.validate(_config(row, dataset, ratio))
+    except UserError as bare:
+        if str(bare) == str(error):
+            return UserError(f"row {row.name!r} cannot be on {dataset} ({error}): leave it out by --only")
+    return error
 
 
 def _require_own_data(found: Sequence[Cell]) -> None:
     """Columns of two data sets read two: an override of config.data goes to all columns."""
-    read = {}
+    read: dict[str, str] = {}
     for cell in found:
         data = cell.config.data
         kind, place = SOURCES[data.source], [data.source, data.path]
@@ -157,7 +159,8 @@ def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
     config = copy.deepcopy(config)
     config.tuning.update(config_lib.TOP["tuning"])
     config.posthoc.update(config_lib.TOP["posthoc"])
-    names, nodes = config_lib.stages_to_run(config), []
+    names = config_lib.stages_to_run(config)
+    nodes: list[Node] = []
     # Beside the training keys: data and a start that lie outside the table, and how often best-on-test looked. The
     # start is part of every stage's key: what stands on another first stage is another second one.
     outside = [config.data.path, config[names[0]].init_from, config.eval.every_epochs]
@@ -173,8 +176,8 @@ def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
 
 
 def config_file(row: Row, dataset: str, ratio: int) -> str:
-    """The config of a cell below configs/, with its argument."""
-    return f"{dataset}/{row.config}.py" + (f":{ratio}" if ratio else "")
+    """The config of a cell in configs/, with its arguments."""
+    return f"{dataset}.py:{row.recipe}" + (f",{ratio}" if ratio else "")
 
 
 def title(table: Table, found: Sequence[Cell]) -> str:

@@ -13,7 +13,7 @@ from gcl_jax.table import significance
 from gcl_jax.table.plan import Cell, column_name, title
 from gcl_jax.table.specs import Table
 from gcl_jax.training import tuning
-from gcl_jax.workdir.results import COLUMNS, GROUPS, percent
+from gcl_jax.workdir.results import COLUMNS, GROUPS
 
 MEANING = """\
 On the test set, last epoch, mean +- standard deviation over seeds. **Accuracy is over images** (% of the test images
@@ -42,13 +42,13 @@ def _mean_std(values: Sequence[float], digits: int = 2) -> str:
     if not values:
         return "-"
     with np.errstate(over="ignore", invalid="ignore"):  # of an NLL that is beyond all bounds
-        spread = f" +- {aligned.number(np.std(values, ddof=1), digits)}" if len(values) > 1 else ""
-        return aligned.number(np.mean(values), digits) + spread
+        spread = f" +- {aligned.number(float(np.std(values, ddof=1)), digits)}" if len(values) > 1 else ""
+        return aligned.number(float(np.mean(values)), digits) + spread
 
 
-def _headline(found) -> str:
+def _headline(found: Mapping) -> str:
     best = _values(found, "best")
-    return _mean_std(_values(found, "accuracy")) + (f" ({aligned.number(np.mean(best))})" if best else "")
+    return _mean_std(_values(found, "accuracy")) + (f" ({aligned.number(float(np.mean(best)))})" if best else "")
 
 
 def _rows(lines: Sequence[Sequence[str]]) -> list[str]:
@@ -100,7 +100,7 @@ def markdown(
     return "\n".join([*lines, "", DIFFERENCES, *_notes(cells, measured, damaged)]) + "\n"
 
 
-def _notes(cells, measured, damaged) -> list[str]:
+def _notes(cells: Sequence[Cell], measured: Measured, damaged: Mapping[tuple, str]) -> list[str]:
     there = [cell for cell in cells if cell.place in measured]
     notes = [f"{cell.row.label}: {note}." for cell in there if (note := tuning.warning(cell.config))]
     starts = sorted({cell.config[stage].init_from for cell in there for stage in cell.config.stages} - {""})
@@ -111,10 +111,10 @@ def _notes(cells, measured, damaged) -> list[str]:
         "of each class is held out: a class can be in another group than it is with all of them."
         for held in held_out
     ]
-    made_by = {}
-    for (name, *column), found in measured.items():
+    made_by: dict[str, list[str]] = {}
+    for (name, dataset, ratio), found in measured.items():
         for machine in found.get("machines", ()):
-            made_by.setdefault(machine, []).append(f"{name} on {column_name(*column)}")
+            made_by.setdefault(machine, []).append(f"{name} on {column_name(dataset, ratio)}")
     if len(made_by) > 1:  # their numbers may differ by more than their methods
         notes += ["**Not all rows were computed by the same machine, versions and code:**"]
         notes += [f"* {machine}: {', '.join(rows)}." for machine, rows in sorted(made_by.items())]
@@ -133,15 +133,15 @@ def _details(table, column, labels, measured):
             continue
         line = [label, _mean_std(_values(found, "accuracy")), _over_images(found)]
         line += [_mean_std(_values(found, key)) for key in ("balanced_accuracy", *GROUPS)]
-        line += [_mean_std(_values(found, "nll"), 3), _mean_std([percent(e) for e in _values(found, "ece")])]
+        line += [_mean_std(_values(found, "nll"), 3), _mean_std([100 * ece for ece in _values(found, "ece")])]
         for key in ("accuracy", "few"):
             line.append("-" if name == table.reference or not reference else _difference(found, reference, key))
         lines.append([*line, f"{np.mean(_values(found, 'seconds')) / 60:.1f}"])
     return lines
 
 
-def _over_images(found) -> str:
-    low, high = significance.wilson(np.mean(_values(found, "accuracy")), _values(found, "test_images")[0])
+def _over_images(found: Mapping) -> str:
+    low, high = significance.wilson(float(np.mean(_values(found, "accuracy"))), _values(found, "test_images")[0])
     return f"[{low:.2f}, {high:.2f}]"
 
 
@@ -149,7 +149,7 @@ def _by_seed(found, key):
     return {seed: values[key] for seed, values in found["seeds"].items() if values[key] is not None}
 
 
-def _difference(found, reference, key) -> str:
+def _difference(found: Mapping, reference: Mapping, key: str) -> str:
     pairs = significance.all_pairs({"a": _by_seed(found, key), "b": _by_seed(reference, key)})
     if ("a", "b") not in pairs:
         return "-"
@@ -178,7 +178,7 @@ def values_csv(cells: Sequence[Cell], measured: Measured) -> str:
 def differences_csv(cells: Sequence[Cell], measured: Measured) -> str:
     """One line for every two rows of a column: the differences in accuracy and balanced accuracy, interval and p."""
     ends = ("points", "low_95", "high_95", "p")
-    lines = [("dataset", "ratio", "row", "minus", *ends, *(f"balanced_{end}" for end in ends))]
+    lines: list[tuple] = [("dataset", "ratio", "row", "minus", *ends, *(f"balanced_{end}" for end in ends))]
     for column in dict.fromkeys((cell.dataset, cell.ratio) for cell in cells):
         there = {name: found for (name, *place), found in measured.items() if (*place,) == column}
         of = [
@@ -186,13 +186,13 @@ def differences_csv(cells: Sequence[Cell], measured: Measured) -> str:
             for key in ("accuracy", "balanced_accuracy")
         ]
         for pair in of[0]:
-            message = [of[0][pair], of[1].get(pair)]
-            numbers = [v for d in message for v in (dataclasses.astuple(d) if d else [None] * 4)]
+            both = (of[0][pair], of[1].get(pair))
+            numbers = [v for d in both for v in (dataclasses.astuple(d) if d else [None] * 4)]
             lines.append((column[0], column[1] or "", *pair, *numbers))
     return _csv(lines)
 
 
-def _csv(lines) -> str:
+def _csv(lines: Sequence[Sequence]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()

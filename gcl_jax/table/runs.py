@@ -41,7 +41,9 @@ def run_cell(cell: Cell, root: Path) -> dict:
             json_files.write(
                 file, experiment.run(adjusted, str(nodes[-1].folder), eval_only=True, folder_per_seed=True)["seeds"]
             )
-    return load_results(cell, root)
+    if (found := load_results(cell, root)) is None:
+        raise RuntimeError(f"{cell.name} has no results, though all of its stages ran")
+    return found
 
 
 def chains(cell: Cell, root: Path) -> tuple[ConfigDict, list[Node], list[Node]]:

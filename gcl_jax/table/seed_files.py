@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import numbers
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -100,7 +99,7 @@ def of_our_shape(file: Path) -> Iterator[None]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _machine(result: Mapping) -> str:

@@ -1,30 +1,32 @@
-"""The paper's tables, declared: rows are configs, columns are data sets and imbalance ratios."""
+"""The paper's tables: rows are recipes, columns are data sets and imbalance ratios."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-Published = Mapping[str, Mapping[int, float]]  # {data set: {imbalance ratio: top-1 in %}}
+from gcl_jax.errors import require_one_of
+from gcl_jax.recipes import NO_RATIO, RATIOS, RECIPES, Published
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row: ``config`` is a file's name in every configs/DATASET folder, ``overrides`` are --config.KEY=VALUE.
+    """One row: ``recipe`` is a name in RECIPES, ``overrides`` are --config.KEY=VALUE.
 
     ``name`` is what --only takes.
     """
 
     name: str
     label: str
-    config: str
-    overrides: tuple[str, ...] = ()
-    published: Published = dataclasses.field(default_factory=dict)
+    recipe: str
+    overrides: tuple[str, ...]
+    published: Published
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
     """One table: its rows, its columns {data set: ratios}, and the row that the others are compared with.
 
-    ``title`` is for the columns that it declares; ``subject`` is what its rows are, whatever the data.
+    ``title`` is for the columns that it declares; ``subject`` is what its rows are, whatever the data. ``others`` says
+    whether recipes that no table has, such as a plugin's, are rows of it, too.
     """
 
     title: str
@@ -32,10 +34,9 @@ class Table:
     rows: tuple[Row, ...]
     columns: Mapping[str, tuple[int, ...]]
     reference: str = "gcl"
+    others: bool = False
 
 
-RATIOS = (200, 100, 50)
-NO_RATIO = 0  # the ratio of data sets that are long-tailed by themselves
 WITHOUT_RATIO = ("imagenet_lt", "inat2018", "places_lt", "photos_lt", "folder")
 OWN = "folder"  # the configs for photographs of one's own
 SMALL_RATIO = 100  # of data sets that no table of the paper has
@@ -46,27 +47,20 @@ def ratios_of(dataset: str, columns: Mapping[str, tuple[int, ...]]) -> tuple[int
     return columns.get(dataset, (NO_RATIO,) if dataset in WITHOUT_RATIO else (SMALL_RATIO,))
 
 
-def _cifar(ten, hundred) -> Published:
-    columns = {"cifar10_lt": ten, "cifar100_lt": hundred}
-    return {
-        name: {ratio: x for ratio, x in zip(RATIOS, values, strict=True) if x is not None}
-        for name, values in columns.items()
-    }
+def _row(
+    name: str, label: str = "", recipe: str = "", overrides: Sequence[str] = (), at_100: float | None = None
+) -> Row:
+    """A row named like its recipe, with its label and its published numbers.
+
+    ``at_100``, on CIFAR-10-LT at ratio 100, stands in the place of these; with overrides they are not the recipe's.
+    """
+    of = RECIPES[recipe or name]
+    published = of.published if at_100 is None else {"cifar10_lt": {100: at_100}}
+    return Row(name, label or of.label, recipe or name, tuple(overrides), published)
 
 
-def _large(*values) -> Published:
-    columns = zip(("imagenet_lt", "inat2018", "places_lt"), values, strict=True)
-    return {name: {NO_RATIO: x} for name, x in columns if x is not None}
-
-
-def _at_100(accuracy) -> Published:
-    return {"cifar10_lt": {100: accuracy}}
-
-
-CIFAR = {"cifar10_lt": RATIOS, "cifar100_lt": RATIOS}
-CIFAR_10 = {"cifar10_lt": (100,)}
-
-GCL = _cifar((79.03, 82.68, 85.46), (44.88, 48.71, 53.55))
+def _rows(*names):
+    return tuple(_row(name) for name in names)
 
 
 def _clouds(strategy, exponent=None):
@@ -77,32 +71,25 @@ def _clouds(strategy, exponent=None):
     return tuple(chosen)
 
 
+CIFAR = {"cifar10_lt": RATIOS, "cifar100_lt": RATIOS}
+CIFAR_10 = {"cifar10_lt": (100,)}
+
 TABLES = {
     "table1": Table(
         "Table 1: methods on CIFAR-LT, ResNet-32",
         "Methods",
-        (
-            Row("ce", "CE", "ce", published=_cifar((65.68, 70.70, 74.81), (34.84, 38.43, 43.9))),
-            Row("ce_mixup", "CE + mixup", "ce_mixup", published=_cifar((65.84, 72.96, 79.48), (35.84, 40.01, 45.16))),
-            Row("ldam_drw", "LDAM-DRW", "ldam_drw", published=_cifar((73.52, 77.03, 81.03), (38.91, 42.04, 47.62))),
-            Row("tde", "De-confound-TDE", "tde", published=_cifar((None, 80.60, 83.60), (None, 44.15, 50.31))),
-            Row(
-                "ce_mixup_crt",
-                "CE + mixup + cRT",
-                "ce_mixup_crt",
-                published=_cifar((73.06, 79.15, 84.21), (41.73, 45.12, 50.86)),
-            ),
-            Row("bbn", "BBN", "bbn", published=_cifar((73.47, 79.82, 81.18), (37.21, 42.56, 47.02))),
-            Row(
-                "hybrid_sc",
-                "contrastive learning (Hybrid-SC)",
-                "hybrid_sc",
-                published=_cifar((None, 81.40, 85.36), (None, 46.72, 51.87)),
-            ),
-            Row("oltr", "OLTR", "oltr"),  # Table 2's; the paper has no CIFAR number of it
-            Row("mislas", "MiSLAS", "mislas", published=_cifar((77.31, 82.06, 85.16), (42.33, 47.50, 52.62))),
-            Row("gcl", "GCL", "gcl", published=GCL),
-            Row("gcl_published", "GCL, as its code runs", "gcl_published", published=GCL),
+        _rows(
+            "ce",
+            "ce_mixup",
+            "ldam_drw",
+            "tde",
+            "ce_mixup_crt",
+            "bbn",
+            "hybrid_sc",
+            "oltr",  # Table 2's; the paper has no CIFAR number of it
+            "mislas",
+            "gcl",
+            "gcl_published",
         ),
         CIFAR,
     ),
@@ -110,16 +97,9 @@ TABLES = {
         "Table 2: methods on ImageNet-LT, iNaturalist 2018 and Places-LT",
         "Methods",
         (
-            Row("ce", "CE", "ce", published=_large(44.51, 63.80, 27.13)),
-            Row("ce_mixup", "CE + mixup", "ce_mixup", published=_large(45.66, 65.77, 29.51)),
-            Row("ldam_drw", "LDAM-DRW", "ldam_drw", published=_large(48.80, 68.00, None)),
-            Row("oltr", "OLTR", "oltr", published=_large(None, None, 35.9)),
-            Row("lws", "Decoupling (LWS)", "lws", published=_large(47.70, 69.49, 37.62)),
-            Row("ce_mixup_crt", "CE + mixup + cRT", "ce_mixup_crt", published=_large(51.68, 70.16, 38.51)),
-            Row("logit_adjustment", "logit adjustment", "logit_adjustment", published=_large(51.11, 66.36, None)),
-            Row("disalign", "DisAlign", "disalign", published=_large(52.91, 70.06, 39.30)),
-            Row("mislas", "MiSLAS", "mislas", published=_large(52.11, 71.57, 40.15)),
-            Row("gcl", "GCL", "gcl", published=_large(54.88, 72.01, 40.64)),
+            *_rows("ce", "ce_mixup", "ldam_drw", "oltr"),
+            _row("lws", "Decoupling (LWS)"),
+            *_rows("ce_mixup_crt", "logit_adjustment", "disalign", "mislas", "gcl"),
         ),
         {name: (NO_RATIO,) for name in ("imagenet_lt", "inat2018", "places_lt")},
     ),
@@ -127,10 +107,10 @@ TABLES = {
         "Table 3: GCL's cloud size",
         "GCL's cloud size",
         (
-            Row("cosine", "cos(n_j / n_max * pi / 2)", "gcl", _clouds("cosine"), _at_100(79.21)),
-            Row("power_1_3", "n_max^(1/3) - n_j^(1/3)", "gcl", _clouds("power", 1 / 3), _at_100(80.80)),
-            Row("power_1_4", "n_max^(1/4) - n_j^(1/4)", "gcl", _clouds("power", 1 / 4), _at_100(82.31)),
-            Row("gcl", "log n_max - log n_j", "gcl", (), _at_100(82.68)),
+            _row("cosine", "cos(n_j / n_max * pi / 2)", "gcl", _clouds("cosine"), at_100=79.21),
+            _row("power_1_3", "n_max^(1/3) - n_j^(1/3)", "gcl", _clouds("power", 1 / 3), at_100=80.80),
+            _row("power_1_4", "n_max^(1/4) - n_j^(1/4)", "gcl", _clouds("power", 1 / 4), at_100=82.31),
+            _row("gcl", "log n_max - log n_j"),
         ),
         CIFAR_10,
     ),
@@ -138,10 +118,10 @@ TABLES = {
         "Table 4: the sampler of GCL's second stage (cRT)",
         "The sampler of GCL's second stage (cRT)",
         (
-            Row("instance", "instance-balanced", "gcl_instance_balanced", (), _at_100(80.41)),
-            Row("class_balanced", "class-balanced", "gcl_published", (), _at_100(82.43)),
-            Row("effective_number", "effective number", "gcl_effective_number", (), _at_100(82.47)),
-            Row("gcl", "CBEN", "gcl", (), _at_100(82.68)),
+            _row("instance", "instance-balanced", "gcl_instance_balanced"),
+            _row("class_balanced", "class-balanced", "gcl_published", at_100=82.43),
+            _row("effective_number", "effective number", "gcl_effective_number"),
+            _row("gcl", "CBEN"),
         ),
         CIFAR_10,
     ),
@@ -149,31 +129,46 @@ TABLES = {
         "Table 5: GCL's re-training",
         "GCL's re-training",
         (
-            Row("none", "none", "gcl", ("--config.stages=('representation',)",), _at_100(80.52)),
-            Row("lws", "CBEN + LWS", "gcl_lws", (), _at_100(82.25)),
-            Row("tau_norm", "CBEN + tau-norm", "gcl_tau_norm", (), _at_100(82.16)),
-            Row("gcl", "CBEN + cRT", "gcl", (), _at_100(82.68)),
+            _row("none", "none", "gcl", ("--config.stages=('representation',)",), at_100=80.52),
+            _row("lws", "CBEN + LWS", "gcl_lws"),
+            _row("tau_norm", "CBEN + tau-norm", "gcl_tau_norm"),
+            _row("gcl", "CBEN + cRT"),
         ),
         CIFAR_10,
     ),
     "baselines": Table(
         "Methods of the paper's other tables and of its references, under Table 1's protocol",
         "Methods",
-        (
-            Row("ce", "CE", "ce", published=_cifar((65.68, 70.70, 74.81), (34.84, 38.43, 43.9))),
-            Row("focal", "focal", "focal"),
-            Row("class_balanced_loss", "class-balanced loss", "class_balanced_loss"),
-            Row("balanced_softmax", "Balanced Softmax = logit adjustment, loss", "balanced_softmax"),
-            Row("logit_adjustment_posthoc", "logit adjustment, post hoc", "logit_adjustment_posthoc"),
-            Row("crt", "cRT", "crt"),
-            Row("lws", "LWS", "lws"),
-            Row("tau_norm", "tau-norm", "tau_norm"),
-            Row("nearest_class_mean", "nearest class mean", "nearest_class_mean"),
-            Row("disalign", "DisAlign", "disalign"),
-            Row("hybrid_psc", "Hybrid-PSC", "hybrid_psc"),
-            Row("gcl_angular", "angular GCL", "gcl_angular"),
-            Row("gcl", "GCL", "gcl", published=GCL),
+        _rows(
+            "ce",
+            "focal",
+            "class_balanced_loss",
+            "balanced_softmax",
+            "logit_adjustment_posthoc",
+            "crt",
+            "lws",
+            "tau_norm",
+            "nearest_class_mean",
+            "disalign",
+            "hybrid_psc",
+            "gcl_angular",
+            "gcl",
         ),
         CIFAR,
+        others=True,
     ),
 }
+
+
+def find(name: str) -> Table:
+    """The table ``name``, and where it takes them the recipes that are in no table; UserError for a name that is none.
+
+    >>> find("baselines").rows[-1].label
+    'GCL'
+    """
+    require_one_of("the table", name, TABLES)
+    table = TABLES[name]
+    if not table.others:
+        return table
+    listed = {row.recipe for each in TABLES.values() for row in each.rows}
+    return dataclasses.replace(table, rows=(*table.rows, *_rows(*(name for name in RECIPES if name not in listed))))

@@ -10,7 +10,7 @@ from flax import traverse_util
 from gcl_jax.checkpoints import warm_start
 from gcl_jax.errors import UserError
 from gcl_jax.table.plan import Node
-from gcl_jax.training.starts import stage_before
+from gcl_jax.training.starts import Start, start_of
 
 
 def replaced(node: Node, seed: int, started_from: str | None) -> str:
@@ -23,16 +23,15 @@ def replaced(node: Node, seed: int, started_from: str | None) -> str:
     block = node.config[stage]
     if not block.init_from or started_from is None:
         return ""
-    before = stage_before(node.config, stage)
     try:
-        start = warm_start.seed_folder(block.init_from, seed)
-        stamp = _stamp(start)
-        held, all_of_it = _digest(start, before, block.restore, stamp)
+        start = start_of(node.config, stage, seed)
+        stamp = _stamp(start.origin)
+        held, all_of_it = _digest(start, block.restore, stamp)
         same = held == started_from
         if not same and not all_of_it:
             key = (str(node.folder), seed, stamp)
             if key not in _older:
-                _older[key] = _older_digest(node, stage, seed, warm_start.load(start, before), start)
+                _older[key] = _older_digest(node, stage, seed, start.load() or {}, start.origin)
             same = _older[key] == started_from
     except (UserError, OSError):
         return ""
@@ -43,12 +42,12 @@ _older: dict[tuple, str] = {}  # what `_older_digest` said: it takes the data
 
 
 @functools.cache
-def _digest(start: str, before: str | None, restore: str, stamp: tuple) -> tuple[str, bool]:
+def _digest(start: Start, restore: str, stamp: tuple) -> tuple[str, bool]:
     """The digest of what a stage whose ``restore`` it is takes from ``start``, and whether that is all there is.
 
     Loaded once while its files, of which ``stamp`` tells, stay as they are.
     """
-    found = warm_start.load(start, before)
+    found = start.load() or {}
     taken = _taken(found, restore)
     return warm_start.digest(taken), len(_flat(taken)) == len(_flat(found))
 
@@ -74,7 +73,7 @@ def _older_digest(node: Node, stage: str, seed: int, found: Mapping, start: str)
 
     own = RunContext(node.config).stage(stage, 1)
     try:
-        return own.restore_variables(seed, found, start)[1][-1]
+        return own.restore_variables(seed, dict(found), start)[1][-1]
     except UserError:
         return ""
 

@@ -27,7 +27,10 @@ def look(cells: Sequence[plan.Cell], chosen: Sequence[plan.Cell], root: Path) ->
     do rows whose start holds other weights now compare with those that are trained from it today (of a row that was not
     ``chosen`` that matters only once it is in the table), or rows that took the same part of two such starts.
     """
-    measured, damaged, mixed, first, begun = {}, {}, {}, {}, {}
+    measured, damaged = {}, {}
+    mixed: dict[tuple, str] = {}
+    first: dict[tuple, tuple] = {}
+    begun: dict[tuple, tuple] = {}
     asked = {cell.place for cell in chosen}
     for cell in cells:
         column = (cell.dataset, cell.ratio)

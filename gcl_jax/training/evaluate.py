@@ -1,6 +1,6 @@
 """Evaluation: every example of a split once, in a few fixed-shape batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -8,32 +8,39 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from gcl_jax import posthoc
-from gcl_jax.data.augment import Augment
+from gcl_jax import posthoc, stored_logits
 from gcl_jax.data.process_shard import ProcessShard
 from gcl_jax.errors import UserError
 from gcl_jax.methods import Apply, ClassInfo, Method
 from gcl_jax.metrics import Predictions
 from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.runtime import preemption
+from gcl_jax.transforms import StageTransforms
 
 Tree = Any
 
 
-def make_predict(apply: Apply, method: Method, augment: Augment, logit_adjustment: float = 0.0) -> Callable:
+def make_predict(apply: Apply, method: Method, transforms: StageTransforms, logit_adjustment: float = 0.0) -> Callable:
     """Build ``predict(variables, info, images)``: uint8 [B, H, W, c] -> {"logits" float32 [B, C], ...}.
 
-    ``variables`` is ({"params", **model_state}, method_state); the result is `Method.predict`'s. ``logit_adjustment``
-    is the tau of `posthoc.logit_adjust`, which reads the counts in ``info``; 0 is off.
+    ``variables`` is ({"params", **model_state}, method_state); the result is `Method.predict`'s, of several views the
+    mean. ``logit_adjustment`` is the tau of `posthoc.logit_adjust`, which reads the counts in ``info``; 0 is off.
     """
 
-    def predict(variables: tuple, info: ClassInfo, images: jax.Array) -> dict[str, jax.Array]:
+    def of_view(variables: tuple, info: ClassInfo, images: jax.Array) -> dict[str, jax.Array]:
         network_variables, method_state = variables
-        batch = {"image": augment.evaluate(images)}
+        batch = {"image": images}
         out, _, _ = method.forward(None, apply, network_variables, method_state, batch, None, info, train=False)
-        found = method.predict(out, method_state, info)
+        return method.predict(out, method_state, info)
+
+    def predict(variables: tuple, info: ClassInfo, images: jax.Array) -> dict[str, jax.Array]:
+        images = transforms.evaluate(images)
+        views = [of_view(variables, info, x) for x in (images if images.ndim == 5 else [images])]
+        found = views[0] if len(views) == 1 else jax.tree.map(lambda *many: sum(many) / len(many), *views)
         if logit_adjustment:
-            found = {**found, "logits": posthoc.logit_adjust(found["logits"], info.counts, logit_adjustment)}
+            scores = {name: found[name] for name in ("logits", "experts") if name in found}
+            adjusted = {name: posthoc.logit_adjust(z, info.counts, logit_adjustment) for name, z in scores.items()}
+            found = {**found, **adjusted}
         return found
 
     return predict
@@ -42,16 +49,20 @@ def make_predict(apply: Apply, method: Method, augment: Augment, logit_adjustmen
 def make_eval_step(
     apply: Apply,
     method: Method,
-    augment: Augment,
+    transforms: StageTransforms,
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
     logit_adjustment: float = 0.0,
 ) -> Callable:
-    """Build the jitted ``step(variables, info, arrays, item) -> Predictions fields, [B] each`` of `make_predict`."""
-    predict = make_predict(apply, method, augment, logit_adjustment)
+    """Build the jitted ``step(variables, info, arrays, item)`` -> {fields of `Predictions`, [B] each; "stored"}.
 
-    def eval_step(variables: tuple, info: ClassInfo, arrays: Tree, item: Tree) -> dict[str, jax.Array]:
+    "stored" are logits and experts of `make_predict` as `stored_logits.rounded` has them.
+    """
+    predict = make_predict(apply, method, transforms, logit_adjustment)
+
+    def eval_step(variables: tuple, info: ClassInfo, arrays: Tree, item: Tree) -> dict[str, Any]:
         images, labels = fetch(arrays, item)
-        logits = predict(variables, info, images)["logits"]
+        found = predict(variables, info, images)
+        logits = found["logits"]
         log_p = jax.nn.log_softmax(logits)
         of_label = jnp.take_along_axis(logits, labels[:, None], axis=1)
         before = jnp.arange(logits.shape[1]) < labels[:, None]  # of equal logits the first counts, as for argmax
@@ -61,17 +72,18 @@ def make_eval_step(
             "rank": jnp.sum((logits > of_label) | (logits == of_label) & before, axis=1),
             "nll": -jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0],
             "confidence": jnp.exp(jnp.max(log_p, axis=1)),
+            "stored": stored_logits.rounded(found),
         }
 
     return jax.jit(eval_step)
 
 
-def make_feature_step(apply: Apply, augment: Augment, fetch: Callable) -> Callable:
+def make_feature_step(apply: Apply, transforms: StageTransforms, fetch: Callable) -> Callable:
     """Build the jitted ``step(variables, arrays, item) -> (features [B, D], labels [B])``."""
 
     def step(variables: Tree, arrays: Tree, item: Tree) -> tuple[jax.Array, jax.Array]:
         images, labels = fetch(arrays, item)
-        return pooled(apply(variables, augment.evaluate(images), train=False)[0]), labels
+        return pooled(apply(variables, transforms.first_view(images), train=False)[0]), labels
 
     return jax.jit(step)
 
@@ -102,22 +114,53 @@ def run(step: Callable, loader: Any, mesh: Mesh, split: str, num: int, batch_siz
     Calling the result fetches: numpy arrays of length ``num``. The device has other work meanwhile. Raises
     `preemption.Stopped` between two batches where a stop is due.
     """
-    arrays, columns = loader.arrays(split), ProcessShard(mesh_lib.over_batch(mesh), [batch_size])
     batches = []
+    for batch in _dispatched(step, loader, mesh, split, num, batch_size):
+        batches.append(batch)
+        jax.block_until_ready(batch)  # two in flight keep a device busy; more only take memory
+    return lambda: jax.tree.map(lambda *parts: np.concatenate(parts)[:num], *jax.device_get(batches))
+
+
+def _dispatched(step: Callable, loader: Any, mesh: Mesh, split: str, num: int, batch_size: int) -> Iterator[Any]:
+    """What ``step`` makes of each batch of a split, on the devices; the next is dispatched before one is handed out."""
+    arrays, columns = loader.arrays(split), ProcessShard(mesh_lib.over_batch(mesh), [batch_size])
+    before = None
     for row in loader.rows(split, {"eval": columns.take(whole_split(num, batch_size), axis=1)}):
         preemption.check()
-        if len(batches) >= 2:
-            jax.block_until_ready(batches[-2])  # two in flight keep a device busy; more only take memory
-        batches.append(mesh_lib.fetchable(step(arrays, columns.place(row["eval"])), mesh))
-    return lambda: jax.tree.map(lambda *parts: np.concatenate(parts)[:num], *jax.device_get(batches))
+        batch = mesh_lib.fetchable(step(arrays, columns.place(row["eval"])), mesh)
+        if before is not None:
+            yield before
+        before = batch
+    yield before
 
 
 def predict(
     step: Callable, variables: tuple, info: ClassInfo, loader: Any, mesh: Mesh, split: str, num: int, batch_size: int
 ) -> Callable[[], Predictions]:
     """Dispatch the evaluation of a whole split; calling the result fetches its `Predictions`."""
-    fetch = run(lambda arrays, item: step(variables, info, arrays, item), loader, mesh, split, num, batch_size)
+
+    def without_logits(arrays: Tree, item: Tree) -> dict[str, jax.Array]:
+        return {name: value for name, value in step(variables, info, arrays, item).items() if name != "stored"}
+
+    fetch = run(without_logits, loader, mesh, split, num, batch_size)
     return lambda: Predictions(**fetch())
+
+
+def logits(
+    step: Callable, variables: tuple, info: ClassInfo, loader: Any, mesh: Mesh, split: str, num: int, batch_size: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """The logits of a split in order, batch by batch, as `stored_logits.rounded` has them.
+
+    From the same program as `predict`, so that they are those of its predictions.
+    """
+
+    def logits_alone(arrays: Tree, item: Tree) -> dict[str, jax.Array]:
+        return step(variables, info, arrays, item)["stored"]
+
+    left = num
+    for batch in _dispatched(logits_alone, loader, mesh, split, num, batch_size):
+        yield jax.tree.map(lambda part, left=left: part[:left], jax.device_get(batch))
+        left -= batch_size
 
 
 def features(

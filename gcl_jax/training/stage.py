@@ -12,10 +12,10 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
-from gcl_jax import logs, metrics, models, optim, rng, sampling
+from gcl_jax import logs, metrics, optim, rng, sampling
 from gcl_jax.checkpoints import class_check, warm_start
+from gcl_jax.config.transforms import batch_streams, build_transforms
 from gcl_jax.data import Dataset
-from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import ClassInfo
 from gcl_jax.runtime import backend, distributed, memory, preemption
@@ -23,6 +23,7 @@ from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.training import evaluate, non_finite, train_step
 from gcl_jax.training.input_pipeline import InputPipeline
 from gcl_jax.training.network_apply import NetworkApply
+from gcl_jax.training.networks import build_network
 from gcl_jax.training.param_labels import constant_arrays, stage_labels
 from gcl_jax.training.train_state import TrainState, from_saved
 
@@ -59,22 +60,19 @@ class Stage:
         )
         # As many for any steps_per_call and log.every_steps: one program, and the same bits.
         rows = backend.LOOP_ROWS if backend.loops(resident=loader.resident) else 1
+        transforms = build_transforms(config, name, self.method)
         self.feed = InputPipeline(
-            name, dataset.splits["train"], loader, mesh, streams=self.method.streams(), sampler=sampler,
+            name, dataset.splits["train"], loader, mesh,
+            streams=batch_streams(self.method, transforms.mix), sampler=sampler,
             batch_size=block.batch_size, epochs=block.epochs, seeds=seeds, rows=rows,
         )  # fmt: skip
-        self.network = models.build(
-            config.model.to_dict(), block.head, dataset.num_classes, backend.DTYPES[config.precision]
-        )
+        self.network = build_network(config, name, dataset.num_classes)
         self.image_shape = dataset.splits["train"].images.shape[1:]
         data = config.data
         if len(data.mean) != self.image_shape[-1]:
             raise UserError(
                 f"config.data.mean has {len(data.mean)} entries but the images have {self.image_shape[-1]} channels"
             )
-        augment = Augment(
-            data.crop_padding, data.flip, tuple(data.mean), tuple(data.std), config_lib.color_jitter(data)
-        )
         self.apply = NetworkApply(self.network, block.bn, block.bn_scope)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
         blocks = {path[0] for path in traverse_util.flatten_dict(shapes["params"]["backbone"]) if len(path) > 2}
@@ -99,14 +97,15 @@ class Stage:
             config_lib.build_gradient_rule(block.gradient.to_dict(), f"config.{name}.gradient"),
             self.optimizer,
             self.labels,
-            augment,
+            transforms,
             loader.fetch,
             self.settings,
         )
+        self.skips = config.non_finite.action == "skip"
+        if self.skips:
+            update = non_finite.skip_nonfinite(update, lambda step: train_step.restarts(step, self.settings))
         self.step = train_step.make_train_step(update, mesh, rows=rows, seeds=seeds)
         self._compiled = None
-        own = mesh_lib.over_seeds(mesh) if seeds > 1 else mesh_lib.replicated(mesh)
-        self._skip = jax.jit(jax.vmap(non_finite.skip) if seeds > 1 else non_finite.skip, out_shardings=own)
         self._init = jax.jit(self._init_network)
         self._unstack = jax.jit(
             lambda stacked: [jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(seeds)],
@@ -115,11 +114,11 @@ class Stage:
         self.eval_step = evaluate.make_eval_step(
             self.apply,
             self.method.after_training(config.posthoc),
-            augment,
+            transforms,
             loader.fetch,
             config.posthoc.logit_adjustment,
         )
-        self.feature_step = evaluate.make_feature_step(self.apply, augment, loader.fetch)
+        self.feature_step = evaluate.make_feature_step(self.apply, transforms, loader.fetch)
 
     def trained(self, params: Any) -> dict:
         """The part of a complete parameter tree that trains."""
@@ -227,6 +226,8 @@ class Stage:
             metric_sums=train_step.empty_metric_sums(self.method),
             first_nonfinite=non_finite.none_yet(self.trained(params), model_state, method_state),
         )
+        if self.skips:
+            state = state.replace(skipped=non_finite.none_skipped(self.config.non_finite.max_skips, state))
         return state, info.replace(train_features=None)  # of use to init_params only, and large
 
     def shapes(self) -> tuple[TrainState, train_step.StepInputs]:
@@ -289,14 +290,6 @@ class Stage:
 
     def _stacked(self, tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.seeds, *leaf.shape), leaf.dtype), tree)
-
-    def skip(self, state: TrainState, inputs: train_step.StepInputs, block, left_out: Sequence[bool]) -> tuple:
-        """One step like `step`'s, but seeds that are ``left_out`` only count it."""
-        before = jax.tree.map(jnp.copy, state)  # the step donates its own
-        restart = train_step.restarts(before.step, self.settings)
-        state, _ = self.compile()(state, inputs, block, np.int32(1))
-        state = self._skip(before, state, jnp.asarray(left_out) if self.seeds > 1 else left_out[0], restart)
-        return state, jax.tree.map(jnp.copy, {**state.metric_sums, "first_nonfinite": state.first_nonfinite})
 
     def from_saved(self, tree: dict) -> TrainState:
         """The state of a checkpoint's ``tree`` (see `train_state.to_save`)."""

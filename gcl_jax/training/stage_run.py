@@ -10,70 +10,54 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from gcl_jax import json_files, logs, metrics
-from gcl_jax.checkpoints import integrity, warm_start
-from gcl_jax.checkpoints.checkpoint import Checkpoints, flatten
+from gcl_jax import logs, metrics
+from gcl_jax.checkpoints import integrity
 from gcl_jax.config import stage_fingerprint
 from gcl_jax.errors import UserError
-from gcl_jax.paths import done_file
 from gcl_jax.replacing import replacing
 from gcl_jax.runtime import distributed, jax_settings, memory
-from gcl_jax.training import non_finite
+from gcl_jax.training import final_logits
+from gcl_jax.training.nonfinite_watch import NonFiniteWatch
 from gcl_jax.training.stage import Stage
+from gcl_jax.training.starts import start_of
 from gcl_jax.training.train_state import TrainState, to_save
+from gcl_jax.workdir.seed_dir import SeedDir
 
 # What an evaluation writes to metrics.jsonl; result.json has everything.
 LOGGED = ("accuracy", "top5", "many", "medium", "few", "macro_recall", "nll", "ece")
 
 
 class RestartFromCheckpoint(Exception):
-    """The stage has to go on from its newest good checkpoint, with what has been learnt: see `StageRun.skipped`."""
+    """A checkpoint was damaged, and put in quarantine: the stage has to go on from the one before."""
 
 
 class StageRun:
     """One seed of one stage in ``workdir``: where it starts or goes on, and everything it writes.
 
-    Several of them can train side by side; each folder is then as if its seed had run alone.
-    ``skipped`` are steps whose batch is left out, ``pending_eval`` says that the evaluation of the step that it resumed
-    from is still to come. Raises UserError when the checkpoints are another run's, and when the start is missing.
+    Several of them can train side by side; each folder is then as if its seed had run alone. ``pending_eval`` says that
+    the evaluation of the step that it resumed from is still to come. Raises UserError when the checkpoints are another
+    run's, and when the start is missing.
     """
 
-    def __init__(self, stage: Stage, seed: int, workdir: epath.Path, stage_before: str | None):
+    def __init__(self, stage: Stage, seed: int, workdir: epath.Path):
         self.stage, self.seed = stage, seed
-        self._folder, self._done_file = workdir / stage.name, done_file(workdir, stage.name)
-        before = workdir / (stage_before or "") / "checkpoints"
-        if stage_before and not stage.block.init_from and not distributed.run_on_host0(before.exists):
-            raise UserError(
-                f"{stage.name} starts from {workdir / stage_before}, which is marked done but has no checkpoints any "
-                "more: remove its DONE.json to train it again"
-            )
-        origin = str(workdir / stage_before) if stage_before else ""
-        if stage.block.init_from:
-            origin = distributed.run_on_host0(lambda: warm_start.seed_folder(stage.block.init_from, seed))
-        found = distributed.all_or_raise(lambda: warm_start.load(origin, stage_before)) if origin else None
-        self.state, self.inputs, self._started_from = stage.start(seed, found, origin)
+        self._run = SeedDir(workdir)
+        self._dir = self._run.stage(stage.name)
+        start = start_of(stage.config, stage.name, seed, workdir)
+        self.state, self.inputs, self._started_from = stage.start(seed, start.load(), start.origin)
         distributed.assert_equal(f"what {stage.name} starts from", self._started_from)
         keys = stage_fingerprint.training_keys(stage.config, stage.name) | {"seed": seed}
         self._keys = [
-            stage_fingerprint.stage_key(keys, f"{stage.dataset.fingerprint} {start}") for start in self._started_from
+            stage_fingerprint.stage_key(keys, f"{stage.dataset.fingerprint} {digest}") for digest in self._started_from
         ]
-        self._log = logs.MetricsLog(workdir / "metrics.jsonl")
         self._began, self._predictions, self.pending_eval = time.monotonic(), {}, False
-        self.skipped: list[int] = distributed.run_on_host0(self._read_skipped)
-        distributed.run_on_host0(lambda: integrity.refuse_to_start_over(self._folder))
+        self._watch = NonFiniteWatch(stage, seed, self._dir, self._name, self.state)
         keep, constant = stage.config.checkpoint.keep, stage.constant_arrays
-        self._checkpoints, self._best = Checkpoints(self._folder / "checkpoints", keep, constant), None
+        self._checkpoints, self._best = self._dir.open_checkpoints(keep, constant), None
         self._best_accuracy = -1.0
         if stage.config.checkpoint.keep_best and "validation" in stage.dataset.splits:
-            self._best = Checkpoints(self._folder / integrity.BEST / "checkpoints", 1, constant)
-        self._board = logs.TensorBoard(self._folder / "tensorboard", stage.config.log.tensorboard)
-
-    def _read_skipped(self) -> list[int]:
-        """The steps whose batches are left out; not those of another config that had saved nothing here."""
-        file = self._folder / "skipped.json"
-        shape = {"steps": [int, ...], "stage_key?": str}
-        found = json_files.read(file, shape=shape) if file.exists() else {}
-        return found["steps"] if found and found.get("stage_key", self._keys[0]) in self._keys else []
+            self._best = self._dir.open_best(constant)
+        self._board = logs.TensorBoard(self._dir.path / "tensorboard", stage.config.log.tensorboard)
 
     def __enter__(self) -> "StageRun":
         return self
@@ -86,7 +70,7 @@ class StageRun:
 
     def saved_steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
-        return distributed.run_on_host0(self._checkpoints.steps)
+        return self._checkpoints.steps()
 
     def side_by_side(self, step: int) -> int | None:
         """How many seeds trained in one program when ``step`` was saved, None before that was noted.
@@ -122,18 +106,20 @@ class StageRun:
             tree, note = self._undamaged(lambda: self._checkpoints.restore(step, like))
             if note["stage_key"] not in self._keys:
                 raise UserError(
-                    f"{self._folder} holds checkpoints of another run (its data, seed, start or config differ): choose "
-                    "another --workdir, or remove that folder to train anew"
+                    f"{self._dir.path} holds checkpoints of another run (its data, seed, start or config differ): "
+                    "choose another --workdir, or remove that folder to train anew"
                 )
-            self.stage.require_classes(note.get("class_names"), str(self._folder))
-            self.state = self.stage.from_saved(tree)
+            self.stage.require_classes(note.get("class_names"), str(self._dir.path))
+            skipped = note.get("skipped_steps")
+            skipped = self._dir.older_skips(self._keys) if skipped is None else skipped
+            self.state = self._watch.resumed(step, self.stage.from_saved(tree), skipped)
             self._began -= note["seconds"]
             self.pending_eval = note.get("evaluation_owed", False)
             logs.log_info(f"{self._name}: resuming after step {step}{self._other_compiler(note)}")
         step = -1 if step is None else step
         self._checkpoints.forget_after(step)
-        distributed.run_on_host0(lambda: self._log.cut_back(self.stage.name, step, pending_eval=self.pending_eval))
-        for record in distributed.run_on_host0(lambda: self._log.read(self.stage.name)):
+        self._run.cut_back(self.stage.name, step, pending_eval=self.pending_eval)
+        for record in self._run.records(self.stage.name):
             if record["kind"] == "validation":
                 self._best_accuracy = max(self._best_accuracy, record["accuracy"])
 
@@ -150,24 +136,23 @@ class StageRun:
     def _name(self) -> str:
         return logs.named(self.stage.name, self.seed, alone=self.stage.config.num_seeds == 1)
 
-    def log(self, step: int, metric_sums: dict[str, np.ndarray]) -> str:
-        """Write the training line of ``step`` and return the loss for people; `_diverged` if a number is not finite."""
-        if metric_sums["first_nonfinite"]["step"]:
-            self._diverged(metric_sums["first_nonfinite"], step)
-        sums = {name: value for name, value in metric_sums.items() if name not in ("count", "first_nonfinite")}
-        means = {name: float(value / metric_sums["count"]) for name, value in sums.items() if metric_sums["count"]}
-        self._record(step, "train", means | {"learning_rate": self._learning_rate(step)})
-        return f"{means['loss']:.3f}" if means else "all skipped"
+    def check(self, step: int, metric_sums: dict) -> None:
+        """Report steps that were not finite, and raise UserError if the run has to end (see `NonFiniteWatch`)."""
+        self._watch.check(step, metric_sums["first_nonfinite"], metric_sums["skipped"])
 
-    def _learning_rate(self, step: int) -> float:
-        return float(f"{float(self.stage.settings.schedule(step - 1)):.7g}")  # float32 has no more digits
+    def log(self, step: int, metric_sums: dict) -> str:
+        """Write the training line of ``step`` and return the loss for people."""
+        sums = {k: v for k, v in metric_sums.items() if k not in ("count", "first_nonfinite", "skipped")}
+        means = {name: float(value / metric_sums["count"]) for name, value in sums.items() if metric_sums["count"]}
+        self._record(step, "train", means | {"learning_rate": self._watch.learning_rate(step)})
+        return f"{means['loss']:.3f}" if means else "all skipped"
 
     def evaluate(self, step: int, state: TrainState) -> Callable[[], None]:
         """Dispatch an evaluation; calling the result fetches it, writes its lines, and saves the best on validation."""
         fetch = self.stage.evaluate(self.stage.variables(state), self.inputs.info)
         kept = None
         if self._best or not step:  # at step 0 no step has looked at the numbers yet
-            self._require_finite(step, state)
+            self._watch.require_finite(step, state)
         if self._best:
             kept = self._copy(state)
 
@@ -188,16 +173,11 @@ class StageRun:
     def save(self, step: int, state: TrainState, pending_eval: bool = False) -> None:
         """Save a checkpoint in the background, whose evaluation may be ``pending_eval``.
 
-        UserError or `RestartFromCheckpoint` if a number of this step or of one before was not finite.
+        UserError if a number in it is not finite.
         """
-        self._require_finite(step, state)
+        self._watch.require_finite(step, state)
         self._checkpoints.save(step, self._copy(state), self._note() | {"evaluation_owed": pending_eval})
-
-    def _require_finite(self, step: int, state: TrainState) -> None:
-        first_nonfinite = jax.device_get(state.first_nonfinite)
-        # Steps note what they made; a start from elsewhere has none before it.
-        if first_nonfinite["step"] or not _all_finite((state.params, state.model_state, state.method_state)):
-            self._diverged(first_nonfinite, step)
+        self._watch.last_saved = step
 
     def _copy(self, state: TrainState) -> dict:
         """What a checkpoint holds; a copy, since the step donates these buffers while a save still reads them."""
@@ -206,6 +186,7 @@ class StageRun:
     def _note(self) -> dict:
         return {
             "stage_key": self._keys[0],
+            "skipped_steps": self._watch.skipped,
             "seconds": time.monotonic() - self._began,
             "side_by_side": self.stage.seeds,
             "compiler_environment": jax_settings.compiler(),
@@ -214,90 +195,35 @@ class StageRun:
             "image_shape": self.stage.image_shape,
         }
 
-    def finish(self, step: int, state: TrainState) -> dict:
-        """Write predictions and DONE.json, and return what that holds, in every process."""
+    def finish(self, step: int, state: TrainState) -> None:
+        """Write predictions and DONE.json."""
         if not self._predictions:
             # Killed between the last checkpoint and DONE.json: nothing was left to train.
             self._predictions = self.stage.evaluate(self.stage.variables(state), self.inputs.info)()
         self._checkpoints.wait()
-        return distributed.run_on_host0(lambda: self._write_done(step))
-
-    def _write_done(self, step: int) -> dict:
-        save_predictions(self._folder, self._predictions)
-        counts = self.stage.dataset.counts
+        variables, folder = self.stage.variables(state), self._dir.path
+        more = final_logits.store_and_measure(self.stage, variables, self.inputs.info, folder, self._name)
+        counts, predictions = self.stage.dataset.counts, self._predictions
         done = {
             "stage_key": self._keys[0],
             "started_from": self._started_from[0],
             "steps": step,
             "epochs": self.stage.settings.epochs,
             "seconds": round(time.monotonic() - self._began, 2),
-            "skipped_steps": self.skipped,
+            "skipped_steps": self._watch.skipped,
             "compiler_environment": jax_settings.compiler(),
             "memory": memory.peaks(),
-            "final": {name: metrics.summarize(found, counts) for name, found in self._predictions.items()},
-            "best": best_epochs(self._log.read(self.stage.name)),
+            "final": {
+                name: metrics.summarize(of_split, counts) | more.get(name, {}) for name, of_split in predictions.items()
+            },
+            "best": best_epochs(self._run.records(self.stage.name)),
         }
-        json_files.write(self._done_file, done)
-        return done
+        self._dir.write_done(done, before=lambda folder: save_predictions(folder, predictions))
 
     def _record(self, step: int, kind: str, scalars: dict) -> None:
         epoch = -(-step // self.stage.settings.steps_per_epoch)
-        self._log.write({"stage": self.stage.name, "step": step, "epoch": epoch, "kind": kind} | scalars)
+        self._run.record({"stage": self.stage.name, "step": step, "epoch": epoch, "kind": kind} | scalars)
         self._board.write(step, {f"{kind}/{name}": value for name, value in scalars.items()})
-
-    def _diverged(self, first_nonfinite: dict, noticed: int) -> None:
-        """Write down what is not finite; then raise UserError, or `RestartFromCheckpoint` to skip that batch."""
-        step, state = int(first_nonfinite["step"]) or noticed, self.state
-        names = flatten(
-            {
-                "params": self.stage.trained(state.params),
-                **state.model_state,
-                "method_state": state.method_state,
-            }
-        )
-        parts = ("params", *sorted(state.model_state), "method_state")
-        in_order = [n for part in parts for n in names if n.startswith(f"{part}/")]
-        counts = np.asarray(first_nonfinite["counts"])
-        found = {name: int(count) for name, count in zip(in_order, counts, strict=True) if count}
-        if not step:
-            raise UserError(f"{self._name} starts from numbers that are not finite: train the stage before again")
-        file = self._folder / f"non_finite_{step}.json"
-        good = max(self.saved_steps(), default=0)
-        what = {
-            "stage": self.stage.name,
-            "seed": self.seed,
-            "step": step,
-            "noticed_after_step": noticed,
-            "learning_rate": self._learning_rate(step),
-            "loss": str(float(first_nonfinite["loss"])),
-            "batch": self.stage.feed.entries(self.seed, step),
-            **non_finite.report(found, in_order),
-            "last_good_checkpoint": good,
-        }
-        distributed.run_on_host0(lambda: json_files.write(file, what))
-        rate, most = what["learning_rate"], self.stage.config.non_finite.max_skips
-        said = (
-            f"{self._name}: a number became not finite at step {step} (loss {what['loss']}, learning rate {rate:g}, "
-            f"{len(found)} of {len(in_order)} arrays); {file} lists the batch and what is wrong. "
-        )
-        if self.stage.config.non_finite.action == "skip" and step not in self.skipped and len(self.skipped) < most:
-            self.skipped = sorted([*self.skipped, step])
-            kept = {"stage_key": self._keys[0], "steps": self.skipped}
-            distributed.run_on_host0(lambda: json_files.write(self._folder / "skipped.json", kept))
-            logs.log_info(
-                f"warning: {said}Going back to step {good}, to skip that batch ({len(self.skipped)} of {most})"
-            )
-            raise RestartFromCheckpoint
-        raise UserError(
-            f"{said}Nothing of it was saved. Lower the stage's learning_rate or lengthen its warmup_percent (in a new "
-            "--workdir), leave such batches out with --config.non_finite.action=skip, or find the first bad operation "
-            "with --config.debug_nans=True"
-        )
-
-
-@jax.jit
-def _all_finite(tree) -> jax.Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def best_epochs(records: list[dict]) -> dict:

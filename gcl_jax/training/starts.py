@@ -1,17 +1,22 @@
-"""What a run starts from, looked at before its data are read and anything is compiled."""
+"""Where a stage starts from; and what a run starts from, looked at before its data are read."""
 
+import dataclasses
+import os
 from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 from ml_collections import ConfigDict
 
-from gcl_jax import models, optim
+from gcl_jax import optim
 from gcl_jax.checkpoints import warm_start
 from gcl_jax.errors import UserError
-from gcl_jax.runtime import backend, distributed
+from gcl_jax.runtime import distributed
+from gcl_jax.training.networks import build_network
 from gcl_jax.training.param_labels import stage_labels
+from gcl_jax.workdir.seed_dir import StageDir
 
 
 def stage_before(config: ConfigDict, name: str) -> str | None:
@@ -20,10 +25,38 @@ def stage_before(config: ConfigDict, name: str) -> str | None:
     return config.stages[place - 1] if place else None
 
 
-def read(config: ConfigDict, name: str, seed: int) -> tuple[str, dict]:
-    """The init_from of the stage ``name`` for ``seed``, and the variables there (see `warm_start.load`)."""
-    start = distributed.run_on_host0(lambda: warm_start.seed_folder(config[name].init_from, seed))
-    return start, distributed.all_or_raise(lambda: warm_start.load(start, stage_before(config, name)))
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where a stage starts from: a file or folder, of a run's folder the stage ``before``; "" is a random start."""
+
+    origin: str
+    before: str | None = None
+
+    def load(self) -> dict | None:
+        """The variables there (see `warm_start.load`), in every process; None where the start is random."""
+        if not self.origin:
+            return None
+        return distributed.all_or_raise(lambda: warm_start.load(self.origin, self.before))
+
+
+def start_of(config: ConfigDict, name: str, seed: int, workdir: str | os.PathLike | None = None) -> Start:
+    """The start of the stage ``name`` for ``seed``: its init_from, else the stage before in the seed's ``workdir``.
+
+    Without a ``workdir``, of a first stage, or of one that is looked at by itself, a stage without init_from has a
+    random start. Raises UserError if the stage before lost its checkpoints, or init_from is a run of other seeds.
+    """
+    before = stage_before(config, name)
+    if config[name].init_from:
+        return Start(distributed.run_on_host0(lambda: warm_start.seed_folder(config[name].init_from, seed)), before)
+    if before is None or workdir is None:
+        return Start("")
+    folder = StageDir(epath.Path(workdir), before)
+    if not folder.has_checkpoints():
+        raise UserError(
+            f"{name} starts from {folder.path}, which is marked done but has no checkpoints any more: remove its "
+            "DONE.json to train it again"
+        )
+    return Start(str(folder.path), before)
 
 
 def check_labels(config: ConfigDict, names: Iterable[str]) -> None:
@@ -43,10 +76,11 @@ def look(config: ConfigDict, name: str, seeds: Iterable[int]) -> dict[str, dict]
         if not config[name].init_from:
             distributed.all_or_raise(lambda: _require_that_all_train(config, name))
             continue
-        start, variables = read(config, name, seed)
-        if start not in found:
-            distributed.all_or_raise(lambda v=variables, s=start: _require_backbone(config, name, v, s))
-            found[start] = variables | jax.tree.map(
+        start = start_of(config, name, seed)
+        variables = start.load()
+        if start.origin not in found:
+            distributed.all_or_raise(lambda v=variables, s=start.origin: _require_backbone(config, name, v, s))
+            found[start.origin] = variables | jax.tree.map(
                 lambda leaf: np.broadcast_to(leaf.dtype.type(0), leaf.shape), warm_start.arrays(variables)
             )
     return found
@@ -70,7 +104,7 @@ def _require_that_all_train(config, name):
 
 def _network(config, name):
     """The variables of a stage's network for two classes, without values."""
-    network = models.build(config.model.to_dict(), config[name].head, 2, backend.DTYPES[config.precision])
+    network = build_network(config, name, 2)
     images = jnp.zeros((1, 64, 64, len(config.data.mean)))  # a backbone's parameters are the same for all sizes
     found = jax.eval_shape(lambda key: network.init(key, images, train=False), jax.random.key(0))
     fresh = {"params": found["params"], "batch_stats": {}, **found}

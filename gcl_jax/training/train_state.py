@@ -16,7 +16,8 @@ class TrainState:
     ``model_state`` is {collection: tree} of everything mutable in the network, such as "batch_stats". ``ema`` holds the
     averages of the parameters that train, or nothing. ``metric_sums`` holds running sums since the last logged step, so
     that a logged mean does not depend on where a run was cut. ``first_nonfinite`` is `non_finite`'s record of the first
-    step after which a number was not finite; there is none in a checkpoint.
+    step after which a number was not finite; there is none in a checkpoint. ``skipped`` is its record of the steps that
+    were skipped, where the config says to skip; a checkpoint's note has their numbers.
     """
 
     step: jax.Array  # int32, updates done in this stage
@@ -27,10 +28,11 @@ class TrainState:
     ema: Tree
     metric_sums: dict[str, jax.Array]
     first_nonfinite: dict[str, jax.Array]
+    skipped: dict[str, jax.Array] | None = None
 
 
 def to_save(state: TrainState) -> dict[str, Tree]:
-    """A checkpoint's tree: the state, but for the record of numbers that are not finite; collections side by side."""
+    """A checkpoint's tree: the state, but for the records of what was not finite; collections side by side."""
     return {
         "step": state.step,
         "params": state.params,

@@ -1,118 +1,88 @@
-"""Run one stage for one seed, or for several side by side: start or resume, train, finish."""
+"""The host loop of a stage: dispatch steps, and do what is due after each dispatch."""
 
-import contextlib
-import time
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
-import jax
-from etils import epath
+import numpy as np
 
 from gcl_jax import logs
-from gcl_jax.runtime import distributed, preemption
-from gcl_jax.training.loop import train
-from gcl_jax.training.stage import Stage
-from gcl_jax.training.stage_run import RestartFromCheckpoint, StageRun
+from gcl_jax.runtime import preemption
+from gcl_jax.training.dispatches import Every, length
+from gcl_jax.training.outputs import Moment, Output, Runs
+from gcl_jax.training.pace import Pace
+from gcl_jax.training.train_state import TrainState
+from gcl_jax.training.train_step import StepInputs
 
 
-def run_stage(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before: str | None) -> bool:
-    """Train ``stage`` to its end, or on from the newest checkpoints, for each seed in ``workdirs`` {seed: folder}.
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """The compiled step of a stage, and what feeds it.
 
-    There are as many seeds as ``stage.seeds``. False, with nothing changed and a line that says so, if their
-    checkpoints have no step in common: they then have to go on one by one. A checkpoint that is damaged is set aside,
-    and the one before it taken. Raises `preemption.Stopped` with the step saved where a stop is due.
+    ``blocks(epoch, row, lengths)`` yields what each dispatch consumes, from ``row`` of the epoch on, and takes the next
+    length when it is asked for the next block. A dispatch has ``steps_per_call`` steps at most.
     """
-    while True:
-        with contextlib.suppress(RestartFromCheckpoint):
-            return _from_newest(stage, workdirs, stage_before)
+
+    name: str
+    step: Callable[[TrainState, StepInputs, Any, np.int32], tuple[TrainState, dict]]
+    inputs: StepInputs
+    blocks: Callable[[int, int, Iterable[int]], Iterator[Any]]
+    epochs: int
+    steps_per_epoch: int
+    steps_per_call: int
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole stage."""
+        return self.epochs * self.steps_per_epoch
 
 
-def _from_newest(stage: Stage, workdirs: Mapping[int, epath.Path], stage_before: str | None) -> bool:
-    with contextlib.ExitStack() as stack:
-        runs = []
-        for seed, folder in workdirs.items():
-            runs.append(stack.enter_context(StageRun(stage, seed, folder, stage_before)))
-        saved = [set(run.saved_steps()) for run in runs]
-        common = set.intersection(*saved)
-        if any(saved) and not common and not _killed_between_first_saves(stage, runs, saved):
-            logs.log_info(
-                f"{logs.named(stage.name)}: the seeds' checkpoints share no step; they go on one by one, equal but for "
-                "rounding"
-            )
-            return False
-        first = max(common, default=None)
-        for run in runs:
-            run.resume(first)
-        several = len(runs) > 1
-        state = stage.stack([run.state for run in runs]) if several else runs[0].state
-        inputs = stage.stack([run.inputs for run in runs]) if several else runs[0].inputs
+class Trainer:
+    """Trains ``state`` from step ``first`` of a ``program``'s stage to its end.
 
-        def each(tree):
-            return zip(runs, stage.unstack(tree), strict=True)
+    A dispatch has at most ``program.steps_per_call`` steps and lasts about `pace.SECONDS` at most, and at most one
+    waits behind the one that runs. After each, the ``outputs`` are called for the ``runs``. Their order is pinned:
+    update, log, evaluate, save. A checkpoint thus never stands for a step whose lines are not in metrics.jsonl yet, and
+    a resumed run repeats nothing. Numbers are fetched after the next dispatch, so that the device never waits for the
+    host. Where an output says to stop, which includes that the step is saved, `preemption.Stopped` is raised.
+    """
 
-        def on_log(step, metric_sums):
-            rows = (
-                [jax.tree.map(lambda v, i=i: v[i], metric_sums) for i in range(len(runs))] if several else [metric_sums]
-            )
-            return " ".join(run.log(step, row) for run, row in zip(runs, rows, strict=True))
+    def __init__(self, program: Program, runs: Runs, outputs: Sequence[Output], state: TrainState, first: int = 0):
+        self.program, self.runs, self.outputs = program, runs, outputs
+        self.state, self.done = state, first
+        self._due = [Every(program.steps_per_epoch), *(cut for output in outputs for cut in output.cuts)]
+        self._pace, self._lengths, self._put_off = Pace(program.steps_per_call), [], []
 
-        def on_eval(step, state):
-            fetches = [run.evaluate(step, own) for run, own in each(state)]
-            return lambda: [fetch() for fetch in fetches]
+    def fit(self) -> TrainState:
+        """Train to the end of the stage; returns its last state."""
+        program = self.program
+        with logs.progress(program.name, self.done, program.total) as bar:
 
-        saved_at = [time.monotonic()]
+            def show(text: str) -> None:
+                bar.set_postfix_str(text, refresh=False)
 
-        def save_now():
-            minutes = stage.config.checkpoint.every_minutes
-            return minutes > 0 and distributed.run_on_host0(lambda: time.monotonic() - saved_at[0] >= 60 * minutes)
+            while self.done < program.total:
+                epoch, row = divmod(self.done, program.steps_per_epoch)
+                for block in program.blocks(epoch, row, self._to_the_end_of(epoch)):
+                    steps = self._lengths.pop()
+                    self.state, metric_sums = program.step(self.state, program.inputs, block, np.int32(steps))
+                    bar.update(self._pace.dispatched(steps, metric_sums))
+                    last = self.done + steps == program.total
+                    now = Moment(self.done + steps, last, self.state, metric_sums, self._put_off, show)
+                    now.settle()  # what was put off before
+                    self.done += steps
+                    for output in self.outputs:
+                        output(self.runs, now)
+                    if now.stop:
+                        raise preemption.Stopped(
+                            f"{program.name}: stopped after step {self.done} of {program.total}, which is saved; the "
+                            "same command goes on"
+                        )
+            bar.update(self._pace.wait())
+        return self.state
 
-        def on_save(step, state, pending_eval=False):
-            for run, own in each(state):
-                run.save(step, own, pending_eval)
-            saved_at[0] = time.monotonic()
-
-        done, skipped = [first or 0], sorted({step for run in runs for step in run.skipped})
-
-        def step(state, inputs, block, n):
-            done[0] += int(n)
-            if done[0] in skipped:  # alone in its dispatch
-                return stage.skip(state, inputs, block, [done[0] in run.skipped for run in runs])
-            return compiled(state, inputs, block, n)
-
-        if not stage.settings.epochs and first is None:  # a stage whose start is all of it
-            on_eval(0, state)()
-            on_save(0, state)
-        for run, own in each(state):
-            if run.pending_eval:
-                run.evaluate(first, own)()
-        compiled = stage.compile() if stage.settings.epochs else None
-        with preemption.deferred():
-            state = train(
-                state,
-                stage=logs.named(stage.name, None if several else runs[0].seed, alone=stage.config.num_seeds == 1),
-                first=first or 0,
-                step=step,
-                inputs=inputs,
-                blocks=lambda epoch, row, lengths: stage.feed.blocks(list(workdirs), epoch, row, lengths),
-                settings=stage.settings,
-                steps_per_call=stage.steps_per_call,
-                eval_every_epochs=stage.config.eval.every_epochs,
-                save_every_steps=stage.config.checkpoint.every_steps,
-                on_log=on_log,
-                on_eval=on_eval,
-                on_save=on_save,
-                save_now=save_now,
-                alone=skipped,
-            )
-        for run, own in each(state):
-            run.finish(stage.settings.epochs * stage.settings.steps_per_epoch, own)
-    return True
-
-
-def _killed_between_first_saves(stage, runs, saved) -> bool:
-    """Whether starting anew loses nothing: some have the one first save of all seeds side by side, others nothing."""
-    steps = set.union(*saved)
-    return len(steps) == 1 and all(
-        step <= stage.config.checkpoint.every_steps and run.side_by_side(step) in (len(runs), None)
-        for run, own in zip(runs, saved, strict=True)
-        for step in own
-    )
+    def _to_the_end_of(self, epoch: int) -> Iterator[int]:
+        """The length of each dispatch from here on, decided when its block is asked for."""
+        while self.done < (epoch + 1) * self.program.steps_per_epoch:
+            self._lengths.append(length(self.done, self._due, most=self._pace.steps()))
+            yield self._lengths[-1]

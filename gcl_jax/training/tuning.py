@@ -15,12 +15,13 @@ from ml_collections import ConfigDict
 
 from gcl_jax import config as config_lib
 from gcl_jax import json_files, logs, metrics
-from gcl_jax.checkpoints import warm_start
 from gcl_jax.config import stage_fingerprint as stage_identity
 from gcl_jax.errors import UserError
 from gcl_jax.json_shape import NUMBER
-from gcl_jax.runtime import backend, distributed
+from gcl_jax.runtime import backend
 from gcl_jax.training.run_context import RunContext
+from gcl_jax.training.starts import Start
+from gcl_jax.workdir import host0
 
 
 def choice_fingerprint(config: ConfigDict) -> dict:
@@ -53,19 +54,11 @@ def settled(
     raised if this choice has not been made yet.
     """
     file = choice_file(folder, config)
-    if not distributed.run_on_host0(file.exists):
+    if not host0.exists(file):
         if train is None:
             raise UserError(f"{folder} holds no choice of {config.tuning.key} for this config and grid; train first")
-        choice = choose(config, train(held_out(config)))
-
-        def keep():
-            folder.mkdir(parents=True, exist_ok=True)
-            json_files.write(file, {"asked": choice_fingerprint(config), **choice})
-
-        distributed.run_on_host0(keep)
-    return with_value(
-        config, distributed.run_on_host0(lambda: json_files.read(file, shape={"chosen": NUMBER})["chosen"])
-    )
+        host0.write_json(file, {"asked": choice_fingerprint(config), **choose(config, train(held_out(config)))})
+    return with_value(config, host0.read_json(file, {"chosen": NUMBER})["chosen"])
 
 
 def warning(config: ConfigDict) -> str:
@@ -110,8 +103,8 @@ def choose(config: ConfigDict, starts: Mapping[int, str]) -> dict:
             stage = parts.under(with_value(config, value)).stage(name, 1)
             recalls = []
             for seed, folder in starts.items():
-                found = distributed.all_or_raise(lambda folder=folder: warm_start.load(folder, before))
-                state, inputs, _ = stage.start(seed, found, folder)
+                start = Start(str(folder), before)
+                state, inputs, _ = stage.start(seed, start.load(), start.origin)
                 found = stage.evaluate(stage.variables(state), inputs.info, ("validation",))()
                 recalls.append(metrics.summarize(found["validation"], parts.dataset.counts)["macro_recall"])
             scores.append(float(np.mean(recalls)))

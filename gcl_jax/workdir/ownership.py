@@ -1,8 +1,7 @@
 """Whose run a folder holds: config.json, and the refusal to mix two runs in one folder."""
 
 import json
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from etils import epath
 from ml_collections import ConfigDict
@@ -15,7 +14,6 @@ from gcl_jax.data import Dataset, summary
 from gcl_jax.errors import UserError
 from gcl_jax.json_shape import NUMBER
 from gcl_jax.paths import done_file
-from gcl_jax.runtime import distributed
 
 
 def stage_around(folder: epath.Path) -> tuple[epath.Path, str] | None:
@@ -38,7 +36,9 @@ def require_no_stage(folder: epath.Path) -> None:
 
 def _config_in(file: epath.Path) -> dict:
     """The config of the run whose config.json this is, as far as it is read here; UserError where it is none."""
-    return json_files.read(file, shape={"config": {"posthoc?": dict, "tuning?": dict, "data?": dict}})["config"]
+    return json_files.read(file, shape={"config": {"posthoc?": dict, "tuning?": dict, "data?": dict, "eval?": dict}})[
+        "config"
+    ]
 
 
 def _training_in(file: epath.Path) -> dict:
@@ -53,55 +53,12 @@ def require_readable(folders: Iterable[epath.Path], names: Sequence[str]) -> Non
     errors.require_readable([*folders, *stages, *inside])
 
 
-def open_for_writing(
-    root: epath.Path,
-    config: ConfigDict,
-    names: Sequence[str],
-    per_seed: bool,
-    dataset: Callable[[], Dataset],
-    check_starts: Callable[[], None],
-    *,
-    finished: bool,
-) -> None:
-    """Make ``root`` the folder of this run, or raise UserError with what differs from the run it holds.
-
-    ``dataset`` reads the data; of a ``finished`` run it is asked only if the data lie elsewhere now, and nothing is
-    written. ``check_starts`` is called if an init_from is not what it was, and of a run that goes on if one is there. A
-    folder in which nothing has been saved yet can be claimed anew, so that a corrected command just works.
-    """
-    distributed.run_on_host0(lambda: compare_rules(root, config))
-    keys = _compared(root, config, names, per_seed, check_starts, goes_on=not finished)
-    if not finished:  # before config.json is one that the older version would not know
-        distributed.run_on_host0(lambda: _refuse_older_state(root, names))
-    if finished and distributed.run_on_host0(lambda: _places(config) == _places_in(root)):
-        return
-    found = same_data(dataset)
-    keys["data_fingerprint"] = _fingerprint(root, found, goes_on=not finished)
-    data = summary.summary(found)
-    if finished:
-        distributed.run_on_host0(lambda: compare(root, keys, data))
-        return
-
-    def write():
-        compare(root, keys, data)
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            json_files.write(root / "config.json", {"training": keys, "data": data, "config": config.to_dict()})
-        except OSError as error:
-            raise UserError(
-                f"--workdir={root} cannot be written ({error.strerror or error}): name another folder"
-            ) from error
-
-    distributed.run_on_host0(write)
-    distributed.all_or_raise(lambda: _require_visible(root / "config.json"))
-
-
 _AS_THEN = (
     "train it to its end with that version, or anew in another --workdir (finished stages can be the init_from of that)"
 )
 
 
-def _refuse_older_state(root: epath.Path, names: Sequence[str]) -> None:
+def refuse_older_state(root: epath.Path, names: Sequence[str]) -> None:
     """Raise UserError if a stage of the run in ``root`` would go on from an older version's optimizer state."""
     file = root / "config.json"
     if not (_holds_something(root) and file.exists() and migrate.keeps_other_state(_training_in(file))):
@@ -115,36 +72,31 @@ def _refuse_older_state(root: epath.Path, names: Sequence[str]) -> None:
                 )
 
 
-def _places(config: ConfigDict) -> dict:
+def places(config: ConfigDict) -> dict:
     """Where the data lie."""
     return {"path": config.data.path, **stage_fingerprint.files(config)}
 
 
-def _places_in(root: epath.Path) -> dict | None:
+def places_in(root: epath.Path) -> dict | None:
     """The same of the config that trained the run in ``root``; None where an older version wrote it."""
     try:
-        return _places(ConfigDict(_config_in(root / "config.json")))
+        return places(ConfigDict(_config_in(root / "config.json")))
     except (AttributeError, LookupError, TypeError, ValueError):
         return None
 
 
-def _starts(config: dict, names: Sequence[str]) -> dict:
+def starts_of(config: dict, names: Sequence[str]) -> dict:
     """Where each stage starts from, if not from the one before."""
     return {name: config[name]["init_from"] for name in names}
 
 
-def _starts_in(root: epath.Path, names: Sequence[str]) -> dict | None:
+def starts_in(root: epath.Path, names: Sequence[str]) -> dict | None:
     """The same of the config that trained the run in ``root``; None where there is none, or an older version's."""
     file = root / "config.json"
     try:
-        return _starts(_config_in(file), names) if file.exists() else None
+        return starts_of(_config_in(file), names) if file.exists() else None
     except (KeyError, TypeError, UserError):  # nothing may have been saved yet, else `compare` has refused it
         return None
-
-
-def check_before_tuning(root: epath.Path, config: ConfigDict, names: Sequence[str], per_seed: bool) -> None:
-    """Raise UserError if ``root`` holds another run, in more than the value that is still to be chosen."""
-    distributed.run_on_host0(lambda: compare(root, _keys(config, names, per_seed), apart_from=config.tuning.key))
 
 
 def compare_rules(root: epath.Path, config: ConfigDict) -> None:
@@ -157,17 +109,21 @@ def compare_rules(root: epath.Path, config: ConfigDict) -> None:
 
 
 def same_rules(root: epath.Path, config: ConfigDict) -> bool:
-    """Whether ``config`` has the posthoc rules of the run in ``root``."""
+    """Whether ``config`` has the posthoc rules and the views of evaluation of the run in ``root``."""
     return not _other_rules(root, config)
 
 
 def _other_rules(root, config):
-    """In which posthoc rules ``config`` differs from the run in ``root``, if there is one."""
+    """In which posthoc rules or views of evaluation ``config`` differs from the run in ``root``, if there is one."""
     file = root / "config.json"
     if not _holds_something(root) or not file.exists():
         return []
-    rules = _config_in(file).get("posthoc", {})
-    return stage_fingerprint.differences(config_lib.TOP["posthoc"] | rules, config.posthoc.to_dict(), "config.posthoc")
+    found = _config_in(file)
+    views = [{"views": block.get("views", ())} for block in (found.get("eval", {}), config.eval)]
+    rules = config_lib.TOP["posthoc"] | found.get("posthoc", {})
+    return stage_fingerprint.differences(rules, config.posthoc.to_dict(), "config.posthoc") + (
+        stage_fingerprint.differences(*views, "config.eval")
+    )
 
 
 def tuned_value(root: epath.Path, config: ConfigDict) -> float:
@@ -194,80 +150,27 @@ def tuned_value(root: epath.Path, config: ConfigDict) -> float:
 def require_own_data(root: epath.Path, dataset: Dataset) -> None:
     """Raise UserError unless ``dataset`` is the one on which the run in ``root`` was trained."""
     known = _training_in(root / "config.json")
-    fingerprint = _fingerprint(root, dataset, goes_on=False)
+    fingerprint = fingerprint_of(root, dataset, goes_on=False)
     if known.get("data_fingerprint", fingerprint) != fingerprint:
         raise UserError(f"the data of the run in {root} are not what they were when it was trained: put them back")
 
 
-def same_data(dataset: Callable[[], Dataset]) -> Dataset:
-    """The data, with their fingerprint made; UserError in every process where one has none, or others."""
-
-    def read():
-        found = dataset()
-        return found, found.fingerprint
-
-    found, fingerprint = distributed.all_or_raise(read)
-    distributed.assert_equal("the data set (what its files hold)", fingerprint)
-    return found
-
-
-def _fingerprint(root: epath.Path, dataset: Dataset, *, goes_on: bool) -> str:
+def fingerprint_of(root: epath.Path, dataset: Dataset, *, goes_on: bool) -> str:
     """The fingerprint of ``dataset`` as the version made it that trained the run in ``root``.
 
     Up to commit 8f92ab7 photographs were known by their names, and JPEG was decoded otherwise: a run of then that
     ``goes_on`` would do so on other pixels, so that UserError is raised; where it is only looked at, that is said.
     """
-
-    def fingerprint():
-        file = root / "config.json"
-        known = json_files.read(file, "training")["training"] if _holds_something(root) and file.exists() else {}
-        then = known.get("data_fingerprint") if isinstance(known, dict) else None
-        if then == dataset.fingerprint or then != dataset.older_fingerprint:
-            return dataset.fingerprint
-        message = (
-            "is of an older gcl_jax, which decoded JPEG to slightly other pixels and knew photographs by name alone"
-        )
-        if goes_on:
-            raise UserError(f"the run in {root} {message}: {_AS_THEN}")
-        logs.log_info(
-            f"the run in {root} {message}: today's pixels are used, and images replaced since are not noticed"
-        )
-        return then
-
-    return distributed.run_on_host0(fingerprint)
-
-
-def _require_visible(file: epath.Path) -> None:
-    """Raise UserError unless ``file``, which another process has written, comes to be seen here."""
-    for _ in range(60):  # a network file system may take a while
-        if file.exists():
-            return
-        time.sleep(0.5)
-    raise UserError(f"{file}, which process 0 has written, is not seen here: name a --workdir that all processes share")
-
-
-def verify(
-    root: epath.Path,
-    config: ConfigDict,
-    names: Sequence[str],
-    per_seed: bool,
-    dataset: Callable[[], Dataset],
-    check_starts: Callable[[], None],
-) -> None:
-    """Like `open_for_writing`, for a look that writes nothing: raise UserError if ``root`` holds another run."""
-    keys, found = _compared(root, config, names, per_seed, check_starts), same_data(dataset)
-    keys["data_fingerprint"] = _fingerprint(root, found, goes_on=False)
-    distributed.run_on_host0(lambda: compare(root, keys, summary.summary(found)))
-
-
-def _compared(root, config, names, per_seed, check_starts, *, goes_on=False) -> dict:
-    """The keys of this run, equal to those in ``root`` as far as they are known without the data."""
-    keys, starts = _keys(config, names, per_seed), _starts(config.to_dict(), names)
-    distributed.run_on_host0(lambda: compare(root, keys))
-    there = [start for start in starts.values() if start and paths.given(start).exists()]
-    if distributed.run_on_host0(lambda: _starts_in(root, names) != starts or (goes_on and bool(there))):
-        check_starts()
-    return keys
+    file = root / "config.json"
+    known = json_files.read(file, "training")["training"] if _holds_something(root) and file.exists() else {}
+    then = known.get("data_fingerprint") if isinstance(known, dict) else None
+    if then == dataset.fingerprint or then != dataset.older_fingerprint:
+        return dataset.fingerprint
+    message = "is of an older gcl_jax, which decoded JPEG to slightly other pixels and knew photographs by name alone"
+    if goes_on:
+        raise UserError(f"the run in {root} {message}: {_AS_THEN}")
+    logs.log_info(f"the run in {root} {message}: today's pixels are used, and images replaced since are not noticed")
+    return then
 
 
 def compare(root: epath.Path, keys: dict, data: dict | None = None, *, apart_from: str = "") -> None:
@@ -322,7 +225,8 @@ def _holds_something(root: epath.Path) -> bool:
     return any(paths.matching(root, pattern) for pattern in ("result.json", *patterns))
 
 
-def _keys(config, names, per_seed) -> dict:
+def keys_of(config: ConfigDict, names: Sequence[str], per_seed: bool) -> dict:
+    """The training keys of a run of the stages ``names``, as JSON has them."""
     keys = stage_fingerprint.training_keys(config, config.stages[-1])
     for skipped in set(config.stages) - set(names):
         del keys[skipped]

@@ -11,7 +11,9 @@ DATA = dict(source="digits", name="digits", crop_padding=1, flip=False, mean=(0.
 FREE = r"head/|.*/(down|up)$"  # the adapters and the head
 
 
-def one_stage(plugins, method=("cross_entropy", {}), *, model=("resnet8", {}), optimizer=(), data=(), **stage):
+def one_stage(
+    plugins, method=("cross_entropy", {}), *, model=("resnet8", {}), optimizer=(), data=(), evaluation=(), **stage
+):
     """A config of one stage; its ``method`` and ``model`` are a name and keys, as the others are keys of their blocks.
 
     The modules ``plugins`` are imported here, since their names and keys stand in the blocks.
@@ -29,7 +31,7 @@ def one_stage(plugins, method=("cross_entropy", {}), *, model=("resnet8", {}), o
         plugins=plugins,
         data=DATA | dict(data),
         model=dict(name=model[0], **model[1]),
-        eval=dict(batch_size=512),
+        eval=dict(batch_size=512) | dict(evaluation),
         log=dict(every_steps=4),
         checkpoint=dict(every_steps=5),
     )
@@ -60,6 +62,12 @@ CONFIGS = {
     "momentum_queue": lambda: one_stage(("momentum_queue",), ("momentum_queue", dict(decay=0.9))),
     "perturbed_weights": lambda: one_stage(("perturbed_weights",), gradient=dict(name="perturbed_weights", sigma=0.1)),
     "max_norm": lambda: one_stage(("max_norm",), ("max_norm", {})),
+    "augment_and_paste": lambda: one_stage(
+        ("augment_and_paste",), transforms={"main": ("random_ops(2,0.2)",)}, mix="paste_boxes(1.0)"
+    ),
+    "rare_mixup": lambda: one_stage(("rare_mixup",), mix="rare_mixup(1.0)"),
+    "head_bias": lambda: one_stage(("head_bias",), evaluation=dict(metrics=("head_bias", "mcc"))),
+    "blobs": lambda: one_stage(("blobs",), data=dict(source="blobs", name="blobs", imbalance_ratio=10.0)),
     "two_estimators": lambda: one_stage(("two_estimators",), ("two_estimators", {})),
 }
 

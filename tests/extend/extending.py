@@ -1,4 +1,4 @@
-"""What the tests of plugins share: registries as they were afterwards, and stages that are not trained by a command."""
+"""What the tests of plugins share: registries that are afterwards as they were, and stages without a command."""
 
 import sys
 from pathlib import Path
@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from gcl_jax import data, gradients, methods, models, optim
+from gcl_jax import data, gradients, methods, metrics, models, optim, transforms
 from gcl_jax.config import validation
 from gcl_jax.runtime import mesh
 from gcl_jax.training import stage as stage_lib
 
 PLUGINS = Path(__file__).parent / "plugins"
 REGISTRIES = (
-    methods.METHODS, models.BACKBONES, models.HEADS, gradients.GRADIENT_RULES, optim.OPTIMIZERS, optim.SCHEDULES
+    methods.METHODS, models.BACKBONES, models.HEADS, gradients.GRADIENT_RULES, optim.OPTIMIZERS, optim.SCHEDULES,
+    transforms.TRANSFORMS, transforms.MIXES, metrics.METRICS, data.SOURCES,
 )  # fmt: skip
 
 

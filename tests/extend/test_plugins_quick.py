@@ -14,8 +14,9 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 from tiny import override
 
-from gcl_jax import gradients, losses, methods, models, trained
+from gcl_jax import gradients, losses, methods, metrics, models, trained
 from gcl_jax.config import migrate, stage_fingerprint
+from gcl_jax.config.transforms import build_transforms
 from gcl_jax.errors import UserError
 from gcl_jax.training import train_state
 
@@ -273,3 +274,59 @@ def test_a_network_without_pooled_features():
     train(stage, 1)
     with pytest.raises(UserError, match=r"gives no pooled features.* let the backbone fill"):
         stage.features(stage.variables(stage.start(0, None, "")[0])[0], "test")
+
+
+def test_ops_and_boxes_of_a_plugin():
+    stage = begin("augment_and_paste")
+    images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 1), np.uint8)
+    transforms = build_transforms(stage.config, "representation", stage.method)
+    changed = transforms.train("main", jax.random.key(0), images, None)
+    plain = transforms.normalize(images)
+    same = np.mean([np.array_equal(a, b) for a, b in zip(changed, plain, strict=True)])
+    assert 0 < same < 0.5  # of an image both ops may be the one that changes nothing
+    batch = {"image": plain, "label": np.arange(64)}
+    mixed = transforms.mix(jax.random.key(1), {"main": batch}, None)["main"]
+    (first, seen), (second, other) = mixed["targets"]
+    np.testing.assert_allclose(seen + other, 1, rtol=1e-6)
+    taken = np.mean(np.asarray(mixed["image"]) == np.asarray(plain), axis=(1, 2, 3))
+    assert np.all(taken >= seen - 1e-6)
+    assert len(np.unique(np.round(seen, 3))) > 20  # another box for every image
+    np.testing.assert_array_equal(first, batch["label"])
+    pasted = np.asarray(plain)[np.asarray(second)]
+    assert np.all((np.asarray(mixed["image"]) == np.asarray(plain)) | (np.asarray(mixed["image"]) == pasted))
+    train(stage, 2)
+
+
+def test_two_streams_are_mixed():
+    stage = begin("rare_mixup")
+    mix = build_transforms(stage.config, "representation", stage.method).mix
+    t = methods.StepInfo.at(jnp.int32(9), epochs=2, steps_per_epoch=9, learning_rate=0.1)
+    batches = {
+        "main": {"image": jnp.ones((8, 2, 2, 1)), "label": jnp.zeros(8, jnp.int32)},
+        "rare": {"image": jnp.zeros((8, 2, 2, 1)), "label": jnp.ones(8, jnp.int32)},
+    }
+    mixed = mix(jax.random.key(0), batches, t)
+    assert set(mixed) == {"main"}
+    lam = mixed["main"]["image"][:, 0, 0, 0]
+    (_, kept), (rare, weight) = mixed["main"]["targets"]
+    np.testing.assert_allclose(weight, 0.5 * (1 - lam), rtol=1e-6)
+    np.testing.assert_allclose(kept + weight, 1, rtol=1e-6)
+    assert rare.tolist() == [1] * 8
+    assert set(stage.feed.streams) == {"main", "rare"}
+    train(stage, 2)
+
+
+def test_a_metric_of_what_is_wrong():
+    get_config("head_bias")
+    logits = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [0.0, 1.0, 2.0]])
+    found = metrics.METRICS["head_bias"](logits, np.array([1, 0, 0]), np.array([100, 10, 1]))
+    assert found == {"toward_head": 50.0, "rank": 1.5}
+
+
+def test_a_data_source_from_outside():
+    stage = begin("blobs")
+    assert stage.dataset.name == "blobs"
+    assert stage.dataset.class_names[0] == "blob 0"
+    assert stage.dataset.counts.tolist() == sorted(stage.dataset.counts.tolist(), reverse=True)
+    state, _ = train(stage, 2)
+    assert predicted(stage, state)["logits"].shape == (4, 6)

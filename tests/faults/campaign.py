@@ -1,6 +1,6 @@
 """Disturb a run at random moments until it ends, again and again, and compare with a run that nobody disturbed.
 
-    python tests/faults/campaign.py --kills=100 --processes=2 --folder=DIR -- --config=configs/digits_lt/gcl.py ...
+    python tests/faults/campaign.py --kills=100 --processes=2 --folder=DIR -- --config=configs/digits_lt.py:gcl ...
 
 What follows ``--`` are gcl_jax.main's own flags, without a workdir. Three of four disturbances are kill -9 of one
 process, the others SIGTERM to one; each comes at a random moment after the step has been compiled. A process that was

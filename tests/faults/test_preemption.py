@@ -22,9 +22,10 @@ from gcl_jax.checkpoints.checkpoint import Checkpoints
 from gcl_jax.runtime import preemption
 from gcl_jax.table import __main__ as table
 from gcl_jax.table import runs
-from gcl_jax.training import evaluate, experiment, trainer
+from gcl_jax.training import evaluate, experiment
 from gcl_jax.training.stage import Stage
 from gcl_jax.training.stage_run import StageRun
+from gcl_jax.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -110,7 +111,7 @@ def test_an_evaluation_that_is_cut_off_again_and_again_is_owed(undisturbed, tmp_
         kinds = [json.loads(line)["kind"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
         assert kinds == ["train"] * 2  # 4, 8
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "train", signalling(trainer.train, 1, signal.SIGINT))
+        patch.setattr(Trainer, "fit", signalling(Trainer.fit, 1, signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):  # no command: Python's own answer
             experiment.run(config(), workdir)
     assert saved(workdir) == [5, 8]
@@ -121,18 +122,18 @@ def test_an_evaluation_that_is_cut_off_again_and_again_is_owed(undisturbed, tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("file", "patched"),
-    [("nearest_class_mean.py", (evaluate, "features", 1)), ("tau_norm.py", (Stage, "evaluate", 4))],
+    ("row", "patched"),
+    [("nearest_class_mean", (evaluate, "features", 1)), ("tau_norm", (Stage, "evaluate", 4))],
 )
-def test_a_signal_in_the_class_means_pass_and_while_tuning(tmp_path, monkeypatch, file, patched):
+def test_a_signal_in_the_class_means_pass_and_while_tuning(tmp_path, monkeypatch, row, patched):
     short = {"representation.epochs": 2, "eval.every_epochs": 2}
-    whole = experiment.run(override(load_config(f"digits_lt/{file}"), short), tmp_path / "whole")
+    whole = experiment.run(override(load_config(f"digits_lt:{row}"), short), tmp_path / "whole")
     owner, name, calls = patched
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, signalling(getattr(owner, name), calls))
-        stop(lambda: experiment.run(override(load_config(f"digits_lt/{file}"), short), tmp_path / "run"))
+        stop(lambda: experiment.run(override(load_config(f"digits_lt:{row}"), short), tmp_path / "run"))
     assert not (tmp_path / "run" / "result.json").exists()
-    again = experiment.run(override(load_config(f"digits_lt/{file}"), short), tmp_path / "run")
+    again = experiment.run(override(load_config(f"digits_lt:{row}"), short), tmp_path / "run")
     assert again["final"] == whole["final"]
 
 

@@ -9,7 +9,7 @@ from faults.campaign import campaign
 from tiny import override_flags
 
 FLAGS = [
-    "--config=configs/digits_lt/gcl.py",
+    "--config=configs/digits_lt.py:gcl",
     *override_flags(
         representation__epochs=6, classifier__epochs=3, eval__every_epochs=1, log__every_steps=4,
         checkpoint__every_steps=5, representation__method__mixup_alpha=1.0,
