@@ -46,7 +46,7 @@ class SmallTransformer(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> Features:
         x = nn.Conv(self.width, 2 * (self.patch,), 2 * (self.patch,), dtype=self.dtype, name="embed")(images)
-        x = x.reshape(len(x), -1, self.width)
+        x = x.reshape(x.shape[0], -1, self.width)  # not len(x): an export has any batch
         x = x + self.param("positions", nn.initializers.normal(0.02), x.shape[1:])
         for i in range(self.depth):
             x = Block(self.attention_heads, self.dropout, self.dense(), name=f"block{i}")(x, train=train)

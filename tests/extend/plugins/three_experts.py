@@ -39,7 +39,7 @@ class ExpertHead(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array, *, train: bool = False) -> dict[str, jax.Array]:
-        per_expert = features.reshape(len(features), EXPERTS, -1).astype(jnp.float32)
+        per_expert = features.reshape(features.shape[0], EXPERTS, -1).astype(jnp.float32)
         shape = (EXPERTS, per_expert.shape[-1], self.num_classes)
         kernels = self.param("kernels", nn.initializers.lecun_normal(batch_axis=0), shape)
         experts = jnp.einsum("bkd,kdc->bkc", per_expert, kernels)
