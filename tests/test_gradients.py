@@ -20,7 +20,7 @@ from gcl_jax import data, methods, optim
 from gcl_jax.checkpoints import checkpoint
 from gcl_jax.config import validation
 from gcl_jax.errors import UserError
-from gcl_jax.gradients import SAM, StepAux
+from gcl_jax.gradients import GRADIENT_RULES, SAM, GradientRule, StepAux
 from gcl_jax.runtime import mesh
 from gcl_jax.training import experiment
 from gcl_jax.training.stage import Stage
@@ -237,3 +237,19 @@ def test_a_run_with_averages_is_evaluated_by_them(tmp_path):
     again = experiment.run(config, str(tmp_path / "run"))
     assert again["stages"]["representation"]["final"] == stage["final"]
     assert again["stages"]["representation"]["final_raw"] == stage["final_raw"]
+
+
+@dataclasses.dataclass(frozen=True)
+class WithoutBackbone(GradientRule):
+    """The gradient where all of the backbone is 0."""
+
+    def __call__(self, key, run, params, model_state, batch, t, info):
+        return run({**params, "backbone": jax.tree.map(jnp.zeros_like, params["backbone"])}, model_state)
+
+
+def test_what_is_frozen_is_itself_wherever_a_rule_looks():
+    GRADIENT_RULES.register("without_backbone", WithoutBackbone)
+    frozen = {"representation.trainable": "head/", "representation.bn": "frozen"}
+    (_, plain), _ = advance(make_stage(**frozen), 1)
+    (_, elsewhere), _ = advance(make_stage(**frozen, **{"representation.gradient.name": "without_backbone"}), 1)
+    jax.tree.map(np.testing.assert_array_equal, elsewhere, plain)

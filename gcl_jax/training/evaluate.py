@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from gcl_jax import posthoc, stored_logits
 from gcl_jax.data.process_shard import ProcessShard
+from gcl_jax.errors import UserError
 from gcl_jax.methods import Apply, ClassInfo, Method
 from gcl_jax.metrics import Predictions
 from gcl_jax.runtime import mesh as mesh_lib
@@ -82,9 +83,19 @@ def make_feature_step(apply: Apply, transforms: StageTransforms, fetch: Callable
 
     def step(variables: Tree, arrays: Tree, item: Tree) -> tuple[jax.Array, jax.Array]:
         images, labels = fetch(arrays, item)
-        return apply(variables, transforms.first_view(images), train=False)[0]["features"], labels
+        return pooled(apply(variables, transforms.first_view(images), train=False)[0]), labels
 
     return jax.jit(step)
+
+
+def pooled(out: dict[str, jax.Array]) -> jax.Array:
+    """The features [B, D] of a network's output; UserError where neither its backbone nor its head gives any."""
+    if "features" not in out:
+        raise UserError(
+            "the network gives no pooled features, of which class means and embeddings are made: let the backbone fill "
+            'Features.pooled, or the head return "features" [B, D] beside its scores'
+        )
+    return out["features"]
 
 
 def whole_split(num: int, batch_size: int) -> np.ndarray:

@@ -185,7 +185,7 @@ class Stage:
         """``fresh`` variables with what the stage restores from ``found``."""
         if self._takes_the_head():
             hint = "Give the data the same classes in the same order"
-            if self.labels["head"]["kernel"] != optim.FROZEN:  # which would not get away from a random start
+            if optim.FROZEN not in jax.tree.leaves(self.labels["head"]):  # which would stay at a random start
                 hint += f", or take the backbone alone with --config.{self.name}.restore=backbone/"
             class_check.require_same(found.get("class_names"), self.dataset.class_names, origin, hint)
         return warm_start.restore_variables(fresh, found, self.restores, origin)
@@ -215,6 +215,8 @@ class Stage:
         """A run's state and class statistics; pure, so that their shapes can be had without data."""
         params = self.method.init_params(rng.fold(key, "parameters"), variables, info)
         method_state = self.method.init_state(rng.fold(key, "state"), {**variables, "params": params}, info)
+        # A weak type, as of `jnp.full(n, 0.5)`, would be another program's than that of what the first step returns.
+        method_state = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), method_state)
         model_state = {name: tree for name, tree in variables.items() if name != "params"}
         state = TrainState(
             step=jnp.int32(0),
@@ -234,11 +236,13 @@ class Stage:
         """What `start` would return for any seed, as shapes; only the data set's arrays are there."""
         key = jax.random.key(0)
         variables = jax.eval_shape(self._init_network, key)
-        info, features = self.info(), self._features(variables)
-        found = {"class_means": (self.dataset.num_classes, *features.shape[1:]), "train_features": features.shape}
-        given = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in found.items()}
-        given["train_features"] = (given["train_features"], jax.ShapeDtypeStruct(features.shape[:1], np.int32))
-        info = info.replace(**{name: given[name] for name in self.method.needs})
+        info = self.info()
+        if self.method.needs:
+            features = self._features(variables)
+            found = {"class_means": (self.dataset.num_classes, *features.shape[1:]), "train_features": features.shape}
+            given = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in found.items()}
+            given["train_features"] = (given["train_features"], jax.ShapeDtypeStruct(features.shape[:1], np.int32))
+            info = info.replace(**{name: given[name] for name in self.method.needs})
         state, info = jax.eval_shape(self._begin, key, variables, info)
         key = jax.eval_shape(jax.random.key, 0)
         return state, train_step.StepInputs(key, info, self.loader.arrays("train"))
@@ -246,7 +250,7 @@ class Stage:
     def _features(self, variables: dict) -> jax.ShapeDtypeStruct:
         images = jax.ShapeDtypeStruct((len(self.dataset.splits["train"]), *self._input_shape), np.float32)
         out = jax.eval_shape(lambda v, x: self.apply(v, x, train=False)[0], variables, images)
-        return out["features"]
+        return evaluate.pooled(out)
 
     def stack(self, several: Sequence[Any]) -> Any:
         """States or step inputs of `seeds` runs as one, with a leading seed axis on all but the data set's arrays."""

@@ -82,6 +82,8 @@ def make_update(
             batch = method.prepare(rng.fold(key, "prepare"), batches, t)
 
             def run(params, model_state, example_weights=None):
+                params = optim.keep_frozen(params, state.params, param_labels)  # wherever the rule looks
+
                 def value(params):
                     variables = {"params": optim.stop_frozen(params, param_labels), **model_state}
                     out, new_model_state, new_method_state = method.forward(
