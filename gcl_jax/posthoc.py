@@ -51,7 +51,7 @@ def nearest_mean_features(features: jax.Array, mean: jax.Array, variant: str = "
 
 
 def class_centroids(features: jax.Array, labels: jax.Array, num_classes: int) -> jax.Array:
-    """Mean feature of each class, [C, D]; not normalised again. Zeros for a class that ``labels`` int[B] lack.
+    """Mean feature of each class, [C, D]; not normalized again. Zeros for a class that ``labels`` int[B] lack.
 
     >>> class_centroids(jnp.array([[1.0], [3.0], [5.0]]), jnp.array([0, 0, 1]), 2).tolist()
     [[2.0], [5.0]]
@@ -68,7 +68,7 @@ def nearest_mean_scores(features: jax.Array, centroids: jax.Array) -> jax.Array:
     >>> nearest_mean_scores(jnp.array([[0.0, 0.0]]), jnp.array([[3.0, 4.0], [1.0, 0.0]])).tolist()
     [[-25.0, -1.0]]
     """
-    # Moving the origin into the centroids changes no distance and keeps ||x||^2 - 2 x.mu + ||mu||^2 from cancelling.
+    # Moving the origin into the centroids changes no distance and keeps ||x||^2 - 2 x.mu + ||mu||^2 from canceling.
     origin = jnp.mean(centroids, axis=0)
     x, mu = features - origin, centroids - origin
     dots = jnp.matmul(x, mu.T, precision=jax.lax.Precision.HIGHEST)

@@ -174,7 +174,7 @@ def _images_in(top: pathlib.Path) -> Iterator[pathlib.Path]:
 def predict(
     network: "Trained", paths: Sequence[pathlib.Path], on_bad: Callable[[pathlib.Path, str], None] | None = None
 ) -> "np.ndarray":
-    """Probabilities float32[N, C] of images of any size: shorter side resized, centre cropped, as in evaluation.
+    """Probabilities float32[N, C] of images of any size: shorter side resized, center cropped, as in evaluation.
 
     ``on_bad(path, reason)`` is told of files that are no image, whose row is NaN; without it UserError names the first.
     """

@@ -53,14 +53,14 @@ class Trained:
 
     @property
     def resize(self) -> int:
-        """The shorter side of an image before its centre is cropped to `image_shape`, as in evaluation."""
+        """The shorter side of an image before its center is cropped to `image_shape`, as in evaluation."""
         height, width, _ = self.image_shape
         return self.config.data.photos.resize if holds_photographs(self.config.data.source) else min(height, width)
 
     def probabilities(self) -> Callable[[tuple, jax.Array], jax.Array]:
         """The pure function (variables, uint8[B, H, W, c]) -> float32[B, C]: softmax at the method's scale.
 
-        As evaluation has it: normalisation of pixels and the config's post-hoc rules are inside.
+        As evaluation has it: normalization of pixels and the config's post-hoc rules are inside.
         """
         block = self.config[self.stage]
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")

@@ -164,8 +164,8 @@ def _photographs(root):
         ],
         ratios={"ratio": [plain], "ratio_jitter": [jittered]},
         notes=[
-            "ratios are the host loader's, which delivers uint8; flip, jitter and normalisation are the step's part,",
-            "on the accelerator where there is one; the DataLoader delivers float32, flipped and normalised",
+            "ratios are the host loader's, which delivers uint8; flip, jitter and normalization are the step's part,",
+            "on the accelerator where there is one; the DataLoader delivers float32, flipped and normalized",
         ],
     )
 

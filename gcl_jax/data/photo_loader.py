@@ -1,6 +1,6 @@
 """The loader of photographs: a tf.data pipeline that reads, crops and resizes what the index plan names.
 
-Flip, colour jitter and normalisation happen in the jitted step, on uint8 batches.
+Flip, color jitter and normalization happen in the jitted step, on uint8 batches.
 """
 
 import functools

@@ -90,7 +90,7 @@ class Records(EncodedImages):
 
 
 def value(record: bytes, feature: str) -> bytes:
-    """The first bytes that a serialised tf.train.Example has in ``feature``."""
+    """The first bytes that a serialized tf.train.Example has in ``feature``."""
     tf = quiet_tensorflow.load()
     return tf.train.Example.FromString(record).features.feature[feature].bytes_list.value[0]
 
