@@ -65,6 +65,9 @@ def _parse(argv, values):
     config = ConfigDict()
     if not any(HELP.fullmatch(argument) for argument in argv):
         config = _load(argv)
+        if config.get("plugins", ()):  # a file that only names them: its blocks lack the keys of what they register
+            load_plugins(config)
+            config = _load(argv)
         argv = _resolved(argv)
         for argument in argv[1:]:
             match = re.match(r"--?(?:no)?config\.([^=]*)", argument)

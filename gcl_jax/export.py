@@ -20,6 +20,7 @@ import importlib.util
 import os
 import pathlib
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -129,14 +130,26 @@ def description(network: "Trained") -> dict:
 
 
 def serialized(network: "Trained") -> bytes:
-    """A `trained.Trained` as serialized StableHLO, its batch dimension free and its parameters inside."""
+    """A `trained.Trained` as serialized StableHLO, its batch dimension free and its parameters inside.
+
+    Raises UserError for a network or a method that takes the number of images for a Python integer.
+    """
     import jax
     import jax.numpy as jnp
 
     (batch,) = jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *network.image_shape), jnp.uint8)
     function = jax.jit(functools.partial(network.probabilities(), network.variables))
-    return bytes(jax.export.export(function, platforms=PLATFORMS)(images).serialize())
+    try:
+        return bytes(jax.export.export(function, platforms=PLATFORMS)(images).serialize())
+    except TypeError as error:
+        if "_DimExpr" not in str(error):
+            raise
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"{place.filename}:{place.lineno} takes the number of images for an integer ({error}), but what is "
+            "exported takes any number: write x.shape[0] for len(x)"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Registry(dict[str, T]):
 
         Raises UserError if the name is taken by something else.
         """
-        if name in self and self[name] is not thing and _origin(self[name]) != _origin(thing):
+        if name in self and self[name] != thing and _origin(self[name]) != _origin(thing):
             raise UserError(f"the {self.kind} {name!r} is registered already: choose another name")
         self[name] = thing
 

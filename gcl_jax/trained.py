@@ -13,8 +13,8 @@ from gcl_jax import config as config_lib
 from gcl_jax import json_files, paths
 from gcl_jax.checkpoints import checkpoint
 from gcl_jax.config import migrate, validation
-from gcl_jax.data import PHOTOGRAPH_SOURCES
-from gcl_jax.data.augment import Augment
+from gcl_jax.config.transforms import eval_transforms
+from gcl_jax.data import holds_photographs
 from gcl_jax.errors import UserError, require, require_readable
 from gcl_jax.methods import ClassInfo
 from gcl_jax.paths import done_file
@@ -55,25 +55,25 @@ class Trained:
     def resize(self) -> int:
         """The shorter side of an image before its center is cropped to `image_shape`, as in evaluation."""
         height, width, _ = self.image_shape
-        return self.config.data.photos.resize if self.config.data.source in PHOTOGRAPH_SOURCES else min(height, width)
+        return self.config.data.photos.resize if holds_photographs(self.config.data.source) else min(height, width)
 
     def probabilities(self) -> Callable[[tuple, jax.Array], jax.Array]:
         """The pure function (variables, uint8[B, H, W, c]) -> float32[B, C]: softmax at the method's scale.
 
         As evaluation has it: normalization of pixels and the config's post-hoc rules are inside.
         """
-        block, data = self.config[self.stage], self.config.data
+        block = self.config[self.stage]
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
         network = build_network(self.config, self.stage, len(self.class_names))
-        augment = Augment(0, False, tuple(data.mean), tuple(data.std))  # which only normalizes here
         predict = evaluate.make_predict(
             NetworkApply(network, block.bn),
             method.after_training(self.config.posthoc),
-            augment,
+            eval_transforms(self.config),
             self.config.posthoc.logit_adjustment,
         )
 
-        info = ClassInfo(jnp.asarray(self.counts, jnp.float32), {})
+        constants = {name: jnp.asarray(c, jnp.float32) for name, c in method.constants(self.counts).items()}
+        info = ClassInfo(jnp.asarray(self.counts, jnp.float32), constants)
 
         def probabilities(variables: tuple, images: jax.Array) -> jax.Array:
             with backend.matmul_precision(self.config.precision):

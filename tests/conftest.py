@@ -30,6 +30,8 @@ jax.config.update("jax_default_matmul_precision", "highest")
 # of their own.
 collect_ignore_glob = [
     "fixtures/*",
+    "extend/plugins/*",
+    "extend/experiments.py",
     "run_and_kill.py",
     "equivalence.py",
     "several_processes.py",

@@ -23,9 +23,9 @@ from tiny import digits, load_config  # noqa: E402
 
 from gcl_jax import data  # noqa: E402
 from gcl_jax.config import validation  # noqa: E402
-from gcl_jax.data.augment import Augment  # noqa: E402
 from gcl_jax.runtime import backend, mesh  # noqa: E402
 from gcl_jax.training import stage  # noqa: E402
+from gcl_jax.transforms import StageTransforms  # noqa: E402
 
 STEPS = 20
 DTYPE = jnp.dtype(PRECISION)
@@ -98,12 +98,12 @@ def difference(ours, theirs):
 
 
 def normalize(self, images):
-    """`Augment.evaluate` at the precision of this process."""
+    """`StageTransforms.normalize` at the precision of this process."""
     return (images.astype(DTYPE) / 255 - jnp.asarray(self.mean, DTYPE)) / jnp.asarray(self.std, DTYPE)
 
 
 def main():
-    backend.DTYPES["float32"], Augment.evaluate = DTYPE, normalize
+    backend.DTYPES["float32"], StageTransforms.normalize = DTYPE, normalize
     report = {}
     with jax.default_matmul_precision("highest"):
         for name, layouts in ({name: ["data parallel"] for name in given().stages} if CONFIG else STAGES).items():

@@ -22,9 +22,9 @@ from tiny import digits  # noqa: E402
 from gcl_jax import data  # noqa: E402
 from gcl_jax.checkpoints import checkpoint  # noqa: E402
 from gcl_jax.config import validation  # noqa: E402
-from gcl_jax.data.augment import Augment  # noqa: E402
 from gcl_jax.runtime import backend, distributed, mesh  # noqa: E402
 from gcl_jax.training import stage  # noqa: E402
+from gcl_jax.transforms import StageTransforms  # noqa: E402
 
 # (loader, seeds at once)
 CASES = {"device": ("device", 1), "host": ("host", 1), "photographs": ("photographs", 1), "seeds": ("host", 2)}
@@ -63,7 +63,7 @@ def build(name, config, dataset, seeds):
 def main():
     if N > 1:
         distributed.start(COORDINATOR, N, ID)
-    backend.DTYPES["float32"], Augment.evaluate = equivalence.DTYPE, equivalence.normalize
+    backend.DTYPES["float32"], StageTransforms.normalize = equivalence.DTYPE, equivalence.normalize
     backend.loops = lambda *, resident: resident  # as on an accelerator
     backend.compiler_options = lambda: {"xla_backend_optimization_level": 0}  # compiles twice as fast
     loader, at_once = CASES[CASE]

@@ -9,8 +9,8 @@ from tiny import load_config
 
 from gcl_jax import config as config_lib
 from gcl_jax import contrastive, methods, optim
-from gcl_jax.data.augment import random_grayscale
 from gcl_jax.methods import StepInfo
+from gcl_jax.transforms.color import random_grayscale
 
 GRAY = np.array([0.299, 0.587, 0.114])
 

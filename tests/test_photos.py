@@ -22,12 +22,13 @@ from gcl_jax import config as config_lib
 from gcl_jax import data, rng
 from gcl_jax.config import validation
 from gcl_jax.data import image_kind
-from gcl_jax.data.augment import Augment, color_jitter
 from gcl_jax.data.files import Files
 from gcl_jax.errors import UserError
 from gcl_jax.runtime import mesh
 from gcl_jax.training import experiment
 from gcl_jax.training.run_context import RunContext
+from gcl_jax.transforms import StageTransforms, pipeline
+from gcl_jax.transforms.color import color_jitter
 
 decode = pytest.importorskip("gcl_jax.data.decode", reason="photographs need TensorFlow")
 
@@ -305,9 +306,10 @@ def test_jitter_of_strength_zero_changes_nothing_and_each_kind_is_in_its_range()
 
 
 def test_views_that_a_loader_cropped_are_augmented_each():
-    augment = Augment(0, True, (0.0,) * 3, (1.0,) * 3, (0.4, 0.4, 0.4))
+    steps = pipeline("flip|color_jitter(0.4, 0.4, 0.4)")
+    augment = StageTransforms((0.0,) * 3, (1.0,) * 3, {"main": (steps, steps)})
     cropped = jnp.asarray(np.stack([np.full((3, 8, 8, 3), 50), np.full((3, 8, 8, 3), 200)]).astype(np.uint8))
-    found = augment.train(jax.random.key(0), cropped, views=2)
+    found = augment.train("main", jax.random.key(0), cropped, None)
     assert found.shape == (2, 3, 8, 8, 3)
     assert found[0].mean() < 0.35 < found[1].mean()
     np.testing.assert_allclose(augment.evaluate(cropped[0]), 50 / 255, rtol=1e-6)
@@ -378,7 +380,7 @@ def test_bad_images_are_skipped_and_counted_or_stop_the_run(classes, tmp_path):
 @pytest.mark.slow
 def test_a_method_of_two_views_sees_two_crops(classes, tmp_path):
     config = config_of(classes, "list", stages=("representation",), representation__epochs=1)
-    config.representation.method = ConfigDict(config_lib.method("hybrid_sc"))
+    config.representation.method, config.representation.head = ConfigDict(config_lib.method("hybrid_sc")), "projection"
     assert math.isfinite(experiment.run(config, str(tmp_path / "run"))["final"]["test"]["nll"])
 
 

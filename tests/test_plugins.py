@@ -1,8 +1,11 @@
 """Modules from outside: every command imports those that a config names."""
 
+import os
+import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
 from ml_collections import ConfigDict
 from tiny import digits, override
 
@@ -49,6 +52,46 @@ def test_a_method_is_known_once_its_module_is_named(module, read):
     """A run's config.json is all that predict, export and report read."""
     read(of(module))
     assert methods.METHODS["mine_from_outside"].__name__ == "Mine"
+
+
+OPTIMIZER = '''
+import dataclasses
+from gcl_jax.optim import OPTIMIZERS, SGD
+from gcl_jax.registry import option
+
+@dataclasses.dataclass(frozen=True)
+class Mine(SGD):
+    """SGD with a key more."""
+
+    key_from_outside: float = option(0.5, "[0, 1]")
+
+OPTIMIZERS.register("optimizer_from_outside", Mine)
+'''
+
+
+def test_keys_of_a_plugin_that_only_the_command_line_names(tmp_path):
+    """In a process of its own: the keys of a registered optimizer stand in every config from then on."""
+    (tmp_path / "an_optimizer_from_outside.py").write_text(OPTIMIZER)
+    code = """
+import sys
+from gcl_jax import command_line
+from gcl_jax.config import validation
+config = command_line.config_of(["main", *sys.argv[1:]])
+validation.validate(config)
+print(config.representation.optimizer.key_from_outside)
+"""
+    done = subprocess.run(
+        [
+            sys.executable, "-c", code, f"--config={ROOT}/configs/digits_lt.py:gcl",
+            "--config.plugins=('an_optimizer_from_outside',)",
+            "--config.representation.optimizer.name=optimizer_from_outside",
+            "--config.representation.optimizer.key_from_outside=0.25",
+        ],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.stdout == "0.25\n", done.stderr
 
 
 def test_without_it_the_method_is_unknown(module):

@@ -14,7 +14,7 @@ from pages import TEXT, blocks
 from tiny import digits, load_config, override
 
 from gcl_jax import config as config_lib
-from gcl_jax import methods, optim, recipes
+from gcl_jax import methods, optim, recipes, transforms
 from gcl_jax.config_files import names
 from gcl_jax.table import specs
 from gcl_jax.table.significance import wilson
@@ -23,7 +23,7 @@ from gcl_jax.training import experiment
 README = TEXT["README.md"]
 METHODS, PHOTOGRAPHS, BENCHMARKS = (TEXT[f"docs/{page}.md"] for page in ("methods", "photographs", "benchmarks"))
 BLOCKS = [block for _, block in blocks("python")]
-REGISTRIES = (methods.METHODS, optim.OPTIMIZERS, optim.SCHEDULES, recipes.RECIPES)
+REGISTRIES = (methods.METHODS, optim.OPTIMIZERS, optim.SCHEDULES, recipes.RECIPES, transforms.TRANSFORMS)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from gcl_jax.checkpoints import checkpoint
 from gcl_jax.data import digits as digits_source
 from gcl_jax.errors import UserError
 from gcl_jax.report import __main__ as command
-from gcl_jax.report import embedding, figure
+from gcl_jax.report import embedding, embedding_report, figure
 from gcl_jax.training import experiment
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -48,7 +48,7 @@ def test_one_image_a_class_has_no_silhouette():
     alone = embedding.Embedding(np.eye(3), np.arange(3), np.array([3, 2, 1]), tuple("abc"))
     found = embedding.describe(alone)
     assert found["silhouette"] is None
-    assert command.table({"one": found}).splitlines()[2].split()[:2] == ["one", "-"]
+    assert embedding_report.table({"one": found}).splitlines()[2].split()[:2] == ["one", "-"]
 
 
 def test_the_sample_has_as_many_of_each_class():

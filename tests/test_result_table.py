@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gcl_jax import aligned, metrics
-from gcl_jax.report.__main__ import table as report_table
+from gcl_jax.report.embedding_report import table as report_table
 from gcl_jax.workdir import results
 
 HUGE = 16671018435931051.13

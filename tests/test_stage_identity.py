@@ -25,6 +25,8 @@ def another(value):
     """A value of the same type that differs."""
     if isinstance(value, bool):
         return not value
+    if isinstance(value, ConfigDict):
+        return ConfigDict({"main": ("flip",)})
     return {int: 7, float: 0.123, str: "another", tuple: (0.25,)}[type(value)] if not isinstance(value, Mapping) else {}
 
 

@@ -25,16 +25,17 @@ class Ours:
         import jax
 
         from gcl_jax import data
-        from gcl_jax.data.augment import Augment
         from gcl_jax.data.files import Files
         from gcl_jax.runtime import mesh as mesh_lib
+        from gcl_jax.transforms import StageTransforms, pipeline
 
         paths = np.array(photographs.prepare(root), object)
         split = data.Split(Files("", paths, photographs.SIZE), np.zeros(len(paths), np.int32))
         dataset = data.Dataset("photographs", {"train": split, "test": split}, ("one",), np.arange(len(paths)))
         self.loader = data.make_loader("host", dataset, mesh_lib.make_mesh(jax.devices()[:1]))
-        own = Augment(0, True, photographs.MEAN, photographs.STD, photographs.JITTER)
-        self._step = jax.jit(own.train) if augment else None
+        steps = pipeline("flip|color_jitter({}, {}, {})".format(*photographs.JITTER))
+        own = StageTransforms(photographs.MEAN, photographs.STD, {"main": (steps,)})
+        self._step = jax.jit(lambda key, images: own.train("main", key, images, None)) if augment else None
         self._jax, self.epochs = jax, 0
         self.run(1)
 

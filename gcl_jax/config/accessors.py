@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import optim
 from gcl_jax.config.keys import check_block, check_keys
-from gcl_jax.data import PHOTOGRAPH_SOURCES
+from gcl_jax.data import holds_photographs
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.gradients import GRADIENT_RULES, GradientRule
 from gcl_jax.methods import METHODS, Method
@@ -21,7 +21,7 @@ from gcl_jax.sampling import SAMPLERS, Sampler
 
 def color_jitter(data: Mapping) -> tuple[float, ...]:
     """The color jitter of a data block: none but for photographs, whose keys alone are part of a stage's identity."""
-    return tuple(data["photos"]["color_jitter"]) if data["source"] in PHOTOGRAPH_SOURCES else (0.0, 0.0, 0.0)
+    return tuple(data["photos"]["color_jitter"]) if holds_photographs(data["source"]) else (0.0, 0.0, 0.0)
 
 
 def value_at(config: Mapping, path: str) -> object:

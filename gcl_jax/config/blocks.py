@@ -28,13 +28,18 @@ def experiment(*, stages: Mapping[str, Mapping], **blocks: object) -> ConfigDict
     )
 
 
-def stage(method: Mapping, sampler: Mapping, **fields: object) -> dict:
-    """One stage's block; ``fields`` override `STAGE`'s, and the method's head, trainable and restore."""
+def stage(method: Mapping, sampler: Mapping, *, transforms: Mapping | None = None, **fields: object) -> dict:
+    """One stage's block; ``fields`` override `STAGE`'s, and the method's head, trainable and restore.
+
+    ``transforms`` has an entry for every stream of the method, so that each can be overridden.
+    """
     built = build_method(method)
     defaults = {"trainable": built.trainable, "restore": built.restore} | (
         {"head": built.heads[0]} if built.heads else {}
     )
-    return _fill(STAGE, {**defaults, **fields, "method": method, "sampler": sampler}, "stage")
+    by_stream = {name: () for name in built.streams()} | dict(transforms or {})
+    blocks = {"method": method, "sampler": sampler, "transforms": by_stream}
+    return _fill(STAGE, {**defaults, **fields, **blocks}, "stage")
 
 
 def method(name: str, **hyperparameters: object) -> dict:

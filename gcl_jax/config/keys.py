@@ -71,6 +71,9 @@ STAGE = {
     "bn": "train",
     "bn_scope": "",  # a block of a ResNet for photographs: bn is for it alone, and frozen elsewhere
     "optimizer": OPTIMIZER,
+    # {stream of the method: pipelines such as "crop(4)|flip", one a view}; () or none = what data says
+    "transforms": {},
+    "mix": "",  # mixup(1.0) | cutmix(1.0) | mixup_or_cutmix() | cmo() | "" = none
     "gradient": GRADIENT,
     "ema_decay": 0.0,  # of a moving average of the parameters, which is then what is evaluated; 0 = off
     "init_from": "",  # "" = the stage before; a workdir of another run; or a file of torch names
@@ -85,9 +88,9 @@ TOP: dict[str, Any] = {
     "seeds_at_once": 0,  # side by side in one program; 0 = as many as have devices to themselves
     "steps_per_call": 0,  # the most train steps per dispatch, on an accelerator; 0 = up to the next log line
     "precision": "float32",  # float32 | tf32 | bf16
-    # batch_size: 0 = by backend, 256 on CPU, 1024 elsewhere. At the end of a stage, store_logits: of validation and
-    # test (float16); metrics: names in gcl_jax.metrics.METRICS, computed from them.
-    "eval": {"every_epochs": 1, "batch_size": 0, "store_logits": True, "metrics": ()},
+    # batch_size: 0 = by backend, 256 on CPU, 1024 elsewhere; views: pipelines whose logits are averaged. When a stage
+    # ends, store_logits: of validation and test (float16); metrics: names in gcl_jax.metrics.METRICS, from them.
+    "eval": {"every_epochs": 1, "batch_size": 0, "views": (), "store_logits": True, "metrics": ()},
     # A key of a stage of 0 epochs, chosen from a grid on training images held out ("" = off): see training/tuning.py.
     "tuning": {"key": "", "grid": (), "validation_fraction": 0.1},
     # After training: tau of z - tau * log(prior), 0 = off; alpha of De-confound-TDE, -1 = its method's.
@@ -99,7 +102,7 @@ TOP: dict[str, Any] = {
     "non_finite": {"action": "stop", "max_skips": 10},
     "debug_nans": False,
 }
-TUPLES_OF_TEXT = ("stages", "plugins", "metrics", "lr_mult", "weight_decay_rules")  # all others are of numbers
+TUPLES_OF_TEXT = ("stages", "plugins", "metrics", "lr_mult", "weight_decay_rules", "views")  # all others are of numbers
 PRECISIONS = ("float32", "tf32", "bf16")
 
 # The range of every number above, and of the entries of every tuple of numbers; those of methods and samplers stand

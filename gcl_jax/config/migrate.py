@@ -33,7 +33,14 @@ def with_defaults(config: ConfigDict) -> ConfigDict:
             if own.get("name") in registry:
                 defaults = {f.name: f.default for f in dataclasses.fields(registry[own["name"]])}
                 filled[name][kind] = _completed(own, defaults)
+        filled[name]["transforms"] = _every_stream(filled[name])
     return ConfigDict(filled)
+
+
+def _every_stream(block):
+    """The block ``transforms`` with an entry for each stream of the method, as `config.stage` makes it."""
+    kind, given = METHODS.get(block["method"].get("name")), dict(block["transforms"])
+    return {name: () for name in kind().streams()} | given if kind else given
 
 
 def training_keys(keys: Mapping) -> dict:

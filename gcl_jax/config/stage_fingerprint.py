@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from gcl_jax import json_files
 from gcl_jax.config.keys import PHOTOS, STAGE, TOP
-from gcl_jax.data import PHOTOGRAPH_SOURCES
+from gcl_jax.data import holds_photographs
 from gcl_jax.methods import METHODS
 from gcl_jax.runtime import jax_settings
 from gcl_jax.sampling import SAMPLERS
@@ -38,9 +38,15 @@ def training_keys(config: ConfigDict, upto: str) -> dict:
 def keys_that_train(config: Mapping, stages: Sequence[str]) -> dict:
     """The keys of ``config``, its own ``stages`` among them, that are not named as not training."""
     kept = _without({key: config[key] for key in TOP if key in config}, NOT_TRAINING)
-    if kept["data"]["source"] not in PHOTOGRAPH_SOURCES:
+    if not holds_photographs(kept["data"]["source"]):
         del kept["data"]["photos"]
-    return kept | {name: _without(config[name], NOT_TRAINING_STAGE) for name in stages}
+    return kept | {name: _stage_keys(config[name]) for name in stages}
+
+
+def _stage_keys(block):
+    kept = _without(block, NOT_TRAINING_STAGE)
+    named = {stream: pipelines for stream, pipelines in kept.get("transforms", {}).items() if pipelines}
+    return {**kept, "transforms": named}  # an empty one is none
 
 
 def _without(block: Mapping, left_out: frozenset[str], where: str = "") -> dict:

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from gcl_jax import config as config_lib
 from gcl_jax import models
 from gcl_jax.config.plugins import load_plugins
-from gcl_jax.data import LOADERS, PHOTOGRAPH_SOURCES, SOURCES
+from gcl_jax.config.transforms import eval_pipelines, stage_pipelines
+from gcl_jax.data import LOADERS, SOURCES
 from gcl_jax.data.dataset import PROFILES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS, posthoc_rules
@@ -37,6 +38,7 @@ def validate(config: ConfigDict) -> None:
     for name in config.stages:
         _validate_stage(config[name], f"config.{name}")
     _validate_tuning(config)
+    eval_pipelines(config)
     require_one_of("config.precision", config.precision, config_lib.PRECISIONS)
     if config.seed > 2**32 - config.num_seeds:
         raise UserError(f"config.seed is {config.seed}; with config.num_seeds it must stay in 0..{2**32 - 1}")
@@ -80,8 +82,9 @@ def _validate_photos(block):
         raise UserError(
             f"{where}.color_jitter is {photos.color_jitter}; it must be three numbers: brightness, contrast, saturation"
         )
-    needed = {"path": block.path} if block.source in PHOTOGRAPH_SOURCES and block.source != "tfds_list" else {}
-    if block.source in ("list", "tfds_list"):
+    kind = SOURCES[block.source]
+    needed = {"path": block.path} if kind.photographs and kind.own else {}
+    if kind.listed:
         needed |= {f"photos.{key}": photos[key] for key in ("train_list", "test_list")}
     if block.profile == "counts":
         needed["photos.counts"] = photos.counts
@@ -89,7 +92,7 @@ def _validate_photos(block):
         if not value:
             why = "data.profile='counts'" if key == "photos.counts" else f"data.source={block.source!r}"
             raise UserError(f"config.data.{key} is empty: {why} needs --config.data.{key}={FILES[key]}")
-    if block.source in PHOTOGRAPH_SOURCES and block.loader != "host":
+    if kind.photographs and block.loader != "host":
         raise UserError(f"config.data.loader is {block.loader!r}, but photographs are decoded on the host: set 'host'")
 
 
@@ -118,6 +121,7 @@ def _validate_stage(block, where):
         needed = f" for {block.method.name}" if method.requires_epochs else ""
         raise UserError(f"{where}.epochs is {block.epochs}; it must be at least {int(method.requires_epochs)}{needed}")
     config_lib.build_sampler(block.sampler.to_dict(), f"{where}.sampler")
+    stage_pipelines(block, method, where)
     opt = block.optimizer
     config_lib.build_optimizer(opt.to_dict(), f"{where}.optimizer")
     rule = config_lib.build_gradient_rule(block.gradient.to_dict(), f"{where}.gradient")

@@ -15,34 +15,39 @@ from typing import TYPE_CHECKING
 from gcl_jax.data import class_counts
 from gcl_jax.data.dataset import Dataset, Source, Split, cut, left_out
 from gcl_jax.data.encoded_images import EncodedImages
+from gcl_jax.data.source_kind import SourceKind
 from gcl_jax.errors import UserError, require_one_of
+from gcl_jax.registry import Registry
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
     from gcl_jax.data.loader import Loader
 
-# Modules by name, imported when used: TensorFlow stays out of runs that do not need it.
-SOURCES = {
-    "digits": "gcl_jax.data.digits",
-    "arrays": "gcl_jax.data.arrays",
-    "tfds": "gcl_jax.data.tfds",
-    "list": "gcl_jax.data.lists",
-    "folder": "gcl_jax.data.folder",
-    "packed": "gcl_jax.data.packed",
-    "tfds_list": "gcl_jax.data.tfds_list",
-}
-NAMED_SOURCES = ("tfds", "tfds_list")  # the sources of which config.data.name chooses what is read
-LISTED_SOURCES = ("list", "tfds_list")  # and of which the lists of config.data.photos do
-OWN_SOURCES = ("arrays", "list", "folder", "packed")  # the sources of whatever data a user has
-PHOTOGRAPH_SOURCES = ("list", "folder", "packed", "tfds_list")  # the sources whose images stay on disk
+SOURCES: Registry[SourceKind] = Registry(
+    "data source",
+    {
+        "digits": SourceKind("gcl_jax.data.digits"),
+        "arrays": SourceKind("gcl_jax.data.arrays", own=True),
+        "tfds": SourceKind("gcl_jax.data.tfds", named=True),
+        "list": SourceKind("gcl_jax.data.lists", own=True, listed=True, photographs=True),
+        "folder": SourceKind("gcl_jax.data.folder", own=True, photographs=True),
+        "packed": SourceKind("gcl_jax.data.packed", own=True, photographs=True, checked=True),
+        "tfds_list": SourceKind("gcl_jax.data.tfds_list", named=True, listed=True, photographs=True),
+    },
+)
 LOADERS = {"device": ("gcl_jax.data.device", "DeviceLoader"), "host": ("gcl_jax.data.host", "HostLoader")}
 
 
 def reader(source: str) -> types.ModuleType:
-    """The module that reads ``source``: ``read(name, path, photos) -> Source``, and of lists and folders ``find``."""
+    """The module that reads ``source``, see `SourceKind`; UserError for an unknown one."""
     require_one_of("config.data.source", source, SOURCES)
-    return importlib.import_module(SOURCES[source])
+    return importlib.import_module(SOURCES[source].module)
+
+
+def holds_photographs(source: str) -> bool:
+    """Whether images of ``source`` stay on disk; False for a source that is unknown."""
+    return source in SOURCES and SOURCES[source].photographs
 
 
 def load(
@@ -81,8 +86,9 @@ def load(
         validation_fraction=validation_fraction,
         counts=class_counts.read(photos["counts"]) if profile == "counts" else None,
     )
+    kind = SOURCES[source]
     # A pack has only images that were decoded when it was written; what has become damaged since is to be packed again.
-    if source in PHOTOGRAPH_SOURCES and source != "packed":
+    if kind.photographs and not kind.checked:
         if before_decoding:
             try:
                 undecoded = as_asked(found)
@@ -94,7 +100,7 @@ def load(
         found = corrupt.drop_corrupt(found, photos["on_bad_image"])
     dataset = as_asked(found)
     # A published set is cut by its protocol; of somebody's own data that may not be meant.
-    if source in OWN_SOURCES and (message := left_out(found, dataset, profile)):
+    if kind.own and (message := left_out(found, dataset, profile)):
         logs.log_info(f"{path}: training takes {message}")
     if distributed.is_first():  # it alone prints, and the others need not read files for it
         for line in remarks(dataset.splits, dataset.class_names):
@@ -108,7 +114,7 @@ def title(source: str, name: str, path: str) -> str:
     >>> title("digits", "digits", ""), title("folder", "digits", "photos/groceries/"), title("folder", "mine", "photos")
     ('digits', 'groceries', 'mine')
     """
-    if source in ("digits", *NAMED_SOURCES) or name != "digits":
+    if source == "digits" or SOURCES[source].named or name != "digits":
         return name
     own = posixpath.basename(posixpath.normpath(path)) if path else ""
     return own.removesuffix(".npz") or source
@@ -131,16 +137,14 @@ def make_loader(name: str, dataset: Dataset, mesh: "Mesh", *, resize: int = 256)
 
 
 __all__ = [
-    "LISTED_SOURCES",
     "LOADERS",
-    "NAMED_SOURCES",
-    "OWN_SOURCES",
-    "PHOTOGRAPH_SOURCES",
     "SOURCES",
     "Dataset",
     "Source",
+    "SourceKind",
     "Split",
     "cut",
+    "holds_photographs",
     "left_out",
     "load",
     "make_loader",

@@ -94,7 +94,7 @@ def _pixels(text: str) -> int:
 
 
 def _require_packable(given, block):
-    if block.source not in data.PHOTOGRAPH_SOURCES or block.source == "packed":
+    if not (kind := data.SOURCES[block.source]).photographs or kind.checked:
         raise UserError(
             f"config.data.source is {block.source!r}: photographs are packed, from a list, a folder or TFDS"
         )

@@ -26,7 +26,8 @@ class Run(Protocol):
     ) -> tuple[PyTree, StepAux]:
         """(gradient, aux) of the loss at ``params``; with ``example_weights`` [B], of the mean of weight * loss.
 
-        What is frozen has the gradient 0, so that norms over the whole tree are those over what trains.
+        What is frozen has the gradient 0, so that norms over the whole tree are those over what trains; and it is as in
+        training, whatever ``params`` holds there.
         """
 
 

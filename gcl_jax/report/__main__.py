@@ -17,8 +17,10 @@ from pathlib import Path
 
 from absl import logging
 
-from gcl_jax import aligned, command_line, json_files
+from gcl_jax import command_line
+from gcl_jax.config.plugins import load_plugins
 from gcl_jax.errors import exit_on_user_error, require, require_one_of, writing
+from gcl_jax.report import REPORTS, Request
 
 
 @exit_on_user_error()
@@ -26,7 +28,6 @@ def main(arguments: Sequence[str]) -> None:
     """Write the report; a UserError becomes one line and exit status 1."""
     logging.set_verbosity(logging.ERROR)
     given = parse(arguments)
-    from gcl_jax.report import embedding, figure
     from gcl_jax.runtime import compilation_cache, jax_settings  # the heavy half, now that the command is good
 
     jax_settings.pin()
@@ -34,44 +35,30 @@ def main(arguments: Sequence[str]) -> None:
     out = Path(os.path.expanduser(given.out))
     with writing(out):  # before any work
         out.mkdir(parents=True, exist_ok=True)
-    found = [(label, embedding.read(w, given.stage)) for label, w in zip(given.label, given.workdir, strict=True)]
-    embedding.require_one_data_set(found)
-    numbers = {label: embedding.describe(one) for label, one in found}
-    json_files.write(out / "embedding.json", numbers)
-    for label, one in numbers.items():
-        print(f"{label}: {one['stage']} of {one['folder']}, step {one['step']}")
-    print(table(numbers))
-    figure.draw(found, out / "embedding.png", given.images)
-    print(f"written: {out / 'embedding.json'}, {out / 'embedding.png'}")
+    runs = tuple(zip(given.label, given.workdir, strict=True))
+    REPORTS[given.report](Request(runs, out, given.stage, given.images))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command's arguments, with a label for each run; UserError for whatever is wrong with them."""
     parser = command_line.Parser(__doc__, "gcl_jax.report")
-    parser.add_argument("report", metavar="REPORT", help="embedding")
+    parser.add_argument("report", metavar="REPORT", help=", ".join(REPORTS))
     parser.add_argument("--workdir", action="append", required=True, help="folder of a run; repeat it to compare runs")
     parser.add_argument("--label", action="append", default=[], help="title of each panel; else its folder's name")
     parser.add_argument("--stage", default="", help="whose network embeds; by default the first that was trained")
     parser.add_argument("--out", default=".", help="folder to write to")
     parser.add_argument("--images", type=int, default=2000, help="test images in the picture, as many of each class")
+    parser.add_argument(
+        "--plugins", type=command_line.comma_separated, default=[], help="modules that register reports: NAME,NAME"
+    )
     given = parser.parse_args(arguments)
-    require_one_of("the report", given.report, ("embedding",))
+    load_plugins({"plugins": given.plugins})
+    require_one_of("the report", given.report, REPORTS)
     require(10 <= given.images <= 10**6, "--images", given.images, "at least 10 and at most 1000000")
     given.label = given.label or [Path(folder).absolute().name for folder in given.workdir]
     require(len(given.label) == len(given.workdir), "--label", given.label, "given once for each --workdir, or not")
     require(len(set(given.label)) == len(given.label), "--label", given.label, "different for each run")
     return given
-
-
-def table(numbers: dict) -> str:
-    """The numbers for people: one row a run."""
-    measures = [(half, what) for what in ("between", "nearest", "spread") for half in ("head", "tail")]
-    rows = [("run", "silhouette", *(f"{half} {what}" for half, what in measures))]
-    for label, one in numbers.items():
-        values = [one["silhouette"], *(one[half][what] for half, what in measures)]
-        rows.append((label, *(aligned.number(value, 3) for value in values)))
-    message = "distances of unit features: between class means, to the nearest other mean, of images to their mean"
-    return "\n".join([*aligned.table(rows), message])
 
 
 if __name__ == "__main__":

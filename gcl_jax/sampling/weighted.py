@@ -68,6 +68,20 @@ class ClassBalanced(WithReplacement):
 
 
 @dataclasses.dataclass(frozen=True)
+class InverseFrequency(WithReplacement):
+    """A sample of class j weighs n_j^-``exponent``: 0 is the data as they are, 1 class-balanced (CMO's foreground).
+
+    >>> InverseFrequency(2.0).class_probabilities(np.array([3, 1])).tolist()
+    [0.25, 0.75]
+    """
+
+    exponent: float = ranged(1.0, "[0, 10]")
+
+    def sample_weights(self, counts):
+        return np.asarray(counts, np.float64) ** -self.exponent
+
+
+@dataclasses.dataclass(frozen=True)
 class Reversed(WithReplacement):
     """Reversed: p_j ~ n_max / n_j, the mirror of the long tail (BBN).
 

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from gcl_jax import command_line, config_files, json_files
 from gcl_jax import config as config_lib
 from gcl_jax.config import stage_fingerprint, validation
-from gcl_jax.data import LISTED_SOURCES, NAMED_SOURCES
+from gcl_jax.data import SOURCES
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import METHODS, posthoc_rules
 from gcl_jax.table.specs import NO_RATIO, OWN, Row, Table, ratios_of
@@ -121,9 +121,9 @@ def _require_own_data(found: Sequence[Cell]) -> None:
     read: dict[str, str] = {}
     for cell in found:
         data = cell.config.data
-        place = [data.source, data.path]
-        place += [stage_fingerprint.files(cell.config)] if data.source in LISTED_SOURCES else []
-        place += [data.name] if data.source in NAMED_SOURCES else []
+        kind, place = SOURCES[data.source], [data.source, data.path]
+        place += [stage_fingerprint.files(cell.config)] if kind.listed else []
+        place += [data.name] if kind.named else []
         first = read.setdefault(json_files.digest(place, 16), cell.dataset)
         if first != cell.dataset:
             raise UserError(

@@ -9,28 +9,34 @@ import numpy as np
 from jax.sharding import Mesh
 
 from gcl_jax import posthoc, stored_logits
-from gcl_jax.data.augment import Augment
 from gcl_jax.data.process_shard import ProcessShard
+from gcl_jax.errors import UserError
 from gcl_jax.methods import Apply, ClassInfo, Method
 from gcl_jax.metrics import Predictions
 from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.runtime import preemption
+from gcl_jax.transforms import StageTransforms
 
 Tree = Any
 
 
-def make_predict(apply: Apply, method: Method, augment: Augment, logit_adjustment: float = 0.0) -> Callable:
+def make_predict(apply: Apply, method: Method, transforms: StageTransforms, logit_adjustment: float = 0.0) -> Callable:
     """Build ``predict(variables, info, images)``: uint8 [B, H, W, c] -> {"logits" float32 [B, C], ...}.
 
-    ``variables`` is ({"params", **model_state}, method_state); the result is `Method.predict`'s. ``logit_adjustment``
-    is the tau of `posthoc.logit_adjust`, which reads the counts in ``info``; 0 is off.
+    ``variables`` is ({"params", **model_state}, method_state); the result is `Method.predict`'s, of several views the
+    mean. ``logit_adjustment`` is the tau of `posthoc.logit_adjust`, which reads the counts in ``info``; 0 is off.
     """
 
-    def predict(variables: tuple, info: ClassInfo, images: jax.Array) -> dict[str, jax.Array]:
+    def of_view(variables: tuple, info: ClassInfo, images: jax.Array) -> dict[str, jax.Array]:
         network_variables, method_state = variables
-        batch = {"image": augment.evaluate(images)}
+        batch = {"image": images}
         out, _, _ = method.forward(None, apply, network_variables, method_state, batch, None, info, train=False)
-        found = method.predict(out, method_state, info)
+        return method.predict(out, method_state, info)
+
+    def predict(variables: tuple, info: ClassInfo, images: jax.Array) -> dict[str, jax.Array]:
+        images = transforms.evaluate(images)
+        views = [of_view(variables, info, x) for x in (images if images.ndim == 5 else [images])]
+        found = views[0] if len(views) == 1 else jax.tree.map(lambda *many: sum(many) / len(many), *views)
         if logit_adjustment:
             scores = {name: found[name] for name in ("logits", "experts") if name in found}
             adjusted = {name: posthoc.logit_adjust(z, info.counts, logit_adjustment) for name, z in scores.items()}
@@ -43,7 +49,7 @@ def make_predict(apply: Apply, method: Method, augment: Augment, logit_adjustmen
 def make_eval_step(
     apply: Apply,
     method: Method,
-    augment: Augment,
+    transforms: StageTransforms,
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
     logit_adjustment: float = 0.0,
 ) -> Callable:
@@ -51,7 +57,7 @@ def make_eval_step(
 
     "stored" are logits and experts of `make_predict` as `stored_logits.rounded` has them.
     """
-    predict = make_predict(apply, method, augment, logit_adjustment)
+    predict = make_predict(apply, method, transforms, logit_adjustment)
 
     def eval_step(variables: tuple, info: ClassInfo, arrays: Tree, item: Tree) -> dict[str, Any]:
         images, labels = fetch(arrays, item)
@@ -72,14 +78,24 @@ def make_eval_step(
     return jax.jit(eval_step)
 
 
-def make_feature_step(apply: Apply, augment: Augment, fetch: Callable) -> Callable:
+def make_feature_step(apply: Apply, transforms: StageTransforms, fetch: Callable) -> Callable:
     """Build the jitted ``step(variables, arrays, item) -> (features [B, D], labels [B])``."""
 
     def step(variables: Tree, arrays: Tree, item: Tree) -> tuple[jax.Array, jax.Array]:
         images, labels = fetch(arrays, item)
-        return apply(variables, augment.evaluate(images), train=False)[0]["features"], labels
+        return pooled(apply(variables, transforms.first_view(images), train=False)[0]), labels
 
     return jax.jit(step)
+
+
+def pooled(out: dict[str, jax.Array]) -> jax.Array:
+    """The features [B, D] of a network's output; UserError where neither its backbone nor its head gives any."""
+    if "features" not in out:
+        raise UserError(
+            "the network gives no pooled features, of which class means and embeddings are made: let the backbone fill "
+            'Features.pooled, or the head return "features" [B, D] beside its scores'
+        )
+    return out["features"]
 
 
 def whole_split(num: int, batch_size: int) -> np.ndarray:

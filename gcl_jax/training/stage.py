@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 from gcl_jax import config as config_lib
 from gcl_jax import logs, metrics, optim, rng, sampling
 from gcl_jax.checkpoints import class_check, warm_start
+from gcl_jax.config.transforms import batch_streams, build_transforms
 from gcl_jax.data import Dataset
-from gcl_jax.data.augment import Augment
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.methods import ClassInfo
 from gcl_jax.runtime import backend, distributed, memory, preemption
@@ -60,8 +60,10 @@ class Stage:
         )
         # As many for any steps_per_call and log.every_steps: one program, and the same bits.
         rows = backend.LOOP_ROWS if backend.loops(resident=loader.resident) else 1
+        transforms = build_transforms(config, name, self.method)
         self.feed = InputPipeline(
-            name, dataset.splits["train"], loader, mesh, streams=self.method.streams(), sampler=sampler,
+            name, dataset.splits["train"], loader, mesh,
+            streams=batch_streams(self.method, transforms.mix), sampler=sampler,
             batch_size=block.batch_size, epochs=block.epochs, seeds=seeds, rows=rows,
         )  # fmt: skip
         self.network = build_network(config, name, dataset.num_classes)
@@ -71,9 +73,8 @@ class Stage:
             raise UserError(
                 f"config.data.mean has {len(data.mean)} entries but the images have {self.image_shape[-1]} channels"
             )
-        augment = Augment(
-            data.crop_padding, data.flip, tuple(data.mean), tuple(data.std), config_lib.color_jitter(data)
-        )
+        one_image = jax.ShapeDtypeStruct((1, *self.image_shape), jnp.uint8)
+        self._input_shape = jax.eval_shape(transforms.first_view, one_image).shape[1:]  # transforms may resize
         self.apply = NetworkApply(self.network, block.bn, block.bn_scope)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
         blocks = {path[0] for path in traverse_util.flatten_dict(shapes["params"]["backbone"]) if len(path) > 2}
@@ -98,7 +99,7 @@ class Stage:
             config_lib.build_gradient_rule(block.gradient.to_dict(), f"config.{name}.gradient"),
             self.optimizer,
             self.labels,
-            augment,
+            transforms,
             loader.fetch,
             self.settings,
         )
@@ -115,18 +116,18 @@ class Stage:
         self.eval_step = evaluate.make_eval_step(
             self.apply,
             self.method.after_training(config.posthoc),
-            augment,
+            transforms,
             loader.fetch,
             config.posthoc.logit_adjustment,
         )
-        self.feature_step = evaluate.make_feature_step(self.apply, augment, loader.fetch)
+        self.feature_step = evaluate.make_feature_step(self.apply, transforms, loader.fetch)
 
     def trained(self, params: Any) -> dict:
         """The part of a complete parameter tree that trains."""
         return optim.trained_leaves(params, self.labels)
 
     def _init_network(self, key: jax.Array) -> dict:
-        images = jnp.zeros((1, *self.image_shape), jnp.float32)
+        images = jnp.zeros((1, *self._input_shape), jnp.float32)
         variables = self.network.init(key, images, train=False)
         return {"params": variables["params"], "batch_stats": {}, **variables}
 
@@ -184,7 +185,7 @@ class Stage:
         """``fresh`` variables with what the stage restores from ``found``."""
         if self._takes_the_head():
             hint = "Give the data the same classes in the same order"
-            if self.labels["head"]["kernel"] != optim.FROZEN:  # which would not get away from a random start
+            if optim.FROZEN not in jax.tree.leaves(self.labels["head"]):  # which would stay at a random start
                 hint += f", or take the backbone alone with --config.{self.name}.restore=backbone/"
             class_check.require_same(found.get("class_names"), self.dataset.class_names, origin, hint)
         return warm_start.restore_variables(fresh, found, self.restores, origin)
@@ -214,6 +215,8 @@ class Stage:
         """A run's state and class statistics; pure, so that their shapes can be had without data."""
         params = self.method.init_params(rng.fold(key, "parameters"), variables, info)
         method_state = self.method.init_state(rng.fold(key, "state"), {**variables, "params": params}, info)
+        # A weak type, as of `jnp.full(n, 0.5)`, would be another program's than that of what the first step returns.
+        method_state = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), method_state)
         model_state = {name: tree for name, tree in variables.items() if name != "params"}
         state = TrainState(
             step=jnp.int32(0),
@@ -233,19 +236,21 @@ class Stage:
         """What `start` would return for any seed, as shapes; only the data set's arrays are there."""
         key = jax.random.key(0)
         variables = jax.eval_shape(self._init_network, key)
-        info, features = self.info(), self._features(variables)
-        found = {"class_means": (self.dataset.num_classes, *features.shape[1:]), "train_features": features.shape}
-        given = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in found.items()}
-        given["train_features"] = (given["train_features"], jax.ShapeDtypeStruct(features.shape[:1], np.int32))
-        info = info.replace(**{name: given[name] for name in self.method.needs})
+        info = self.info()
+        if self.method.needs:
+            features = self._features(variables)
+            found = {"class_means": (self.dataset.num_classes, *features.shape[1:]), "train_features": features.shape}
+            given = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in found.items()}
+            given["train_features"] = (given["train_features"], jax.ShapeDtypeStruct(features.shape[:1], np.int32))
+            info = info.replace(**{name: given[name] for name in self.method.needs})
         state, info = jax.eval_shape(self._begin, key, variables, info)
         key = jax.eval_shape(jax.random.key, 0)
         return state, train_step.StepInputs(key, info, self.loader.arrays("train"))
 
     def _features(self, variables: dict) -> jax.ShapeDtypeStruct:
-        images = jax.ShapeDtypeStruct((len(self.dataset.splits["train"]), *self.image_shape), np.float32)
+        images = jax.ShapeDtypeStruct((len(self.dataset.splits["train"]), *self._input_shape), np.float32)
         out = jax.eval_shape(lambda v, x: self.apply(v, x, train=False)[0], variables, images)
-        return out["features"]
+        return evaluate.pooled(out)
 
     def stack(self, several: Sequence[Any]) -> Any:
         """States or step inputs of `seeds` runs as one, with a leading seed axis on all but the data set's arrays."""

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from flax import traverse_util
 from ml_collections import ConfigDict
 
 from gcl_jax import optim
@@ -17,6 +18,8 @@ from gcl_jax.runtime import distributed
 from gcl_jax.training.networks import build_network
 from gcl_jax.training.param_labels import stage_labels
 from gcl_jax.workdir.seed_dir import StageDir
+
+SIZE = 64  # of images, where the data are not read yet: parameters of most backbones are the same for all sizes
 
 
 def stage_before(config: ConfigDict, name: str) -> str | None:
@@ -88,9 +91,26 @@ def look(config: ConfigDict, name: str, seeds: Iterable[int]) -> dict[str, dict]
 
 def _require_backbone(config, name, found, start):
     restores = warm_start.restored_by(config[name].restore)
-    warm_start.restore_variables(
-        _network(config, name), found, lambda path: path[0] != "head" and restores(path), start
-    )
+    of_backbone = lambda path: path[0] != "head" and restores(path)  # noqa: E731
+    try:
+        warm_start.restore_variables(_network(config, name), found, of_backbone, start)
+    except UserError:
+        fresh = _with_shapes_of(found, config, name)
+        warm_start.restore_variables(fresh, found, of_backbone, start)
+
+
+def _with_shapes_of(found, config, name):
+    """`_network`, where what depends on the size of images, such as positions, has the shape it has in ``found``.
+
+    The size is not known before the data are read; what is restored is looked at again then.
+    """
+    small, large = (traverse_util.flatten_dict(_network(config, name, size)) for size in (SIZE, 2 * SIZE))
+    there = traverse_util.flatten_dict(warm_start.arrays(found))
+    fresh = {
+        path: np.zeros(there[path].shape) if path in there and leaf.shape != large[path].shape else leaf
+        for path, leaf in small.items()
+    }
+    return traverse_util.unflatten_dict(fresh)
 
 
 def _require_that_all_train(config, name):
@@ -102,10 +122,10 @@ def _require_that_all_train(config, name):
         )
 
 
-def _network(config, name):
-    """The variables of a stage's network for two classes, without values."""
+def _network(config, name, size=SIZE):
+    """The variables of a stage's network for two classes and images of ``size`` pixels a side, without values."""
     network = build_network(config, name, 2)
-    images = jnp.zeros((1, 64, 64, len(config.data.mean)))  # a backbone's parameters are the same for all sizes
+    images = jnp.zeros((1, size, size, len(config.data.mean)))
     found = jax.eval_shape(lambda key: network.init(key, images, train=False), jax.random.key(0))
     fresh = {"params": found["params"], "batch_stats": {}, **found}
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), fresh)

@@ -11,7 +11,6 @@ from flax import struct
 from jax.sharding import Mesh
 
 from gcl_jax import optim, rng
-from gcl_jax.data.augment import Augment
 from gcl_jax.gradients import GradientRule, StepAux
 from gcl_jax.methods import Apply, ClassInfo, Method, StepInfo
 from gcl_jax.methods.objective import objective
@@ -19,6 +18,7 @@ from gcl_jax.runtime import backend
 from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.training import non_finite
 from gcl_jax.training.train_state import TrainState
+from gcl_jax.transforms import StageTransforms
 
 Tree = Any
 
@@ -51,16 +51,15 @@ def make_update(
     rule: GradientRule,
     optimizer: optax.GradientTransformationExtraArgs,
     param_labels: Tree,
-    augment: Augment,
+    transforms: StageTransforms,
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
     settings: StepSettings,
 ) -> Callable[[TrainState, StepInputs, dict], TrainState]:
     """Build ``update(state, inputs, row) -> state``: one step; ``row`` is {stream: what the loader's fetch takes}.
 
-    Gather, augmentation, forward, loss, gradient and update: a pure function, which `make_train_step` compiles.
+    Gather, transforms, mix, forward, loss, gradient and update: a pure function, which `make_train_step` compiles.
     ``optimizer`` and ``param_labels`` are those of `optim.make_optimizer`, over the complete parameter tree.
     """
-    streams = method.streams()
 
     def update(state: TrainState, inputs: StepInputs, row: dict) -> TrainState:
         step_key = rng.fold(inputs.key, "step", state.step)
@@ -74,15 +73,17 @@ def make_update(
         def gradient(mutable_state, row, key):
             model_state, method_state = mutable_state
             batches = {}
-            for name, stream in streams.items():
+            for name in row:
                 images, labels = fetch(inputs.arrays, row[name])
-                images = augment.train(
-                    rng.fold(key, "augment", name), images, views=stream.views, grayscale=stream.grayscale
-                )
+                images = transforms.train(name, rng.fold(key, "augment", name), images, t)
                 batches[name] = {"image": images, "label": labels}
+            if transforms.mix:
+                batches = transforms.mix(rng.fold(key, "mix"), batches, t)
             batch = method.prepare(rng.fold(key, "prepare"), batches, t)
 
             def run(params, model_state, example_weights=None):
+                params = optim.keep_frozen(params, state.params, param_labels)  # wherever the rule looks
+
                 def value(params):
                     variables = {"params": optim.stop_frozen(params, param_labels), **model_state}
                     out, new_model_state, new_method_state = method.forward(

@@ -36,7 +36,9 @@ def require_no_stage(folder: epath.Path) -> None:
 
 def _config_in(file: epath.Path) -> dict:
     """The config of the run whose config.json this is, as far as it is read here; UserError where it is none."""
-    return json_files.read(file, shape={"config": {"posthoc?": dict, "tuning?": dict, "data?": dict}})["config"]
+    return json_files.read(file, shape={"config": {"posthoc?": dict, "tuning?": dict, "data?": dict, "eval?": dict}})[
+        "config"
+    ]
 
 
 def _training_in(file: epath.Path) -> dict:
@@ -107,17 +109,21 @@ def compare_rules(root: epath.Path, config: ConfigDict) -> None:
 
 
 def same_rules(root: epath.Path, config: ConfigDict) -> bool:
-    """Whether ``config`` has the posthoc rules of the run in ``root``."""
+    """Whether ``config`` has the posthoc rules and the views of evaluation of the run in ``root``."""
     return not _other_rules(root, config)
 
 
 def _other_rules(root, config):
-    """In which posthoc rules ``config`` differs from the run in ``root``, if there is one."""
+    """In which posthoc rules or views of evaluation ``config`` differs from the run in ``root``, if there is one."""
     file = root / "config.json"
     if not _holds_something(root) or not file.exists():
         return []
-    rules = _config_in(file).get("posthoc", {})
-    return stage_fingerprint.differences(config_lib.TOP["posthoc"] | rules, config.posthoc.to_dict(), "config.posthoc")
+    found = _config_in(file)
+    views = [{"views": block.get("views", ())} for block in (found.get("eval", {}), config.eval)]
+    rules = config_lib.TOP["posthoc"] | found.get("posthoc", {})
+    return stage_fingerprint.differences(rules, config.posthoc.to_dict(), "config.posthoc") + (
+        stage_fingerprint.differences(*views, "config.eval")
+    )
 
 
 def tuned_value(root: epath.Path, config: ConfigDict) -> float:
