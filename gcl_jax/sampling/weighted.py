@@ -77,7 +77,7 @@ class InverseFrequency(WithReplacement):
 
     exponent: float = ranged(1.0, "[0, 10]")
 
-    def sample_weights(self, counts):
+    def sample_weights(self, counts: Real[np.ndarray, " C"]) -> Float[np.ndarray, " C"]:
         return np.asarray(counts, np.float64) ** -self.exponent
 
 
