@@ -96,25 +96,25 @@ def measure(
     logits, labels, counts = (array.view() for array in (logits, labels, counts))
     for array in (logits, labels, counts):
         array.flags.writeable = False  # the next metric takes them, too
-    found, problems = {}, []
+    measured, problems = {}, []
     for name in names:
         try:
-            found[name] = _plain(METRICS[name](logits, labels, counts))
+            measured[name] = _plain(METRICS[name](logits, labels, counts))
         except Exception as error:  # it is the user's code
-            found[name] = None
+            measured[name] = None
             problems.append(f"metric {name!r} failed ({type(error).__name__}: {error})")
             continue
-        values = found[name].items() if isinstance(found[name], dict) else [("", found[name])]
+        values = measured[name].items() if isinstance(measured[name], dict) else [("", measured[name])]
         if bad := [key for key, value in values if value is None]:
             parts = f" in {', '.join(bad)}" if bad != [""] else ""
             problems.append(f"metric {name!r} is not finite{parts}")
-    return found, problems
+    return measured, problems
 
 
 def _plain(value: object) -> float | dict[str, float | None] | None:
     """What a metric returned as JSON has it; TypeError where it is neither a number nor numbers by name."""
     if isinstance(value, Mapping):
-        return {str(key): _number(one) for key, one in value.items()}
+        return {str(key): _number(number) for key, number in value.items()}
     return _number(value)
 
 
