@@ -34,6 +34,7 @@ def find_existing(cells: Sequence[plan.Cell], chosen: Sequence[plan.Cell], root:
     places = {cell.place for cell in chosen}
     for cell in cells:
         column = (cell.dataset, cell.ratio)
+        folder = root / plan.column_name(*column)
         try:
             result = runs.load_results(cell, root)
             replaced = runs.replaced_start(cell, root) if result or cell.place in places else ""
@@ -41,14 +42,14 @@ def find_existing(cells: Sequence[plan.Cell], chosen: Sequence[plan.Cell], root:
             damaged[cell.place] = str(error)
             continue
         if replaced:
-            mixed.setdefault(column, f"{root / plan.column_name(*column)}: {replaced}")
+            mixed.setdefault(column, f"{folder}: {replaced}")
         if not result:
             continue
         measured[cell.place] = result
         other, data = first.setdefault(column, (cell.row.name, result["data"]))
         if len(data) > 1 or result["data"] != data:
             mixed[column] = (
-                f"{root / plan.column_name(*column)}: {cell.row.name} ({result['folder']}) was trained on other "
+                f"{folder}: {cell.row.name} ({result['folder']}) was trained on other "
                 f"images than {other}: the data have changed in between. Nothing is lost, but they make no table: use another "
                 "--workdir, or remove the folders of before"
             )
@@ -58,7 +59,7 @@ def find_existing(cells: Sequence[plan.Cell], chosen: Sequence[plan.Cell], root:
             other, held = begun.setdefault((column, start), (cell.row.name, digest))
             if held != digest:
                 mixed[column] = (
-                    f"{root / plan.column_name(*column)}: {cell.row.name} ({result['folder']}) and {other} started from "
+                    f"{folder}: {cell.row.name} ({result['folder']}) and {other} started from "
                     f"different weights, which were at {start[0]} one after the other. Nothing is lost, but they make "
                     "no table: use another --workdir, or remove the folders of one of them"
                 )
