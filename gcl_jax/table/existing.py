@@ -50,8 +50,8 @@ def find_existing(cells: Sequence[plan.Cell], chosen: Sequence[plan.Cell], root:
         if len(data) > 1 or result["data"] != data:
             mixed[column] = (
                 f"{folder}: {cell.row.name} ({result['folder']}) was trained on other "
-                f"images than {other}: the data have changed in between. Nothing is lost, but they make no table: use another "
-                "--workdir, or remove the folders of before"
+                f"images than {other}: the data have changed in between. Nothing is lost, but they make no table: use "
+                "another --workdir, or remove the folders of before"
             )
         if replaced:
             continue
