@@ -47,6 +47,6 @@ def prototypical_contrastive(
     [-1.0, -1.0]
     """
     similarity = dot(features, prototypes.T) / temperature
-    own = jax.nn.one_hot(labels, len(prototypes), dtype=bool)
-    of_own = jnp.sum(similarity, axis=1, where=own)
-    return jax.nn.logsumexp(similarity, axis=1, where=~own) - of_own
+    own_class = jax.nn.one_hot(labels, len(prototypes), dtype=bool)
+    of_own = jnp.sum(similarity, axis=1, where=own_class)
+    return jax.nn.logsumexp(similarity, axis=1, where=~own_class) - of_own

@@ -34,8 +34,8 @@ class Ours:
         dataset = data.Dataset("photographs", {"train": split, "test": split}, ("one",), np.arange(len(paths)))
         self.loader = data.make_loader("host", dataset, mesh_lib.make_mesh(jax.devices()[:1]))
         steps = pipeline("flip|color_jitter({}, {}, {})".format(*photographs.JITTER))
-        own = StageTransforms(photographs.MEAN, photographs.STD, {"main": (steps,)})
-        self._step = jax.jit(lambda key, images: own.train("main", key, images, None)) if augment else None
+        stage_transforms = StageTransforms(photographs.MEAN, photographs.STD, {"main": (steps,)})
+        self._step = jax.jit(lambda key, images: stage_transforms.train("main", key, images, None)) if augment else None
         self._jax, self.epochs = jax, 0
         self.run(1)
 

@@ -224,17 +224,17 @@ class Evaluation(_Torch):
 
     def _predict(self, batches):
         torch, size = self.torch, EVAL_BATCH
-        found = []
+        predictions = []
         with torch.inference_mode():
             for i in range(batches):
                 images, labels = self.images[i * size : (i + 1) * size], self.labels[i * size : (i + 1) * size]
                 logits = SCALE * self.scores(self.normalized(images))
                 log_p, of_label = torch.log_softmax(logits, 1), logits.gather(1, labels[:, None])
-                found.append((
+                predictions.append((
                     labels, logits.argmax(1), (logits > of_label).sum(1), -log_p.gather(1, labels[:, None])[:, 0],
                     log_p.amax(1).exp(),
                 ))  # fmt: skip
-            return [torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True)]
+            return [torch.cat(parts).cpu().numpy() for parts in zip(*predictions, strict=True)]
 
 
 class Input:

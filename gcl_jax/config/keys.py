@@ -180,7 +180,7 @@ def check_block(block: Mapping, defaults: Mapping, where: str, allowed: Mapping[
 
 
 def _inside(allowed, key):
-    return {k.removeprefix(f"{key}."): found for k, found in allowed.items() if k.startswith(f"{key}.")}
+    return {k.removeprefix(f"{key}."): key_range for k, key_range in allowed.items() if k.startswith(f"{key}.")}
 
 
 def _check_value(value, default, where, allowed):

@@ -45,15 +45,15 @@ def random_window(height: tf.Tensor, width: tf.Tensor, crop_noise: tf.Tensor) ->
     tried_h, tried_w = tf.round(tf.sqrt(area / ratio)), tf.round(tf.sqrt(area * ratio))
     fits = (tried_h > 0) & (tried_h <= h) & (tried_w > 0) & (tried_w <= w)
     first = tf.argmax(fits)
-    own = tf.clip_by_value(w / h, *RATIO)
-    largest_h, largest_w = tf.minimum(h, tf.round(w / own)), tf.minimum(w, tf.round(h * own))
-    found = tf.reduce_any(fits)
-    crop_h = tf.where(found, tried_h[first], largest_h)
-    crop_w = tf.where(found, tried_w[first], largest_w)
-    place = tf.where(found, crop_noise[2 * TRIES :], 0.5)
-    one = tf.cast(found, tf.float32)  # of n + 1 places; the middle of n is n // 2
-    top = tf.minimum(tf.floor(place[0] * (h - crop_h + one)), h - crop_h)
-    left = tf.minimum(tf.floor(place[1] * (w - crop_w + one)), w - crop_w)
+    window_ratio = tf.clip_by_value(w / h, *RATIO)
+    largest_h, largest_w = tf.minimum(h, tf.round(w / window_ratio)), tf.minimum(w, tf.round(h * window_ratio))
+    fitting = tf.reduce_any(fits)
+    crop_h = tf.where(fitting, tried_h[first], largest_h)
+    crop_w = tf.where(fitting, tried_w[first], largest_w)
+    place = tf.where(fitting, crop_noise[2 * TRIES :], 0.5)
+    fits_at_all = tf.cast(fitting, tf.float32)  # of n + 1 places; the middle of n is n // 2
+    top = tf.minimum(tf.floor(place[0] * (h - crop_h + fits_at_all)), h - crop_h)
+    left = tf.minimum(tf.floor(place[1] * (w - crop_w + fits_at_all)), w - crop_w)
     return tf.cast(tf.stack([top, left, crop_h, crop_w]), tf.int32)
 
 

@@ -97,27 +97,27 @@ def measure(
     logits, labels, counts = (array.view() for array in (logits, labels, counts))
     for array in (logits, labels, counts):
         array.flags.writeable = False  # the next metric takes them, too
-    found: dict[str, object] = {}
+    measured: dict[str, object] = {}
     problems = []
     for name in names:
         try:
-            measured = _plain(METRICS[name](logits, labels, counts))
+            value = _plain(METRICS[name](logits, labels, counts))
         except Exception as error:  # it is the user's code
-            found[name] = None
+            measured[name] = None
             problems.append(f"metric {name!r} failed ({type(error).__name__}: {error})")
             continue
-        found[name] = measured
-        values = measured if isinstance(measured, dict) else {"": measured}
-        if bad := [key for key, value in values.items() if value is None]:
+        measured[name] = value
+        parts_of = value if isinstance(value, dict) else {"": value}
+        if bad := [key for key, part in parts_of.items() if part is None]:
             parts = f" in {', '.join(bad)}" if bad != [""] else ""
             problems.append(f"metric {name!r} is not finite{parts}")
-    return found, problems
+    return measured, problems
 
 
 def _plain(value: object) -> float | dict[str, float | None] | None:
     """What a metric returned as JSON has it; TypeError where it is neither a number nor numbers by name."""
     if isinstance(value, Mapping):
-        return {str(key): _number(one) for key, one in value.items()}
+        return {str(key): _number(number) for key, number in value.items()}
     return _number(value)
 
 

@@ -31,11 +31,11 @@ def draw(embeddings: Sequence[tuple[str, Embedding]], file: Path, images: int = 
     from sklearn.manifold import TSNE
 
     figure, panels = plt.subplots(1, len(embeddings), figsize=(6 * len(embeddings), 6), squeeze=False)
-    for panel, (label, found) in zip(panels[0], embeddings, strict=True):
-        shown = sample(found.labels, images)
+    for panel, (label, embedding) in zip(panels[0], embeddings, strict=True):
+        shown = sample(embedding.labels, images)
         perplexity = min(30.0, (len(shown) - 1) / 3)
-        points = TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(found.features[shown])
-        _scatter(panel, points, found, found.labels[shown])
+        points = TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(embedding.features[shown])
+        _scatter(panel, points, embedding, embedding.labels[shown])
         panel.set(title=label, xticks=[], yticks=[])
     handles, names = panels[0][0].get_legend_handles_labels()
     if handles:
@@ -49,13 +49,13 @@ def draw(embeddings: Sequence[tuple[str, Embedding]], file: Path, images: int = 
     plt.close(figure)
 
 
-def _scatter(panel, points, found, labels):
+def _scatter(panel, points, embedding, labels):
     classes = np.unique(labels)
     if len(classes) > len(COLORS):
-        ends = {"vmin": found.counts.min(), "vmax": found.counts.max()}
-        panel.scatter(*points.T, c=found.counts[labels], norm="log", **ends, cmap="cividis", s=6)
+        ends = {"vmin": embedding.counts.min(), "vmax": embedding.counts.max()}
+        panel.scatter(*points.T, c=embedding.counts[labels], norm="log", **ends, cmap="cividis", s=6)
         return
     for place, j in enumerate(classes):
-        own = points[labels == j]
-        name = f"{found.class_names[j]} ({found.counts[j]})"
-        panel.scatter(*own.T, c=COLORS[place], marker=MARKERS[place], s=10, linewidths=0, label=name)
+        of_class = points[labels == j]
+        name = f"{embedding.class_names[j]} ({embedding.counts[j]})"
+        panel.scatter(*of_class.T, c=COLORS[place], marker=MARKERS[place], s=10, linewidths=0, label=name)

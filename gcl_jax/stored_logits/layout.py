@@ -23,12 +23,12 @@ def rounded(outputs: dict[str, PyTree]) -> dict[str, PyTree]:
     >>> found["logits"].tolist(), found["top"].tolist()
     ([[-2.0, 0.0]], [3.0])
     """
-    found: dict[str, PyTree] = {}
+    arrays: dict[str, PyTree] = {}
     for name, top_name in (("logits", "top"), ("experts", "experts_top")):
         if name in outputs:
             most = np.finfo(np.float32).max
             z = outputs[name].clip(-most, most)
             top = z.max(axis=-1, keepdims=True)
             gap = (z / 2 - top / 2).clip(float(np.finfo(np.float16).min) / 2, 0) * 2  # z - top can overflow
-            found |= {name: gap.astype(np.float16), top_name: top[..., 0].astype(np.float32)}
-    return found
+            arrays |= {name: gap.astype(np.float16), top_name: top[..., 0].astype(np.float32)}
+    return arrays

@@ -56,8 +56,8 @@ def environment() -> dict:
 def versions() -> dict[str, str]:
     """Of Python, this package and those that compute."""
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    own = {"gcl_jax": gcl_jax.__version__, "python": platform.python_version()}
-    return own | {p: importlib.metadata.version(p) for p in packages}
+    named_versions = {"gcl_jax": gcl_jax.__version__, "python": platform.python_version()}
+    return named_versions | {p: importlib.metadata.version(p) for p in packages}
 
 
 @functools.cache  # what runs, not what lies there when a long run ends
@@ -155,8 +155,8 @@ def percent(fraction: float | None) -> float | None:
     return None if fraction is None else 100 * fraction
 
 
-def _mean_std(found: Mapping | None, digits: int, factor: float = 1.0) -> str:
-    if found is None:
+def _mean_std(mean_and_std: Mapping | None, digits: int, factor: float = 1.0) -> str:
+    if mean_and_std is None:
         return "-"
-    spread = "" if found["std"] is None else f" +- {aligned.number(factor * found['std'], digits)}"
-    return aligned.number(factor * found["mean"], digits) + spread
+    spread = "" if mean_and_std["std"] is None else f" +- {aligned.number(factor * mean_and_std['std'], digits)}"
+    return aligned.number(factor * mean_and_std["mean"], digits) + spread
