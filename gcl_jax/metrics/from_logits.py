@@ -3,6 +3,7 @@
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -96,16 +97,18 @@ def measure(
     logits, labels, counts = (array.view() for array in (logits, labels, counts))
     for array in (logits, labels, counts):
         array.flags.writeable = False  # the next metric takes them, too
-    measured, problems = {}, []
+    measured: dict[str, object] = {}
+    problems = []
     for name in names:
         try:
-            measured[name] = _plain(METRICS[name](logits, labels, counts))
+            value = _plain(METRICS[name](logits, labels, counts))
         except Exception as error:  # it is the user's code
             measured[name] = None
             problems.append(f"metric {name!r} failed ({type(error).__name__}: {error})")
             continue
-        values = measured[name].items() if isinstance(measured[name], dict) else [("", measured[name])]
-        if bad := [key for key, value in values if value is None]:
+        measured[name] = value
+        parts_of = value if isinstance(value, dict) else {"": value}
+        if bad := [key for key, part in parts_of.items() if part is None]:
             parts = f" in {', '.join(bad)}" if bad != [""] else ""
             problems.append(f"metric {name!r} is not finite{parts}")
     return measured, problems
@@ -118,7 +121,7 @@ def _plain(value: object) -> float | dict[str, float | None] | None:
     return _number(value)
 
 
-def _number(value: object) -> float | None:
+def _number(value: Any) -> float | None:
     if not isinstance(value, numbers.Real) and np.shape(value) == () and hasattr(value, "item"):
         value = value.item()  # an array of no axes
     if not isinstance(value, numbers.Real):
