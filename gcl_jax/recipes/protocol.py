@@ -125,6 +125,6 @@ class Protocol:
         )
 
     def training_free(self, method: Mapping, *, head: str = "") -> dict:
-        """A stage of no epochs: its method makes the classifier, by default of its own ``head``, of the stage before."""
+        """A stage of no epochs: its method makes the classifier of the stage before; ``head`` "" is the method's."""
         chosen: dict[str, Any] = {"head": head} if head else {}
         return c.stage(method, c.sampler("instance"), epochs=0, batch_size=self.batch_size, bn="frozen", **chosen)
