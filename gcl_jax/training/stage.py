@@ -56,7 +56,7 @@ class Stage:
             ema_decay=block.ema_decay,
         )
         self.steps_per_call = backend.steps_per_call(
-            config.steps_per_call, most=min(steps_per_epoch, config.log.every_steps), resident=loader.resident
+            config.steps_per_call, max_steps=min(steps_per_epoch, config.log.every_steps), resident=loader.resident
         )
         # As many for any steps_per_call and log.every_steps: one program, and the same bits.
         rows = backend.LOOP_ROWS if backend.loops(resident=loader.resident) else 1

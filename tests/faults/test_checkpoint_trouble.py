@@ -212,7 +212,7 @@ def main():
     print("ready", flush=True)
     {ending}
 
-with leaving.in_time(patience={patience}):
+with leaving.exit_within(patience={patience}):
     main()
 """
 
