@@ -41,7 +41,7 @@ class Stage:
         self.method = config_lib.build_method(block.method.to_dict(), f"config.{name}.method")
         sampler = config_lib.build_sampler(block.sampler.to_dict(), f"config.{name}.sampler")
         self.eval_batch_size = mesh_lib.padded_batch(backend.eval_batch_size(config.eval.batch_size), mesh)
-        with config_lib.naming(f"config.{name}."):
+        with config_lib.prefix_errors(f"config.{name}."):
             steps_per_epoch = sampling.steps_per_epoch(len(dataset.splits["train"]), block.batch_size)
         if block.epochs > (most := (2**31 - 1) // steps_per_epoch):  # steps are int32
             raise UserError(

@@ -61,7 +61,7 @@ _AS_THEN = (
 def refuse_older_state(root: epath.Path, names: Sequence[str]) -> None:
     """Raise UserError if a stage of the run in ``root`` would go on from an older version's optimizer state."""
     file = root / "config.json"
-    if not (_holds_something(root) and file.exists() and migrate.keeps_other_state(_training_in(file))):
+    if not (_holds_something(root) and file.exists() and migrate.has_old_optimizer_state(_training_in(file))):
         return
     for name in names:
         for checkpoints in (f for level in ("", "seed_*/") for f in paths.matching(root, f"{level}{name}/checkpoints")):
