@@ -165,7 +165,7 @@ def fingerprint_of(root: epath.Path, dataset: Dataset, *, goes_on: bool) -> str:
     file = root / "config.json"
     known = json_files.read(file, "training")["training"] if _holds_something(root) and file.exists() else {}
     then = known.get("data_fingerprint") if isinstance(known, dict) else None
-    if then == dataset.fingerprint or then != dataset.older_fingerprint:
+    if then == dataset.fingerprint or then != dataset.legacy_fingerprint:
         return dataset.fingerprint
     message = "is of an older gcl_jax, which decoded JPEG to slightly other pixels and knew photographs by name alone"
     if goes_on:
