@@ -10,7 +10,7 @@ PIP := $(ITS_PYTHON) -m pip --disable-pip-version-check install -qq
 DEMO ?= runs/demo
 WORKERS ?= 2
 
-.PHONY: venv demo test test-all lint docs clean
+.PHONY: venv demo test test-all lint docs requirements results clean
 
 venv:
 	@launch/make_venv.sh "$(VENV)" "$(PYTHON)"
@@ -37,6 +37,7 @@ lint: $(VENV)/dev
 	$(ITS_PYTHON) -m ruff check .
 	$(ITS_PYTHON) -m ruff format --check .
 	$(ITS_PYTHON) -m mypy
+	$(ITS_PYTHON) -m codespell_lib
 
 $(VENV)/docs: $(VENV)/core
 	$(PIP) --editable '.[docs]'
@@ -44,6 +45,12 @@ $(VENV)/docs: $(VENV)/core
 
 docs: $(VENV)/docs  ## README, docs/ and results as pages: build/docs/docs/index.html; a warning is an error
 	$(ITS_PYTHON) -m sphinx -W --keep-going -q -c docs -b html . build/docs
+
+requirements: $(VENV)/core  ## requirements.txt from pyproject.toml
+	$(ITS_PYTHON) tools/requirements.py
+
+results: $(VENV)/core  ## the tables of README and docs/ from results/
+	$(ITS_PYTHON) tools/result_pages.py
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

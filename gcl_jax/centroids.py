@@ -6,9 +6,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Integer
 
 
-def squared_distances(features: jax.Array, centroids: jax.Array) -> jax.Array:
+def squared_distances(features: Float[Array, "B D"], centroids: Float[Array, "C D"]) -> Float[Array, "B C"]:
     """||x_i - c_j||^2, [B, C].
 
     >>> squared_distances(jnp.zeros((1, 2)), jnp.array([[3.0, 4.0], [1.0, 0.0]])).tolist()
@@ -20,8 +21,11 @@ def squared_distances(features: jax.Array, centroids: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def attraction(
-    features: jax.Array, centroids: jax.Array, labels: jax.Array, weight: jax.Array | float = 1.0
-) -> jax.Array:
+    features: Float[Array, "B D"],
+    centroids: Float[Array, "C D"],
+    labels: Integer[Array, " B"],
+    weight: Float[Array, ""] | float = 1.0,
+) -> Float[Array, " B"]:
     """weight / 2 ||x_i - c_{y_i}||^2 of each example, [B], with a gradient to the centroids that is not its own.
 
     OLTR's published code: to x_i it is weight (x_i - c_{y_i}); to c_j it is sum_{i: y_i = j} (c_j - x_i) / (1 + n_j),
@@ -52,7 +56,12 @@ def _backward(saved, g):
 attraction.defvjp(_forward, _backward)
 
 
-def repulsion(features: jax.Array, centroids: jax.Array, labels: jax.Array, margin: float = 10.0) -> jax.Array:
+def repulsion(
+    features: Float[Array, "B D"],
+    centroids: Float[Array, "C D"],
+    labels: Integer[Array, " B"],
+    margin: float = 10.0,
+) -> Float[Array, ""]:
     """max(0, margin - sum_i sum_{j != y_i} ||x_i - c_j||^2 / (B C)), one scalar a batch (OLTR's published code).
 
     >>> repulsion(jnp.zeros((1, 2)), jnp.array([[3.0, 4.0], [1.0, 0.0]]), jnp.array([0])).tolist()

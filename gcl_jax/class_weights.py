@@ -30,7 +30,7 @@ def effective_number_weights(counts: np.ndarray, beta: float = 0.9999) -> np.nda
 
 
 def generalized_weights(counts: np.ndarray, rho: float = 1.2) -> np.ndarray:
-    """Generalised re-weighting, float64[C]: w_j ~ (1 / pi_j)^rho with pi_j = n_j / N, summing to C (DisAlign).
+    """Generalized re-weighting, float64[C]: w_j ~ (1 / pi_j)^rho with pi_j = n_j / N, summing to C (DisAlign).
 
     Zhang et al. 2021; 1.2 on ImageNet-LT. rho = 0 is no weighting, rho = 1 inverse frequency. Raises UserError for
     negative rho or an empty class.

@@ -110,13 +110,13 @@ def config_of(argv: Sequence[str]) -> ConfigDict:
 
 def _config_arguments(argv: Sequence[str]) -> dict[int, tuple[str, str]]:
     """{place in ``argv``: (what stands before the path, the path)} of every --config=PATH and --config PATH."""
-    found = {}
+    arguments = {}
     for i, argument in enumerate(argv):
         if i and re.fullmatch(r"--?config", argv[i - 1]):
-            found[i] = ("", argument)
+            arguments[i] = ("", argument)
         elif match := re.fullmatch(r"(--?config=)(.*)", argument, re.DOTALL):
-            found[i] = (match[1], match[2])
-    return found
+            arguments[i] = (match[1], match[2])
+    return arguments
 
 
 def _resolved(argv: Sequence[str]) -> list[str]:
@@ -231,6 +231,6 @@ def comma_separated(text: str) -> list[str]:
     >>> comma_separated("ce,gcl")
     ['ce', 'gcl']
     """
-    if not (found := [part for part in text.split(",") if part]):
+    if not (parts := [part for part in text.split(",") if part]):
         raise argparse.ArgumentTypeError("names nothing; leave the flag out for all")
-    return found
+    return parts

@@ -36,8 +36,8 @@ def resolve(text: str) -> str:
     'somewhere/mine.py:100'
     """
     path, colon, arguments = text.partition(":")
-    own = re.fullmatch(r"(\w+)|(?:gcl_jax/)?configs/(\w+)\.py", path)
-    name = own and (own[1] or own[2])
+    match = re.fullmatch(r"(\w+)|(?:gcl_jax/)?configs/(\w+)\.py", path)
+    name = match and (match[1] or match[2])
     try:
         there = Path(path).exists()
     except (OSError, ValueError):  # a name that is too long, or none that a file can have

@@ -6,11 +6,15 @@ of the global batch.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer
 
+from gcl_jax.arrays import AnyArray
 from gcl_jax.vectors import dot
 
 
-def supervised_contrastive(features: jax.Array, labels: jax.Array, *, temperature: float = 0.1) -> jax.Array:
+def supervised_contrastive(
+    features: Float[AnyArray, "N D"], labels: Integer[AnyArray, " N"], *, temperature: float = 0.1
+) -> Float[Array, " N"]:
     """Supervised contrastive loss of each anchor, [N] (Khosla et al. 2020, eq. 2; Hybrid-SC, eq. 3).
 
     l_i = -1/|P_i| sum_{p in P_i} log(exp(z_i.z_p / t) / sum_{k != i} exp(z_i.z_k / t)), P_i the other features of the
@@ -28,8 +32,12 @@ def supervised_contrastive(features: jax.Array, labels: jax.Array, *, temperatur
 
 
 def prototypical_contrastive(
-    features: jax.Array, labels: jax.Array, prototypes: jax.Array, *, temperature: float = 1.0
-) -> jax.Array:
+    features: Float[AnyArray, "N D"],
+    labels: Integer[AnyArray, " N"],
+    prototypes: Float[AnyArray, "C D"],
+    *,
+    temperature: float = 1.0,
+) -> Float[Array, " N"]:
     """Prototypical supervised contrastive loss of each anchor, [N] (Hybrid-PSC, Wang et al. 2021, eq. 5).
 
     l_i = -log(exp(z_i.p_y / t) / sum_{j != y} exp(z_i.p_j / t)) with ``prototypes`` [C, D]; it can be negative, for the
@@ -39,6 +47,6 @@ def prototypical_contrastive(
     [-1.0, -1.0]
     """
     similarity = dot(features, prototypes.T) / temperature
-    own = jax.nn.one_hot(labels, len(prototypes), dtype=bool)
-    of_own = jnp.sum(similarity, axis=1, where=own)
-    return jax.nn.logsumexp(similarity, axis=1, where=~own) - of_own
+    own_class = jax.nn.one_hot(labels, len(prototypes), dtype=bool)
+    of_own = jnp.sum(similarity, axis=1, where=own_class)
+    return jax.nn.logsumexp(similarity, axis=1, where=~own_class) - of_own

@@ -130,7 +130,7 @@ def description(network: "Trained") -> dict:
 
 
 def serialized(network: "Trained") -> bytes:
-    """A `trained.Trained` as serialised StableHLO, its batch dimension free and its parameters inside.
+    """A `trained.Trained` as serialized StableHLO, its batch dimension free and its parameters inside.
 
     Raises UserError for a network or a method that takes the number of images for a Python integer.
     """

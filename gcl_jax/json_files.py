@@ -28,14 +28,14 @@ def read(path: epath.Path, *keys: str, shape: Mapping | None = None) -> dict:
     """
     content = regular_bytes(path)
     try:
-        found = json.loads(content)
+        content_read = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise damaged(path, str(error)) from error
-    if not isinstance(found, dict) or not found:
+    if not isinstance(content_read, dict) or not content_read:
         raise damaged(path, "it holds no object")
-    if message := json_shape.mismatch(found, {**dict.fromkeys(keys, object), **(shape or {})}):
+    if message := json_shape.mismatch(content_read, {**dict.fromkeys(keys, object), **(shape or {})}):
         raise damaged(path, message)
-    return found
+    return content_read
 
 
 def damaged(path: epath.Path, reason: str) -> UserError:

@@ -92,7 +92,7 @@ class MetricsLog:
 
     def _records(self) -> list[tuple[str, dict]]:
         """(line, its record) of every whole line."""
-        content, found = json_files.regular_bytes(self._path), []
+        content, records = json_files.regular_bytes(self._path), []
         for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
             try:
                 record = json.loads(line)
@@ -103,8 +103,8 @@ class MetricsLog:
                     raise ValueError(message)
             except (ValueError, RecursionError) as error:
                 raise UserError(f"line {number} of {self._path} is not one of ours ({error}): remove it") from error
-            found.append((line.decode(), record))
-        return found
+            records.append((line.decode(), record))
+        return records
 
 
 class TensorBoard:

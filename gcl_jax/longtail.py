@@ -179,7 +179,7 @@ def require_images(counts: np.ndarray) -> np.ndarray:
 
 
 def cloud_sizes(counts: np.ndarray, strategy: str = "log", exponent: float = 1 / 3) -> np.ndarray:
-    """Normalised cloud size of each class, float64[C] in [0, 1] (GCL eq. 9 and Table 3).
+    """Normalized cloud size of each class, float64[C] in [0, 1] (GCL eq. 9 and Table 3).
 
     log:    delta_j = log n_max - log n_j
     power:  delta_j = n_max^e - n_j^e

@@ -1,22 +1,24 @@
 """Per-example losses of long-tailed recognition, as functions of arrays.
 
 No config, no state, no reduction: each returns [B] in float32 (float64 of float64), whatever narrower type the scores
-have, so that any loop, mixup or weighting can use them. Shapes: ``logits``/``cosine`` [B, C], ``labels`` int[B],
-``noise`` [B, C], ``cloud`` [C] (`longtail.cloud_sizes`). Logits of cosine heads are
-plain cosines in [-1, 1]; the scale s is applied here.
+have, so that any loop, mixup or weighting can use them. ``cloud`` is of `longtail.cloud_sizes`. Logits of cosine heads
+are plain cosines in [-1, 1]; the scale s is applied here.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Integer
+
+from gcl_jax.arrays import AnyArray
 
 
-def _at_least_float32(scores):
+def _at_least_float32(scores: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
     """Margins, clouds and sums are lost in bfloat16, whose numbers just below 1 are 0.004 apart."""
     return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def cross_entropy(logits: Float[AnyArray, "B C"], labels: Integer[AnyArray, " B"]) -> Float[Array, " B"]:
     """Softmax cross-entropy, float32[B]: -log softmax(logits)_y.
 
     >>> round(cross_entropy(jnp.zeros((1, 4)), jnp.array([2])).item(), 4)
@@ -26,7 +28,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return -jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
 
 
-def focal(cross_entropy: jax.Array, gamma: float, *, detach: bool = False) -> jax.Array:
+def focal(cross_entropy: Float[Array, " B"], gamma: float, *, detach: bool = False) -> Float[Array, " B"]:
     """Focal factor on a per-example cross-entropy, [B]: (1 - p)^gamma * CE with p = exp(-CE).
 
     Lin et al. 2017. ``detach=True`` stops the gradient through the factor, as GCL's
@@ -43,7 +45,13 @@ def focal(cross_entropy: jax.Array, gamma: float, *, detach: bool = False) -> ja
     return (jax.lax.stop_gradient(factor) if detach else factor) * cross_entropy
 
 
-def ldam(cosine: jax.Array, labels: jax.Array, margins: jax.Array, *, scale: float = 30.0) -> jax.Array:
+def ldam(
+    cosine: Float[AnyArray, "B C"],
+    labels: Integer[AnyArray, " B"],
+    margins: Float[AnyArray, " C"],
+    *,
+    scale: float = 30.0,
+) -> Float[Array, " B"]:
     """LDAM loss, [B]: CE(s * (cos_j - m_y [j = y])) (Cao et al. 2019, eq. 12); ``margins`` [C] of `class_weights`.
 
     >>> round(ldam(jnp.zeros((1, 2)), jnp.array([0]), jnp.zeros(2)).item(), 4)
@@ -54,7 +62,13 @@ def ldam(cosine: jax.Array, labels: jax.Array, margins: jax.Array, *, scale: flo
     return cross_entropy(scale * (cosine - target * jnp.asarray(margins, cosine.dtype)[None]), labels)
 
 
-def logit_adjusted(logits: jax.Array, labels: jax.Array, log_prior: jax.Array, *, tau: float = 1.0) -> jax.Array:
+def logit_adjusted(
+    logits: Float[AnyArray, "B C"],
+    labels: Integer[AnyArray, " B"],
+    log_prior: Float[AnyArray, " C"],
+    *,
+    tau: float = 1.0,
+) -> Float[Array, " B"]:
     """Logit-adjusted cross-entropy, [B]: CE(f + tau * log pi) (Menon et al. 2021, eq. 10); plain f at test.
 
     tau = 1 is Balanced Softmax (Ren et al. 2020, theorem 1). ``log_prior`` [C] is `class_weights.log_priors`; adding
@@ -67,7 +81,9 @@ def logit_adjusted(logits: jax.Array, labels: jax.Array, log_prior: jax.Array, *
     return cross_entropy(logits + tau * jnp.asarray(log_prior, logits.dtype)[None], labels)
 
 
-def label_aware_smoothing(logits: jax.Array, labels: jax.Array, eps: jax.Array) -> jax.Array:
+def label_aware_smoothing(
+    logits: Float[AnyArray, "B C"], labels: Integer[AnyArray, " B"], eps: Float[AnyArray, " C"]
+) -> Float[Array, " B"]:
     """Label-aware smoothing, [B]: (1 - eps_y) * (-log p_y) + eps_y * mean_c(-log p_c) (Zhong et al. 2021, MiSLAS).
 
     ``eps`` [C] is `class_weights.smoothing_sizes`. The mean is over all C classes, the target included, as in the
@@ -82,7 +98,7 @@ def label_aware_smoothing(logits: jax.Array, labels: jax.Array, eps: jax.Array) 
     return (1 - eps) * nll - eps * jnp.mean(log_p, axis=1)
 
 
-def gcl_noise(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def gcl_noise(key: jax.Array, shape: tuple[int, ...]) -> Float[Array, "..."]:
     """The cloud's Gaussian, float32[shape]: Normal(0, standard deviation 1/3), before the clamp.
 
     Published GCL code: three standard deviations reach the clamp at 1, so E|eps| = 0.266.
@@ -93,20 +109,20 @@ def gcl_noise(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jax.random.normal(key, shape, jnp.float32) / 3
 
 
-def _cloud_radius(noise, dtype):
+def _cloud_radius(noise: Float[AnyArray, "B C"], dtype: jnp.dtype) -> Float[Array, "B C"]:
     return jnp.abs(jnp.clip(jax.lax.stop_gradient(noise), -1.0, 1.0)).astype(dtype)
 
 
 def gcl_logits(
-    cosine: jax.Array,
-    labels: jax.Array,
-    noise: jax.Array,
-    cloud: jax.Array,
+    cosine: Float[AnyArray, "B C"],
+    labels: Integer[AnyArray, " B"],
+    noise: Float[AnyArray, "B C"],
+    cloud: Float[AnyArray, " C"],
     *,
     scale: float = 30.0,
     margin: float = 0.0,
     noise_multiplier: float = 0.5,
-) -> jax.Array:
+) -> Float[AnyArray, "B C"]:
     """Clouded logits, [B, C]: s * (cos_j - k * cloud_j * |eps_ij| - m [j = y]) (GCL eq. 9 as published in code).
 
     ``noise`` is clamped to [-1, 1] and carries no gradient; ``cloud`` is delta_j / delta_max.
@@ -121,16 +137,16 @@ def gcl_logits(
 
 
 def gcl(
-    cosine: jax.Array,
-    labels: jax.Array,
-    noise: jax.Array,
-    cloud: jax.Array,
+    cosine: Float[AnyArray, "B C"],
+    labels: Integer[AnyArray, " B"],
+    noise: Float[AnyArray, "B C"],
+    cloud: Float[AnyArray, " C"],
     *,
     scale: float = 30.0,
     margin: float = 0.0,
     noise_multiplier: float = 0.5,
     focal_gamma: float = 0.0,
-) -> jax.Array:
+) -> Float[Array, " B"]:
     """Gaussian clouded logit adjustment, [B]: CE on `gcl_logits` (GCL eq. 10).
 
     With ``focal_gamma`` > 0 the published stage-2 wrapper: stop_gradient((1 - p)^gamma) * CE.
@@ -144,16 +160,16 @@ def gcl(
 
 
 def angular_gcl_logits(
-    cosine: jax.Array,
-    labels: jax.Array,
-    noise: jax.Array,
-    cloud: jax.Array,
+    cosine: Float[AnyArray, "B C"],
+    labels: Integer[AnyArray, " B"],
+    noise: Float[AnyArray, "B C"],
+    cloud: Float[AnyArray, " C"],
     *,
     scale: float = 30.0,
     margin: float = 0.0,
     noise_multiplier: float = 0.5,
     easy_margin: bool = True,
-) -> jax.Array:
+) -> Float[Array, "B C"]:
     """Clouds on the angle, [B, C]: s * cos(theta_ij + m_ij) (GCL, TAI 2024, published code).
 
     m_ij = (pi / 2) * k * cloud_j * |eps_ij| + m [j = y]. ``easy_margin`` leaves classes at
@@ -177,17 +193,17 @@ def angular_gcl_logits(
 
 
 def angular_gcl(
-    cosine: jax.Array,
-    labels: jax.Array,
-    noise: jax.Array,
-    cloud: jax.Array,
+    cosine: Float[AnyArray, "B C"],
+    labels: Integer[AnyArray, " B"],
+    noise: Float[AnyArray, "B C"],
+    cloud: Float[AnyArray, " C"],
     *,
     scale: float = 30.0,
     margin: float = 0.0,
     noise_multiplier: float = 0.5,
     easy_margin: bool = True,
     focal_gamma: float = 0.0,
-) -> jax.Array:
+) -> Float[Array, " B"]:
     """Angular GCL, [B]: CE on `angular_gcl_logits`, with the detached focal factor of `gcl`.
 
     >>> round(angular_gcl(jnp.zeros((1, 2)), jnp.array([0]), jnp.zeros((1, 2)), jnp.ones(2)).item(), 4)
@@ -200,7 +216,7 @@ def angular_gcl(
     return focal(cross_entropy(logits, labels), focal_gamma, detach=True)
 
 
-def weighted_mean(per_example: jax.Array, weight: jax.Array | None = None) -> jax.Array:
+def weighted_mean(per_example: Float[AnyArray, " B"], weight: Float[AnyArray, " B"] | None = None) -> Float[Array, ""]:
     """Mean over the global batch, scalar: sum_i w_i l_i / sum_i w_i (torch's weighted mean); plain without weights.
 
     >>> float(weighted_mean(jnp.array([1.0, 3.0]), jnp.array([3.0, 1.0])))

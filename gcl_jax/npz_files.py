@@ -99,10 +99,15 @@ def opened(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[tuple[
         header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         if version not in header:
             raise ValueError(f"{_name(member)} is of another version of numpy's format, {version}")
-        found = Header(*header[version](stream))
-        if found.dtype.hasobject:
+        array_header = Header(*header[version](stream))
+        if array_header.dtype.hasobject:
             raise ValueError(f"{_name(member)} holds Python objects")
         there = member.file_size - stream.tell()
-        if min(found.shape, default=0) < 0 or math.prod(found.shape) * found.dtype.itemsize != there:
-            raise ValueError(f"{_name(member)} is said to be {found.dtype}{list(found.shape)} and has {there:,} bytes")
-        yield stream, found
+        if (
+            min(array_header.shape, default=0) < 0
+            or math.prod(array_header.shape) * array_header.dtype.itemsize != there
+        ):
+            raise ValueError(
+                f"{_name(member)} is said to be {array_header.dtype}{list(array_header.shape)} and has {there:,} bytes"
+            )
+        yield stream, array_header

@@ -34,10 +34,10 @@ def matching(folder: epath.Path, pattern: str) -> list[epath.Path]:
     Only ``pattern`` is one: epath's own glob, and glob.glob, take `[1]` in the folder's path for one, too. As there,
     * is no hidden name. A folder that is not there holds nothing; one that cannot be read is a UserError.
     """
-    found = [folder]
+    matches = [folder]
     for names in pattern.split("/"):
-        found = [path for one in found for path in _children(one, names)]
-    return found
+        matches = [path for parent in matches for path in _children(parent, names)]
+    return matches
 
 
 def _children(folder: epath.Path, names: str) -> list[epath.Path]:

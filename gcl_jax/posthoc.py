@@ -6,12 +6,13 @@ Pure functions of arrays. Shapes: ``features`` [B, D], ``kernel`` [D, C] (a head
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer, Real
 
 from gcl_jax.errors import require_one_of
 from gcl_jax.vectors import normalize
 
 
-def tau_normalize(kernel: jax.Array, tau: jax.Array | float) -> jax.Array:
+def tau_normalize(kernel: Float[Array, "D C"], tau: Float[Array, ""] | float) -> Float[Array, "D C"]:
     """tau-normalised classifier, [D, C]: w_j / ||w_j||^tau (Decoupling, Kang et al. 2020, section 4).
 
     tau = 0 leaves the kernel, tau = 1 makes unit columns; a column of zeros stays zero.
@@ -23,7 +24,9 @@ def tau_normalize(kernel: jax.Array, tau: jax.Array | float) -> jax.Array:
     return kernel * squared ** (-0.5 * tau)
 
 
-def logit_adjust(logits: jax.Array, counts: jax.Array, tau: jax.Array | float = 1.0) -> jax.Array:
+def logit_adjust(
+    logits: Float[Array, "*B C"], counts: Real[Array, " C"], tau: Float[Array, ""] | float = 1.0
+) -> Float[Array, "*B C"]:
     """Post-hoc logit adjustment, [B, C]: z_j - tau * log(n_j / N) (Menon et al. 2021, eq. 9).
 
     >>> [round(z, 3) for z in logit_adjust(jnp.zeros(2), jnp.array([3.0, 1.0])).tolist()]
@@ -35,7 +38,9 @@ def logit_adjust(logits: jax.Array, counts: jax.Array, tau: jax.Array | float = 
 NEAREST_MEAN_VARIANTS = ("un", "l2n", "cl2n")
 
 
-def nearest_mean_features(features: jax.Array, mean: jax.Array, variant: str = "cl2n") -> jax.Array:
+def nearest_mean_features(
+    features: Float[Array, "B D"], mean: Float[Array, " D"], variant: str = "cl2n"
+) -> Float[Array, "B D"]:
     """Features as nearest-class-mean classification compares them, [B, D] (Decoupling's published code).
 
     un: x;  l2n: x / ||x||;  cl2n: (x - m) / ||x - m||. ``mean`` m [D] is that of all *training* features, for test
@@ -50,8 +55,10 @@ def nearest_mean_features(features: jax.Array, mean: jax.Array, variant: str = "
     return normalize(features - mean if variant == "cl2n" else features, axis=1)
 
 
-def class_centroids(features: jax.Array, labels: jax.Array, num_classes: int) -> jax.Array:
-    """Mean feature of each class, [C, D]; not normalised again. Zeros for a class that ``labels`` int[B] lack.
+def class_centroids(
+    features: Float[Array, "B D"], labels: Integer[Array, " B"], num_classes: int
+) -> Float[Array, "C D"]:
+    """Mean feature of each class, [C, D]; not normalized again. Zeros for a class that ``labels`` int[B] lack.
 
     >>> class_centroids(jnp.array([[1.0], [3.0], [5.0]]), jnp.array([0, 0, 1]), 2).tolist()
     [[2.0], [5.0]]
@@ -60,7 +67,7 @@ def class_centroids(features: jax.Array, labels: jax.Array, num_classes: int) ->
     return sums / jnp.maximum(jnp.bincount(labels, length=num_classes), 1)[:, None]
 
 
-def nearest_mean_scores(features: jax.Array, centroids: jax.Array) -> jax.Array:
+def nearest_mean_scores(features: Float[Array, "B D"], centroids: Float[Array, "C D"]) -> Float[Array, "B C"]:
     """Nearest class mean, [B, C]: minus the squared distance, -||x - mu_j||^2 (Decoupling's published code).
 
     ``features`` and ``centroids`` [C, D] have both been through `nearest_mean_features`.
@@ -68,7 +75,7 @@ def nearest_mean_scores(features: jax.Array, centroids: jax.Array) -> jax.Array:
     >>> nearest_mean_scores(jnp.array([[0.0, 0.0]]), jnp.array([[3.0, 4.0], [1.0, 0.0]])).tolist()
     [[-25.0, -1.0]]
     """
-    # Moving the origin into the centroids changes no distance and keeps ||x||^2 - 2 x.mu + ||mu||^2 from cancelling.
+    # Moving the origin into the centroids changes no distance and keeps ||x||^2 - 2 x.mu + ||mu||^2 from canceling.
     origin = jnp.mean(centroids, axis=0)
     x, mu = features - origin, centroids - origin
     dots = jnp.matmul(x, mu.T, precision=jax.lax.Precision.HIGHEST)

@@ -68,11 +68,11 @@ def main(arguments: Sequence[str]) -> None:
     network = trained.read(given.workdir, given.stage)
     print(network.described(given.workdir), file=sys.stderr)
     bad: dict[pathlib.Path, str] = {}
-    found = predict(network, paths, on_bad=bad.__setitem__)
+    predictions = predict(network, paths, on_bad=bad.__setitem__)
     top = min(given.top, len(network.class_names))
     rows = [
         (str(path), rank, network.class_names[j], float(p[j]))
-        for path, p in zip(paths, found, strict=True)
+        for path, p in zip(paths, predictions, strict=True)
         if path not in bad
         for rank, j in enumerate((-p).argsort(kind="stable")[:top], start=1)
     ]
@@ -174,7 +174,7 @@ def _images_in(top: pathlib.Path) -> Iterator[pathlib.Path]:
 def predict(
     network: "Trained", paths: Sequence[pathlib.Path], on_bad: Callable[[pathlib.Path, str], None] | None = None
 ) -> "np.ndarray":
-    """Probabilities float32[N, C] of images of any size: shorter side resized, centre cropped, as in evaluation.
+    """Probabilities float32[N, C] of images of any size: shorter side resized, center cropped, as in evaluation.
 
     ``on_bad(path, reason)`` is told of files that are no image, whose row is NaN; without it UserError names the first.
     """
@@ -187,7 +187,7 @@ def predict(
     height, width, channels = network.image_shape
     if height != width:
         raise UserError(f"the network takes {height} x {width} pixels, and files are cropped to squares only")
-    function, found = jax.jit(network.probabilities()), []
+    function, probabilities = jax.jit(network.probabilities()), []
 
     def pixels(path):
         try:
@@ -205,8 +205,8 @@ def predict(
             full[i] = batch[i]
         rows = np.full((len(batch), len(network.class_names)), np.nan, np.float32)
         rows[good] = np.asarray(function(network.variables, full))[good]
-        found.append(rows)
-    return np.concatenate(found)
+        probabilities.append(rows)
+    return np.concatenate(probabilities)
 
 
 class _NoImageError(Exception):

@@ -53,14 +53,14 @@ class Trained:
 
     @property
     def resize(self) -> int:
-        """The shorter side of an image before its centre is cropped to `image_shape`, as in evaluation."""
+        """The shorter side of an image before its center is cropped to `image_shape`, as in evaluation."""
         height, width, _ = self.image_shape
         return self.config.data.photos.resize if holds_photographs(self.config.data.source) else min(height, width)
 
     def probabilities(self) -> Callable[[tuple, jax.Array], jax.Array]:
         """The pure function (variables, uint8[B, H, W, c]) -> float32[B, C]: softmax at the method's scale.
 
-        As evaluation has it: normalisation of pixels and the config's post-hoc rules are inside.
+        As evaluation has it: normalization of pixels and the config's post-hoc rules are inside.
         """
         block = self.config[self.stage]
         method = config_lib.build_method(block.method.to_dict(), f"config.{self.stage}.method")
@@ -93,37 +93,40 @@ def locate(folder: str, stage: str = "", *, first: bool = False) -> tuple[Config
     if not root.exists():
         raise UserError(f"--workdir={folder}: there is no folder {root}")
     if around := ownership.stage_around(root):
-        run, own = around
-        raise UserError(f"--workdir={folder} is of a stage, {own}: name its run, --workdir={run} --stage={own}")
+        run, seed_folder = around
+        raise UserError(
+            f"--workdir={folder} is of a stage, {seed_folder}: name its run, --workdir={run} --stage={seed_folder}"
+        )
     file = next((f for f in (root / "config.json", root.parent / "config.json") if f.exists()), None)
     if file is None:
         raise UserError(f"--workdir={folder} holds no config.json: name the folder of a run")
     config = _config_in(file)
     ownership.require_readable([root, root / f"seed_{config.seed}"], config.stages)
-    own = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
-    there = [name for name in config.stages if paths.matching(own / name / "checkpoints", "[0-9]*")]
-    finished = [name for name in there if done_file(own, name).exists()]
+    seed_folder = root / f"seed_{config.seed}" if (root / f"seed_{config.seed}").exists() else root
+    there = [name for name in config.stages if paths.matching(seed_folder / name / "checkpoints", "[0-9]*")]
+    finished = [name for name in there if done_file(seed_folder, name).exists()]
     name = stage or (finished[0 if first else -1] if finished else "")
     if name not in there:
-        others = [seed for seed in seeds_in(root) if seed != own.name]
+        others = [seed for seed in seeds_in(root) if seed != seed_folder.name]
         raise UserError(
-            f"{own} holds {'no checkpoint of ' + name if name else 'no finished stage'}: train it first, or name "
+            f"{seed_folder} holds {'no checkpoint of ' + name if name else 'no finished stage'}: train it first, or "
+            "name "
             + ("another --stage" if not others else f"another --stage or seed, such as --workdir={root / others[0]}")
         )
-    return config, own, name
+    return config, seed_folder, name
 
 
 def seeds_in(root: epath.Path) -> list[str]:
     """The folders of the seeds of a run of several, in order; none of another."""
-    found = [path.name for path in paths.matching(root, "seed_[0-9]*") if path.name.removeprefix("seed_").isdecimal()]
-    return sorted(found, key=lambda name: int(name.removeprefix("seed_")))
+    seeds = [path.name for path in paths.matching(root, "seed_[0-9]*") if path.name.removeprefix("seed_").isdecimal()]
+    return sorted(seeds, key=lambda name: int(name.removeprefix("seed_")))
 
 
 def _config_in(file: epath.Path) -> ConfigDict:
     """The config in a run's config.json; UserError that names the file where it is none."""
-    found = json_files.read(file, shape={"config": dict})["config"]
+    content = json_files.read(file, shape={"config": dict})["config"]
     try:
-        config = migrate.with_defaults(ConfigDict(found))
+        config = migrate.with_defaults(ConfigDict(content))
         validation.validate(config)
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
@@ -137,13 +140,15 @@ def read(folder: str, stage: str = "") -> Trained:
 
     Raises UserError if ``folder`` holds no run or its checkpoint lacks what it was trained on.
     """
-    config, own, name = locate(folder, stage)
-    variables, note, step = checkpoint.read_variables(own / name / "checkpoints")
+    config, seed_folder, name = locate(folder, stage)
+    variables, note, step = checkpoint.read_variables(seed_folder / name / "checkpoints")
     network_variables = {name: tree for name, tree in variables.items() if name != "method_state"}
     missing = [key for key in ("class_names", "class_counts", "image_shape") if key not in note]
     if missing:
-        raise UserError(f"{own / name} was saved by an older gcl_jax and lacks {', '.join(missing)}: train it again")
-    several = seeds_in(own.parent) if own != paths.given(folder) else []
+        raise UserError(
+            f"{seed_folder / name} was saved by an older gcl_jax and lacks {', '.join(missing)}: train it again"
+        )
+    several = seeds_in(seed_folder.parent) if seed_folder != paths.given(folder) else []
     return Trained(
         config,
         name,
@@ -152,5 +157,5 @@ def read(folder: str, stage: str = "") -> Trained:
         np.asarray(note["class_counts"]),
         tuple(note["image_shape"]),
         step,
-        tuple(sorted(several, key=lambda seed: seed != own.name)),
+        tuple(sorted(several, key=lambda seed: seed != seed_folder.name)),
     )

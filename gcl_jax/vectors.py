@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from gcl_jax.arrays import AnyArray
+
 
 def normalize(x: jax.Array, axis: int) -> jax.Array:
     """x / max(||x||_2, 1e-12) along ``axis`` (torch's F.normalize), with a finite gradient at 0.
@@ -14,7 +16,7 @@ def normalize(x: jax.Array, axis: int) -> jax.Array:
     return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis, keepdims=True), 1e-24))
 
 
-def dot(a: jax.Array, b: jax.Array) -> jax.Array:
+def dot(a: AnyArray, b: AnyArray) -> jax.Array:
     """a b in float32, whatever ``config.precision`` lets convolutions do.
 
     >>> dot(jnp.ones((1, 2)), jnp.ones((2, 1))).tolist()

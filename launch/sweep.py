@@ -37,8 +37,8 @@ from gcl_jax.errors import UserError, cut, exit_on_user_error, shown  # noqa: E4
 MOST_POINTS = 10_000
 CLOSES = {"(": ")", "[": "]", "{": "}"}
 LONGEST = 200  # bytes of a folder's name; file systems take 255
-# Of a run that is signalled in Python's first second, or interrupted twice.
-SIGNALLED = [status for number in (signal.SIGTERM, signal.SIGINT) for status in (-number, 128 + number)]
+# Of a run that is signaled in Python's first second, or interrupted twice.
+SIGNALED = [status for number in (signal.SIGTERM, signal.SIGINT) for status in (-number, 128 + number)]
 
 
 @exit_on_user_error()
@@ -168,10 +168,10 @@ def run(runs: Sequence[tuple[str, list[str]]], *, keep_going: bool) -> int:
         if stopped:  # while there was no child to hand it on to
             child.send_signal(signal.SIGTERM)
         status = child.wait()
-        signalled = status in SIGNALLED
-        if stopped or signalled or not (status or _finished(folder, before)):
+        signaled = status in SIGNALED
+        if stopped or signaled or not (status or _finished(folder, before)):
             print("== stopped; the same command goes on", flush=True)
-            return 0 if signalled else _shells(status)
+            return 0 if signaled else _shells(status)
         if status:
             failed.append(folder)
             print(f"== failed with status {status}: {folder}", file=sys.stderr, flush=True)

@@ -97,13 +97,13 @@ def difference(ours, theirs):
     return max(float(np.abs(a - b).max() / (np.abs(b).max() or 1)) for a, b in pairs)
 
 
-def normalise(self, images):
+def normalize(self, images):
     """`StageTransforms.normalize` at the precision of this process."""
     return (images.astype(DTYPE) / 255 - jnp.asarray(self.mean, DTYPE)) / jnp.asarray(self.std, DTYPE)
 
 
 def main():
-    backend.DTYPES["float32"], StageTransforms.normalize = DTYPE, normalise
+    backend.DTYPES["float32"], StageTransforms.normalize = DTYPE, normalize
     report = {}
     with jax.default_matmul_precision("highest"):
         for name, layouts in ({name: ["data parallel"] for name in given().stages} if CONFIG else STAGES).items():

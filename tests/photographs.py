@@ -6,7 +6,7 @@ from tiny import load_config, override
 
 
 def write(path, mode="RGB", size=(8, 6), **options):
-    """An image file of one colour; its format goes by the suffix."""
+    """An image file of one color; its format goes by the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size).save(path, **options)
     return path
@@ -20,9 +20,9 @@ def keys(**given):
 
 
 def four_classes(root, noise=20):
-    """Four classes of 9 to 3 photographs, by colour, and two test images each: folders and lists below ``root``.
+    """Four classes of 9 to 3 photographs, by color, and two test images each: folders and lists below ``root``.
 
-    ``noise`` is the standard deviation of a pixel about its class's colour.
+    ``noise`` is the standard deviation of a pixel about its class's color.
     """
     generator, lists = np.random.default_rng(0), {"train": ([], []), "test": ([], [])}
     for label, (name, number) in enumerate({"ant": 9, "bee": 7, "cat": 5, "dog": 3}.items()):

@@ -63,7 +63,7 @@ def build(name, config, dataset, seeds):
 def main():
     if N > 1:
         distributed.start(COORDINATOR, N, ID)
-    backend.DTYPES["float32"], StageTransforms.normalize = equivalence.DTYPE, equivalence.normalise
+    backend.DTYPES["float32"], StageTransforms.normalize = equivalence.DTYPE, equivalence.normalize
     backend.loops = lambda *, resident: resident  # as on an accelerator
     backend.compiler_options = lambda: {"xla_backend_optimization_level": 0}  # compiles twice as fast
     loader, at_once = CASES[CASE]

@@ -1,4 +1,4 @@
-"""Crop, flip and normalisation, pixel by pixel.
+"""Crop, flip and normalization, pixel by pixel.
 
 Random statistics are tested at 1e-6 each, four of them: a family-wise error rate of 4e-6, with fixed keys.
 """
@@ -130,7 +130,7 @@ def test_without_crop_and_flip_training_sees_what_evaluation_sees():
 
 
 def test_padding_is_black_before_normalisation():
-    """Black is -mean / std; zeros after normalisation would be the mean's grey."""
+    """Black is -mean / std; zeros after normalization would be the mean's gray."""
     white = jnp.full((200, SIZE, SIZE, 3), 255, jnp.uint8)
     found = np.asarray(AUGMENT.train("main", jax.random.key(0), white, None))
     for channel, (mean, std) in enumerate(zip(MEAN, STD, strict=True)):

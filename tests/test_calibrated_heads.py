@@ -1,4 +1,4 @@
-"""LWS, MiSLAS's second stage and DisAlign, head, method and optimiser together, against their authors' code."""
+"""LWS, MiSLAS's second stage and DisAlign, head, method and optimizer together, against their authors' code."""
 
 import jax
 import jax.numpy as jnp

@@ -15,7 +15,7 @@ SIZES = ((64, 48), (97, 131), (1, 1), (7, 3), (3, 200), (17, 16))
 
 
 def scene(height, width):
-    """Waves of colour with noise, so that both the transform and the upsampling of colour show."""
+    """Waves of color with noise, so that both the transform and the upsampling of color show."""
     y, x = np.mgrid[:height, :width]
     waves = np.stack([np.sin(x / 17 + y / 31), np.cos(x / 9 - y / 23), np.sin(x * y / 900)], -1)
     noise = np.random.default_rng(height * width).normal(0, 20, (height, width, 3))
@@ -63,7 +63,7 @@ def test_every_kind_of_jpeg_is_decoded_as_pillow_does(kind, monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_crop_is_the_whole_images_window(kind):
-    """At its border too, where the colours of neighbors outside are interpolated."""
+    """At its border too, where the colors of neighbors outside are interpolated."""
     numbers = np.random.default_rng(0)
     given = jpeg(scene(97, 131), **KINDS[kind])
     whole = by_pillow(given)
@@ -80,7 +80,7 @@ def test_a_crop_is_the_whole_images_window(kind):
 @pytest.mark.parametrize("kind", ["4:2:2", "4:2:0", "4:1:1", "progressive", "gray", "CMYK"])
 @pytest.mark.parametrize("size", [(20, 34), (9, 13), (12, 2)])
 def test_a_narrow_crop_is_the_whole_images_window(kind, size):
-    """Of a few columns alone libjpeg would repeat the colours instead of interpolating them."""
+    """Of a few columns alone libjpeg would repeat the colors instead of interpolating them."""
     given, columns = jpeg(scene(*size), **KINDS[kind]), range(size[1])
     whole, shape = by_pillow(given), decode.tf.io.extract_jpeg_shape(given)
     for left, width in [(i, 1) for i in columns] + [(0, 2), (size[1] - 2, 2)]:

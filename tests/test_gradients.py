@@ -1,6 +1,8 @@
 """Gradient rules, moving averages and hooks after the update, in the real step; what is frozen keeps every bit."""
 
 import dataclasses
+import json
+import shutil
 from typing import ClassVar
 
 import jax
@@ -8,16 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from etils import epath
 from flax import traverse_util
 from ml_collections import ConfigDict
 from tiny import digits, override
 
 from gcl_jax import config as config_lib
 from gcl_jax import data, methods, optim
+from gcl_jax.checkpoints import checkpoint
 from gcl_jax.config import validation
 from gcl_jax.errors import UserError
 from gcl_jax.gradients import GRADIENT_RULES, SAM, GradientRule, StepAux
 from gcl_jax.runtime import mesh
+from gcl_jax.training import experiment
 from gcl_jax.training.stage import Stage
 from gcl_jax.training.train_state import to_save
 
@@ -206,6 +211,32 @@ def test_time_knows_the_ends_of_an_epoch():
 def test_keep_frozen_takes_only_what_trains():
     labels = {"a": "group0", "b": optim.FROZEN}
     assert optim.keep_frozen({"a": 1, "b": 2}, {"a": 3, "b": 4}, labels) == {"a": 1, "b": 4}
+
+
+def test_a_run_with_averages_is_evaluated_by_them(tmp_path):
+    """Saved, resumed after a stop, evaluated and started from; the parameters themselves are told beside."""
+    config = digits(representation__ema_decay=0.9, representation__epochs=3, stages=("representation",))
+    result = experiment.run(config, str(tmp_path / "run"))
+    stage = result["stages"]["representation"]
+    assert set(stage["final_raw"]) == set(stage["final"]) == {"test"}
+    assert stage["final_raw"]["test"]["nll"] != stage["final"]["test"]["nll"]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    raw = [line["raw_accuracy"] for line in lines if line["kind"] == "test"]
+    assert raw[-1] == stage["final_raw"]["test"]["accuracy"]
+    evaluated = experiment.run(config, str(tmp_path / "run"), eval_only=True)
+    assert evaluated["final"]["test"]["nll"] == stage["final"]["test"]["nll"]
+    checkpoints = epath.Path(tmp_path / "run" / "representation" / "checkpoints")
+    arrays, _, step = checkpoint.read(checkpoints)
+    variables, _, _ = checkpoint.read_variables(checkpoints)
+    for path, value in flat(variables["params"]).items():
+        np.testing.assert_array_equal(value, arrays[f"ema/{path}"])
+        assert not np.array_equal(value, arrays[f"params/{path}"])
+    shutil.rmtree(checkpoints / str(step))
+    for file in ("result.json", "representation/DONE.json"):
+        (tmp_path / "run" / file).unlink()
+    again = experiment.run(config, str(tmp_path / "run"))
+    assert again["stages"]["representation"]["final"] == stage["final"]
+    assert again["stages"]["representation"]["final_raw"] == stage["final_raw"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ import photographs
 import pytest
 from conftest import QUICK, ROOT
 from etils import epath
-from test_evaluate import AUGMENT, STATS
+from test_evaluate import STATS, TRANSFORMS
 from tiny import digits, override, override_flags
 
 from gcl_jax import metrics, stored_logits
@@ -289,7 +289,7 @@ def test_experts_through_the_evaluation_step(tmp_path, tau):
     dataset = Dataset("known", {"test": Split(pixels, labels)}, ("a", "b", "c"), np.arange(0))
     grid = mesh.make_mesh()
     loader = DeviceLoader(dataset, grid)
-    step = evaluate.make_eval_step(apply, TwoExperts(), AUGMENT, loader.fetch, tau)
+    step = evaluate.make_eval_step(apply, TwoExperts(), TRANSFORMS, loader.fetch, tau)
     batches = list(evaluate.logits(step, ({}, {}), STATS, loader, grid, "test", 22, 10))
     assert [len(batch["logits"]) for batch in batches] == [10, 10, 2]
     with stored_logits.Writer(tmp_path, "test", labels, tuple("abc"), np.arange(3)) as writer:

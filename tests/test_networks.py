@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
+from tiny import load_config
 
 from gcl_jax import models
 from gcl_jax.errors import UserError
@@ -16,6 +17,7 @@ from gcl_jax.models import BACKBONES, Features, Network
 from gcl_jax.models.norm import BatchNorm
 from gcl_jax.registry import OptionRegistry, Registry, option
 from gcl_jax.training.network_apply import NetworkApply
+from gcl_jax.training.run_context import RunContext
 
 IMAGES = jax.random.normal(jax.random.key(0), (4, 16, 16, 3))
 
@@ -176,3 +178,17 @@ def test_every_backbone_returns_features(name):
     assert isinstance(out, Features)
     assert out.pooled.shape == (2, out.map.shape[-1])
     assert all(models.call_takes(name, argument) for argument in ("start", "upto"))
+
+
+def test_a_network_is_made_for_what_transforms_leave():
+    """OLTR's attention has a weight for each place of the map: 8 x 8 digits at 12 x 12."""
+    twelve = "resize(12)"
+    config = load_config("digits_lt:oltr", "100")
+    config.meta_embedding.transforms.main = (twelve,)
+    config.eval.views = (twelve,)
+    stage = RunContext(config).stage("meta_embedding", 1)
+    start = jax.device_get(stage._init_network(jax.random.key(0)))
+    assert start["params"]["head"]["attention"]["spatial_kernel"].shape == (3 * 3 * 64, 3 * 3)
+    state, inputs, _ = stage.start(0, start | {"method_state": {}}, "a stage before")
+    state, _ = stage.step(state, inputs, next(stage.feed.blocks([0], 0, 0, [1])), np.int32(1))
+    assert stage.evaluate(stage.variables(state), inputs.info)()["test"].label.shape == (500,)

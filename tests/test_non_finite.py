@@ -194,7 +194,7 @@ def test_a_run_with_a_skip_resumes_bit_for_bit(tmp_path, monkeypatch, calls):
     """Stopped before the step that is skipped, or with a checkpoint behind it."""
     experiment.run(config(**SKIP), tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(StageRun, "log", signalling(StageRun.log, calls))
+        patch.setattr(StageRun, "log", signaling(StageRun.log, calls))
         with pytest.raises(SystemExit), preemption.signal_handlers():
             experiment.run(config(**SKIP), tmp_path / "run")
     steps = [int(p.name) for p in (tmp_path / "run/representation/checkpoints").glob("[0-9]*")]
@@ -203,7 +203,7 @@ def test_a_run_with_a_skip_resumes_bit_for_bit(tmp_path, monkeypatch, calls):
     assert_same_run(tmp_path / "run", tmp_path / "whole", ("representation",))
 
 
-def signalling(function, calls):
+def signaling(function, calls):
     done = []
 
     def wrapped(*args):
@@ -247,7 +247,7 @@ def test_a_run_of_an_older_version_that_skipped_goes_on(tmp_path, monkeypatch):
     note = StageRun._note
     with monkeypatch.context() as patch:
         patch.setattr(StageRun, "_note", lambda run: {k: v for k, v in note(run).items() if k != "skipped_steps"})
-        patch.setattr(StageRun, "log", signalling(StageRun.log, 2))
+        patch.setattr(StageRun, "log", signaling(StageRun.log, 2))
         with pytest.raises(SystemExit), preemption.signal_handlers():
             experiment.run(config(**SKIP, **{"representation.method.last": 8}), tmp_path / "run")
     folder = tmp_path / "run/representation"

@@ -1,4 +1,4 @@
-"""Batch normalisation against torch's: outputs, and running statistics with the unbiased variance."""
+"""Batch normalization against torch's: outputs, and running statistics with the unbiased variance."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -169,7 +169,7 @@ def test_initialisation(oltr_decoupling):
     """[mean, std, min, max] of the authors' layers against ours of the same size.
 
     A mean is off by less than 5 standard errors (two-sided 6e-7 each), a standard deviation by less than 5 of its own;
-    bounds of uniform ones are met. "layer_alone" is what the network's own initialisation overwrites.
+    bounds of uniform ones are met. "layer_alone" is what the network's own initialization overwrites.
     """
     family = Family(oltr_decoupling, "oltr/init/")
     for block, dim in {"r10": 512, "bottleneck_1111": 2048}.items():

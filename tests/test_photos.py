@@ -38,9 +38,9 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def picture(seed=0, height=120, width=160):
-    """Coloured squares, so that an error of place shows."""
-    colours = np.random.default_rng(seed).integers(0, 256, (height // 20, width // 20, 3))
-    return Image.fromarray(np.kron(colours, np.ones((20, 20, 1))).astype(np.uint8))
+    """Colored squares, so that an error of place shows."""
+    colors = np.random.default_rng(seed).integers(0, 256, (height // 20, width // 20, 3))
+    return Image.fromarray(np.kron(colors, np.ones((20, 20, 1))).astype(np.uint8))
 
 
 def encoded(image, kind="JPEG", **options):
@@ -148,7 +148,7 @@ def test_sixteen_bits_become_eight():
 
 
 def test_the_test_crop_is_pillows(tmp_path):
-    """Resize the shorter side, then crop the centre: a level from Pillow's antialiased bilinear on average."""
+    """Resize the shorter side, then crop the center: a level from Pillow's antialiased bilinear on average."""
     for height, width in ((375, 500), (500, 333), (240, 240)):
         image = picture(1, height // 20 * 20, width // 20 * 20)
         width, height = image.size
@@ -380,7 +380,7 @@ def test_bad_images_are_skipped_and_counted_or_stop_the_run(classes, tmp_path):
 @pytest.mark.slow
 def test_a_method_of_two_views_sees_two_crops(classes, tmp_path):
     config = config_of(classes, "list", stages=("representation",), representation__epochs=1)
-    config.representation.method = ConfigDict(config_lib.method("hybrid_sc"))
+    config.representation.method, config.representation.head = ConfigDict(config_lib.method("hybrid_sc")), "projection"
     assert math.isfinite(experiment.run(config, str(tmp_path / "run"))["final"]["test"]["nll"])
 
 

@@ -11,7 +11,7 @@ from conftest import Family, relative_error
 
 from gcl_jax import class_weights, longtail, losses, optim, posthoc, sampling
 
-# Google's own network, optimiser and batch norm, which no config of ours uses.
+# Google's own network, optimizer and batch norm, which no config of ours uses.
 GOOGLE = tuple(f"logit_adjustment/{part}/" for part in ("weight_decay", "sgd", "model", "batch_norm"))
 CASES = [(dataset, ratio) for dataset in ("cifar10", "cifar100") for ratio in (100, 50)]
 

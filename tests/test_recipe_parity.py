@@ -32,7 +32,7 @@ def at(epoch, epochs=200):
 
 
 def check(family, name, method, scores, labels, counts, kind, t=None):
-    """Value and gradient of ``method``'s loss by its scores, meaned as the step does."""
+    """Value and gradient of ``method``'s loss by its scores, averaged as the step does."""
 
     def objective(scores):
         found = method.loss(

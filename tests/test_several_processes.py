@@ -42,7 +42,7 @@ def free_port():
 
 
 def start(commands, devices, cwd=ROOT):
-    """Start a process for each of ``commands``, with so many devices; XLA compiles fast and hardly optimises."""
+    """Start a process for each of ``commands``, with so many devices; XLA compiles fast and hardly optimizes."""
     env = os.environ | {
         "JAX_NUM_CPU_DEVICES": str(devices),
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
@@ -295,7 +295,7 @@ def test_checkpoints_go_from_two_processes_to_one_and_back(tmp_path):
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_layouts_are_equal(tmp_path, case, precision):
     """Parameters, statistics and predictions; each process read its own entries of each batch, and no others."""
-    # Where an image is one colour, nearly, all its pixels pass a ReLU's edge together, and 20 steps multiply rounding.
+    # Where an image is one color, nearly, all its pixels pass a ReLU's edge together, and 20 steps multiply rounding.
     photographs.four_classes(tmp_path / "photographs", noise=80)
     found = {}
     for layout, (processes, devices) in LAYOUTS.items():

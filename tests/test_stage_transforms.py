@@ -37,7 +37,7 @@ def test_named_streams_have_their_pipelines_and_others_the_default():
 
 def test_a_pipeline_on_the_command_line():
     """Every stream of the method has an entry that can be overridden; none is the default."""
-    argv = ["train", "--config=configs/digits_lt/gcl.py"]
+    argv = ["train", "--config=configs/digits_lt.py:gcl"]
     plain = command_line.config_of(argv)
     changed = command_line.config_of([*argv, "--config.representation.transforms.main=('crop(2)|cutout(3)',)"])
     validation.validate(changed)

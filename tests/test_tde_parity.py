@@ -91,7 +91,7 @@ def test_tde_classifier(bbn_tde, case, classes):
     for alpha in ("0", "1", "1.5", "3"):
         adjusted = method.after_training({"alpha": float(alpha)}).logits(out)
         assert relative_error(adjusted, family[f"test_logits_alpha{alpha}"]) <= 1e-5
-    # alpha = 0 is the plain normalised classifier, and a moving feature of zeros has no effect.
+    # alpha = 0 is the plain normalized classifier, and a moving feature of zeros has no effect.
     np.testing.assert_array_equal(method.after_training({"alpha": 0.0}).logits(out), logits)
     nothing = head.apply({"params": {"kernel": kernel}}, features, direction=jnp.zeros(features.shape[1]))
     np.testing.assert_array_equal(nothing["effect"], np.zeros_like(logits))
@@ -103,7 +103,7 @@ def test_tde_classifier(bbn_tde, case, classes):
     units = np.concatenate([normalize(jnp.asarray(x), axis=1) for x in parts], axis=1)
     assert relative_error(units, family["helper/l2_norm_x"]) <= 1e-5
     if "helper/causal_norm_w" in family.values:
-        # A feature that is a unit vector of the first part reads one dimension of every class's normalised weight.
+        # A feature that is a unit vector of the first part reads one dimension of every class's normalized weight.
         for k in range(PARTS):
             probe = jnp.zeros((half, 2 * half)).at[:, k * half : (k + 1) * half].set(jnp.eye(half))
             read = PARTS * head.apply({"params": {"kernel": kernel}}, probe)["scores"].T

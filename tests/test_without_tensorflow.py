@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tomllib
 
 from conftest import QUICK, ROOT
 from tiny import override_flags
@@ -77,10 +76,3 @@ def test_what_needs_tensorflow_says_so(tmp_path):
         assert "pip install 'gcl_jax[tf]'" in done.stderr.strip().splitlines()[-1]
         assert "Traceback" not in done.stderr
         assert not (tmp_path / "x").exists()
-
-
-def test_requirements_are_the_core_and_tensorflow():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = {*project["dependencies"], *project["optional-dependencies"]["tf"]}
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    assert {line for line in lines if line and not line.startswith("#")} == asked

@@ -17,7 +17,7 @@ from gcl_jax.vectors import normalize
 
 @dataclasses.dataclass(frozen=True)
 class Toy(Method):
-    """CE on a two-view stream and on a reversed stream, features centred on a moving average."""
+    """CE on a two-view stream and on a reversed stream, features centered on a moving average."""
 
     scale: float = 16.0
     decay: float = 0.9

@@ -43,16 +43,16 @@ def main(argv: list[str]) -> None:
     """Measure the subject named; a UserError becomes one line and exit status 1."""
     name = argv[1]
     if name == STARTUP:
-        own = startup.measure(_ROUNDS.value, _say)
+        measured = startup.measure(_ROUNDS.value, _say)
     else:
         subject = SUBJECTS[name][0](Options(_PRECISION.value, _STEPS.value, _ROOT.value))
-        own = measure.measure(subject if _AGAINST.value else subject.alone(), _ROUNDS.value, _say)
-    found = report.complete(name, _ROUNDS.value, own)
-    print(report.table(found))
+        measured = measure.measure(subject if _AGAINST.value else subject.alone(), _ROUNDS.value, _say)
+    result = report.complete(name, _ROUNDS.value, measured)
+    print(report.table(result))
     if not _JSON.value:
         streams.require_written()
     if _JSON.value:
-        json_files.write(Path(_JSON.value), found)
+        json_files.write(Path(_JSON.value), result)
 
 
 def check(arguments: list[str], values: flags.FlagValues) -> None:

@@ -116,8 +116,8 @@ def interleave(
     times: list[list[float]] = [[] for _ in workers]
     for _ in range(rounds):
         before_round()
-        for worker, number, found in zip(workers, units, times, strict=True):
-            found.append(worker.turn(number))
+        for worker, number, unit_times in zip(workers, units, times, strict=True):
+            unit_times.append(worker.turn(number))
     return times
 
 

@@ -24,13 +24,13 @@ def _own_cores():
 
 def _ticks():
     """Clock ticks that each core has been busy for."""
-    stat, found = Path("/proc/stat"), {}
+    stat, ticks = Path("/proc/stat"), {}
     for line in stat.read_text().splitlines() if stat.exists() else ():
         name, *values = line.split()
         if name[:3] == "cpu" and name[3:].isdigit() and int(name[3:]) in _own_cores():
             user, nice, system, _, _, irq, softirq, steal = map(int, values[:8])
-            found[name] = user + nice + system + irq + softirq + steal
-    return found
+            ticks[name] = user + nice + system + irq + softirq + steal
+    return ticks
 
 
 def cpu_model() -> str:

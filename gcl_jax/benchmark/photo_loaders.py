@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Ours:
     """A unit is 2,048 random-resized crops as uint8 batches on the device; with ``augment`` also the step's part.
 
-    That is flip, colour jitter and normalisation, which run on an accelerator where there is one.
+    That is flip, color jitter and normalization, which run on an accelerator where there is one.
     """
 
     images_per_unit = photographs.IMAGES_PER_UNIT
@@ -34,8 +34,8 @@ class Ours:
         dataset = data.Dataset("photographs", {"train": split, "test": split}, ("one",), np.arange(len(paths)))
         self.loader = data.make_loader("host", dataset, mesh_lib.make_mesh(jax.devices()[:1]))
         steps = pipeline("flip|color_jitter({}, {}, {})".format(*photographs.JITTER))
-        own = StageTransforms(photographs.MEAN, photographs.STD, {"main": (steps,)})
-        self._step = jax.jit(lambda key, images: own.train("main", key, images, None)) if augment else None
+        stage_transforms = StageTransforms(photographs.MEAN, photographs.STD, {"main": (steps,)})
+        self._step = jax.jit(lambda key, images: stage_transforms.train("main", key, images, None)) if augment else None
         self._jax, self.epochs = jax, 0
         self.run(1)
 
@@ -62,7 +62,7 @@ class Ours:
 
 
 class Torch:
-    """A unit is 2,048 crops, flipped, with ``jitter`` jittered, and normalised, from a DataLoader of Pillow images."""
+    """A unit is 2,048 crops, flipped, with ``jitter`` jittered, and normalized, from a DataLoader of Pillow images."""
 
     images_per_unit = photographs.IMAGES_PER_UNIT
 

@@ -20,22 +20,22 @@ def prepare(root: str) -> list[str]:
     Varied, because a constant image would be decoded from a cache; images that no quality brings to that size are left
     out. Raises UserError if there are too few below ``root``.
     """
-    found = sorted(p for p in Path(root).expanduser().rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
-    if len(found) < NUMBER:
-        raise UserError(f"--root={root} holds {len(found)} JPEG files; {NUMBER} different ones are needed")
-    key = hashlib.sha256("".join(f"{path}{path.stat().st_size}" for path in found).encode()).hexdigest()[:12]
+    sources = sorted(p for p in Path(root).expanduser().rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
+    if len(sources) < NUMBER:
+        raise UserError(f"--root={root} holds {len(sources)} JPEG files; {NUMBER} different ones are needed")
+    key = hashlib.sha256("".join(f"{path}{path.stat().st_size}" for path in sources).encode()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"gcl_jax_benchmark_{key}"
     paths = [folder / f"{i:03}.jpg" for i in range(NUMBER)]
     if not paths[-1].exists():
         folder.mkdir(exist_ok=True)
-        spread = sorted(range(len(found)), key=lambda i: i * NUMBER % len(found))  # through all classes
-        encoded = filter(None, (_encode(found[i]) for i in spread))
+        spread = sorted(range(len(sources)), key=lambda i: i * NUMBER % len(sources))  # through all classes
+        encoded = filter(None, (_encode(sources[i]) for i in spread))
         for path in paths:
-            one = next(encoded, None)
-            if one is None:
+            content = next(encoded, None)
+            if content is None:
                 raise UserError(f"--root={root} holds too few images of enough detail: {NUMBER} are needed")
             with replacing(path) as new:
-                new.write_bytes(one)
+                new.write_bytes(content)
     return [str(path) for path in paths]
 
 

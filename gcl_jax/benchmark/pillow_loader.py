@@ -30,7 +30,7 @@ class ShuffledPrefix:
 
 
 class PillowImages:
-    """A data set: padded, cropped and flipped at random with Pillow, then normalised, float32 [3, H, W]."""
+    """A data set: padded, cropped and flipped at random with Pillow, then normalized, float32 [3, H, W]."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray):
         self.images, self.labels = images, labels

@@ -37,30 +37,30 @@ IDLE = 0.1  # cores
 PACKAGES = ("gcl_jax", "jax", "jaxlib", "torch", "pillow", "tensorflow", "tensorflow-cpu")
 
 
-def complete(subject: str, rounds: int, own: Mapping) -> dict:
+def complete(subject: str, rounds: int, measured: Mapping) -> dict:
     """What a measurement of ``subject`` found, with when and on what it was found."""
     place = {"cpu": machine.cpu_model(), "cores": backend.cores()}
-    place |= {key: own[key] for key in ("accelerator", "busy_cores")}
+    place |= {key: measured[key] for key in ("accelerator", "busy_cores")}
     return {
         "subject": subject,
-        "title": own["title"],
-        "unit": own["unit"],
+        "title": measured["title"],
+        "unit": measured["unit"],
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": place,
         "versions": _versions(),
         "code": results.code(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "rounds": rounds,
-        **{key: value for key, value in own.items() if key not in ("title", "unit", *place)},
+        **{key: value for key, value in measured.items() if key not in ("title", "unit", *place)},
     }
 
 
 def _versions():
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
 def table(report: Mapping) -> str:

@@ -25,13 +25,13 @@ class Contender:
     settings: Mapping = dataclasses.field(default_factory=dict)
     shares_steps: bool = False
 
-    def start(self, found: Mapping) -> Worker:
-        """The warmed-up process; ``found`` is what the first contender's said of itself."""
+    def start(self, addresses: Mapping) -> Worker:
+        """The warmed-up process; ``addresses`` is what the first contender's said of itself."""
         settings = dict(self.settings)
         if self.side == TORCH:
-            settings["platform"] = found["platform"]
+            settings["platform"] = addresses["platform"]
         if self.shares_steps:
-            settings["steps"] = found["steps"]
+            settings["steps"] = addresses["steps"]
         command = [sys.executable, "-m", "gcl_jax.benchmark.worker", self.worker, json.dumps(settings)]
         # JAX would otherwise take most of a GPU's memory, which all contenders share, and hide its own peak.
         return Worker(self.name, command, {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"})
@@ -164,8 +164,8 @@ def _photographs(root):
         ],
         ratios={"ratio": [plain], "ratio_jitter": [jittered]},
         notes=[
-            "ratios are the host loader's, which delivers uint8; flip, jitter and normalisation are the step's part,",
-            "on the accelerator where there is one; the DataLoader delivers float32, flipped and normalised",
+            "ratios are the host loader's, which delivers uint8; flip, jitter and normalization are the step's part,",
+            "on the accelerator where there is one; the DataLoader delivers float32, flipped and normalized",
         ],
     )
 

@@ -1,4 +1,4 @@
-"""PyTorch's contenders: the same network, batch, optimiser and loss as ours, run eagerly.
+"""PyTorch's contenders: the same network, batch, optimizer and loss as ours, run eagerly.
 
 Each takes ``platform``, where our side runs: "cpu", or "gpu", which is then CUDA here. ``layout`` is
 "nchw" or "channels_last". Torch gets as many threads as there are cores, and cuDNN chooses its
@@ -53,7 +53,7 @@ class _Torch:
         return images.contiguous(memory_format=self.format)
 
     def load(self, name):
-        """A split on the device; the moments that normalise it."""
+        """A split on the device; the moments that normalize it."""
         images, labels = cifar.split(name)
         as_tensor = self.torch.from_numpy
         self._moments = [self.torch.tensor(v, device=self.device).view(3, 1, 1) for v in (cifar.MEAN, cifar.STD)]
@@ -75,7 +75,7 @@ class _Torch:
 
 
 class _Training(_Torch):
-    """GCL's stage-1 step on images that are already cropped, flipped and normalised."""
+    """GCL's stage-1 step on images that are already cropped, flipped and normalized."""
 
     def __init__(self, platform, layout, precision):
         super().__init__(platform, layout, precision)
@@ -122,7 +122,7 @@ class _Resident(_Training):
         return order[: cifar.STEPS_PER_EPOCH * cifar.BATCH].view(cifar.STEPS_PER_EPOCH, cifar.BATCH)
 
     def batch(self, index):
-        """Randomly cropped and flipped, normalised images, with labels."""
+        """Randomly cropped and flipped, normalized images, with labels."""
         torch, pixels = self.torch, self.pixels
         top, left = torch.randint(0, 2 * cifar.PADDING + 1, (2, len(index), 1), device=self.device)
         mirrored = torch.rand(len(index), 1, device=self.device) < 0.5
@@ -180,7 +180,7 @@ class DeviceEpoch(_Resident):
 class AuthorsEpoch(_Training):
     """A unit is ``steps`` steps of an epoch as published loops run it.
 
-    A DataLoader's processes crop, flip and normalise images one by one, and every step fetches its loss
+    A DataLoader's processes crop, flip and normalize images one by one, and every step fetches its loss
     and top-1 and top-5 accuracy.
     """
 
@@ -224,17 +224,17 @@ class Evaluation(_Torch):
 
     def _predict(self, batches):
         torch, size = self.torch, EVAL_BATCH
-        found = []
+        predictions = []
         with torch.inference_mode():
             for i in range(batches):
                 images, labels = self.images[i * size : (i + 1) * size], self.labels[i * size : (i + 1) * size]
                 logits = SCALE * self.scores(self.normalized(images))
                 log_p, of_label = torch.log_softmax(logits, 1), logits.gather(1, labels[:, None])
-                found.append((
+                predictions.append((
                     labels, logits.argmax(1), (logits > of_label).sum(1), -log_p.gather(1, labels[:, None])[:, 0],
                     log_p.amax(1).exp(),
                 ))  # fmt: skip
-            return [torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True)]
+            return [torch.cat(parts).cpu().numpy() for parts in zip(*predictions, strict=True)]
 
 
 class Input:

@@ -79,8 +79,8 @@ def _manager(folder: epath.Path, *, alone: bool = False, **options: Any) -> ocp.
     """Orbax's manager, whose calls all processes make together; ``alone`` each by itself."""
     processes = ocp.options.MultiprocessingOptions()
     if alone:
-        own = jax.process_index()
-        processes = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+        process = jax.process_index()
+        processes = ocp.options.MultiprocessingOptions(primary_host=process, active_processes={process})
     # Handlers are named here, since metadata is asked for before anything is saved or restored.
     handlers = {
         "state": ocp.StandardCheckpointHandler(multiprocessing_options=processes),
@@ -98,12 +98,12 @@ def _read_note(manager: ocp.CheckpointManager, step: int, folder: epath.Path) ->
 
 def _shapes(manager: ocp.CheckpointManager, step: int, note: Mapping) -> dict[str, Any]:
     """The arrays as Orbax lists them, if they are those that were saved."""
-    found = flatten(manager.item_metadata(step)["state"])
-    if "arrays" in note and {k: list(x.shape) for k, x in found.items()} != {
+    shapes = flatten(manager.item_metadata(step)["state"])
+    if "arrays" in note and {k: list(x.shape) for k, x in shapes.items()} != {
         k: shape for k, (_, *shape) in note["arrays"].items()
     }:
         raise integrity.Different("its list of arrays is not what was saved")
-    return found
+    return shapes
 
 
 class Checkpoints:
@@ -224,18 +224,18 @@ class Checkpoints:
         wanted, where = flatten(like), self._folder / str(step)
         with integrity.named(where):
             note = _read_note(self._manager, step, where)
-            found = _shapes(self._manager, step, note)
+            shapes = _shapes(self._manager, step, note)
         kept = note.get("frozen", {"names": []})
         constant = {name: wanted.pop(name) for name in kept["names"] if name in wanted}
-        for name in [*wanted, *found, *kept["names"]]:
+        for name in [*wanted, *shapes, *kept["names"]]:
             if name in constant:
                 continue
-            if name not in found:
+            if name not in shapes:
                 raise UserError(f"checkpoint {where} has no array {name}: it belongs to another model or method")
             if name not in wanted:
                 raise UserError(f"checkpoint {where} holds {name}, which this model or method does not have")
-            if tuple(found[name].shape) != tuple(wanted[name].shape):
-                raise UserError(f"checkpoint {where}: {name} has shape {found[name].shape}, not {wanted[name].shape}")
+            if tuple(shapes[name].shape) != tuple(wanted[name].shape):
+                raise UserError(f"checkpoint {where}: {name} has shape {shapes[name].shape}, not {wanted[name].shape}")
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), wanted)
         with integrity.named(where):
             args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
@@ -258,7 +258,7 @@ def _reason(error: Exception) -> str:
         return error.strerror
     text = str(error).strip() or type(error).__name__
     named = {os.strerror(code) for code in (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES)}
-    return next((said for said in named if said in text), text.splitlines()[0][:200])
+    return next((message for message in named if message in text), text.splitlines()[0][:200])
 
 
 def read(folder: epath.Path, step: int | None = None) -> tuple[dict[str, np.ndarray], dict, int]:
@@ -282,11 +282,11 @@ def read(folder: epath.Path, step: int | None = None) -> tuple[dict[str, np.ndar
             note = _read_note(manager, step, where)
             on_host = {k: np.empty(x.shape, x.dtype) for k, x in _shapes(manager, step, note).items()}
             args = ocp.args.Composite(state=ocp.args.StandardRestore(on_host))
-            found = manager.restore(step, args=args)["state"]
-    integrity.verify(found, note, where)
+            arrays = manager.restore(step, args=args)["state"]
+    integrity.verify(arrays, note, where)
     if "frozen" in note:
-        found |= frozen.read(folder, note["frozen"])
-    return found, note, step
+        arrays |= frozen.read(folder, note["frozen"])
+    return arrays, note, step
 
 
 def read_variables(folder: epath.Path, step: int | None = None) -> tuple[dict, dict, int]:

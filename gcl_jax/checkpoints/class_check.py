@@ -39,7 +39,7 @@ def difference(theirs: Sequence[str] | None, ours: Sequence[str]) -> str:
         return message
     if not named or theirs == ours:
         return ""
-    number = next(i for i, (one, other) in enumerate(zip(theirs, ours, strict=True)) if one != other)
+    number = next(i for i, (their_name, other) in enumerate(zip(theirs, ours, strict=True)) if their_name != other)
     order = f" (the same {len(ours)} classes in another order)" if sorted(theirs) == sorted(ours) else ""
     return f"class {number} is {theirs[number]!r} there and {ours[number]!r} here{order}"
 

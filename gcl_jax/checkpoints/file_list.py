@@ -19,8 +19,8 @@ def write(folder: epath.Path) -> None:
     if "://" in str(folder):
         return
     items = [path for path in folder.iterdir() if path.is_dir()]
-    found = {str(file.relative_to(folder)): _checksum(file) for item in items for file in _files(item)}
-    (folder / NAME).write_text(json.dumps({"files": found, "crc32": _of_list(found)}))
+    listed = {str(file.relative_to(folder)): _checksum(file) for item in items for file in _files(item)}
+    (folder / NAME).write_text(json.dumps({"files": listed, "crc32": _of_list(listed)}))
 
 
 def changed(folder: epath.Path) -> str | None:

@@ -87,7 +87,7 @@ def _passing(error: BaseException) -> str:
     """Why a checkpoint cannot be read now and yet may be later; "" where ``error`` does not say so."""
     if isinstance(error, MemoryError):
         return "out of memory"
-    return next((said for said in _PASSING if said in str(error)), "")
+    return next((message for message in _PASSING if message in str(error)), "")
 
 
 def _tells_of_damage(error: BaseException) -> bool:
@@ -96,8 +96,8 @@ def _tells_of_damage(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) or _passing(error):
         return False
-    said = str(error)
-    if "OS error" not in said and any(code in said for code in _DAMAGE):
+    message = str(error)
+    if "OS error" not in message and any(code in message for code in _DAMAGE):
         return True
     return error.__cause__ is not None and _tells_of_damage(error.__cause__)
 
@@ -138,8 +138,8 @@ def verify_note(note: Mapping, step: int, folder: epath.Path) -> None:
 def verify(flat: Mapping[str, np.ndarray], note: Mapping, folder: epath.Path) -> None:
     """Raise `Damaged`, or UserError (see `named`), unless the arrays of ``flat`` have the checksums in ``note``."""
     with named(folder):
-        for name, found in checksums(flat).items() if "arrays" in note else ():
-            if found != note["arrays"][name]:
+        for name, checksum in checksums(flat).items() if "arrays" in note else ():
+            if checksum != note["arrays"][name]:
                 raise Different(f"{name} is not what was saved")
 
 

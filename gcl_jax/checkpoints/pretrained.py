@@ -50,22 +50,22 @@ def _read_safetensors(file: epath.Path) -> dict[str, np.ndarray]:
     with regular_files.opened(file, "init_from") as stream:
         content = stream.read()
     try:
-        found = safetensors.numpy.load(content)
+        arrays = safetensors.numpy.load(content)
     except KeyError as error:
         raise UserError(f"init_from: {file} holds {error.args[0]}, which numpy lacks: save it as float32") from error
     except (safetensors.SafetensorError, ValueError, TypeError, OverflowError, AttributeError) as error:
         raise UserError(f"init_from: {file} is damaged ({error}); fetch or write it again") from error
-    for name, value in found.items():
+    for name, value in arrays.items():
         if value.dtype.kind not in "fiu":
             raise UserError(f"init_from: {file}: {name} holds {value.dtype}, not real numbers: save it as float32")
-    return found
+    return arrays
 
 
 def _read_torch(file: epath.Path) -> dict[str, np.ndarray]:
     torch = _need("torch", file, "pip install torch, or convert it to .safetensors or .npz where torch is")
     try:
         with regular_files.opened(file, "init_from") as stream:
-            found = torch.load(stream, map_location="cpu", weights_only=True)
+            content = torch.load(stream, map_location="cpu", weights_only=True)
     except UserError:
         raise
     except pickle.UnpicklingError as error:
@@ -76,7 +76,7 @@ def _read_torch(file: epath.Path) -> dict[str, np.ndarray]:
     except Exception as error:  # whatever torch's readers trip over
         reason = " ".join(str(error).split())[:99]
         raise UserError(f"init_from: {file} is damaged ({reason}); fetch it again") from error
-    tensors = _state_dict(found)
+    tensors = _state_dict(content)
     for name, value in tensors.items():
         if torch.is_tensor(value) and (value.layout != torch.strided or value.is_meta or value.is_complex()):
             raise UserError(f"init_from: {file}: {name} is no dense array of real numbers")
@@ -91,15 +91,15 @@ def _read_torch(file: epath.Path) -> dict[str, np.ndarray]:
     return {str(name): value.detach().float().numpy() for name, value in tensors.items()}
 
 
-def _state_dict(found: Any) -> Mapping:
+def _state_dict(content: Any) -> Mapping:
     """The named tensors of what torch loaded, out of the checkpoint around them."""
-    if not isinstance(found, Mapping):
-        return {type(found).__name__: found}
+    if not isinstance(content, Mapping):
+        return {type(content).__name__: content}
     for keys in (WHOLE[:1], WHOLE[1:], PARTS):
-        inner = [found[key] for key in keys if isinstance(found.get(key), Mapping)]
+        inner = [content[key] for key in keys if isinstance(content.get(key), Mapping)]
         if inner:
             return {name: value for part in inner for name, value in part.items()}
-    return found
+    return content
 
 
 def _need(module: str, file: epath.Path, hint: str) -> ModuleType:

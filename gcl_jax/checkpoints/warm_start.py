@@ -71,24 +71,24 @@ def read(checkpoints: epath.Path, step: int | None = None) -> tuple[dict, int]:
     return variables | named, step
 
 
-def arrays(found: Mapping) -> dict:
+def arrays(variables: Mapping) -> dict:
     """The variables in what `load` or `read` found."""
-    return {name: tree for name, tree in found.items() if name != "class_names"}
+    return {name: tree for name, tree in variables.items() if name != "class_names"}
 
 
 def restore_variables(
-    fresh: Mapping, found: Mapping, restore_filter: Callable[[tuple[str, ...]], bool], origin: str
+    fresh: Mapping, saved: Mapping, restore_filter: Callable[[tuple[str, ...]], bool], origin: str
 ) -> dict:
-    """``fresh`` variables with everything that ``restore_filter(path)`` accepts taken from ``found``.
+    """``fresh`` variables with everything that ``restore_filter(path)`` accepts taken from ``saved``.
 
     Parameters and batch statistics keep their fresh values where ``restore_filter`` says no. A head is
     restored like the rest and never left out by itself: weights of other classes, or of another
     kind of head, are for a ``restore`` without it. Raises UserError naming the first array that
-    is missing, has another shape or is not finite, and the first of ``found`` that would be left unused.
+    is missing, has another shape or is not finite, and the first of ``saved`` that would be left unused.
     """
     result = {}
     for collection in ("params", *(name for name in fresh if name != "params")):
-        new, old = (traverse_util.flatten_dict(dict(v.get(collection, {}))) for v in (fresh, found))
+        new, old = (traverse_util.flatten_dict(dict(v.get(collection, {}))) for v in (fresh, saved))
         for path in new:
             if not restore_filter(path):
                 continue

@@ -20,7 +20,7 @@ from gcl_jax.sampling import SAMPLERS, Sampler
 
 
 def color_jitter(data: Mapping) -> tuple[float, ...]:
-    """The colour jitter of a data block: none but for photographs, whose keys alone are part of a stage's identity."""
+    """The color jitter of a data block: none but for photographs, whose keys alone are part of a stage's identity."""
     return tuple(data["photos"]["color_jitter"]) if holds_photographs(data["source"]) else (0.0, 0.0, 0.0)
 
 

@@ -20,7 +20,7 @@ PHOTOS = {
     "validation_list": "",  # "" = none
     "counts": "",  # profile counts: FILE.json, a list of one number a class
     "size": 224,  # edge of the square that the network sees
-    "resize": 256,  # the shorter side before the centre crop of evaluation
+    "resize": 256,  # the shorter side before the center crop of evaluation
     "color_jitter": (0.0, 0.0, 0.0),  # brightness, contrast, saturation: factors from 1 - x to 1 + x
     "on_bad_image": "error",  # error | skip (counted in result.json)
     "allow_outside": False,  # list, folder, packed: files outside data.path, by `..`, absolute paths and links
@@ -180,7 +180,7 @@ def check_block(block: Mapping, defaults: Mapping, where: str, allowed: Mapping[
 
 
 def _inside(allowed, key):
-    return {k.removeprefix(f"{key}."): found for k, found in allowed.items() if k.startswith(f"{key}.")}
+    return {k.removeprefix(f"{key}."): key_range for k, key_range in allowed.items() if k.startswith(f"{key}.")}
 
 
 def _check_value(value, default, where, allowed):

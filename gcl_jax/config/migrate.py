@@ -16,23 +16,23 @@ _TRAINABLE = {"all": ".*", "classifier": "head/", "scale": "head/scale"}
 
 def with_defaults(config: ConfigDict) -> ConfigDict:
     """``config`` with today's keys in the place of older ones, and the default of every key that it lacks."""
-    found = config.to_dict()
-    load_plugins(found)
-    if isinstance(found.get("non_finite"), Mapping) and "most_skips" in found["non_finite"]:
-        found["non_finite"] = {**found["non_finite"], "max_skips": found["non_finite"]["most_skips"]}
-        del found["non_finite"]["most_skips"]
-    if isinstance(found.get("non_finite"), Mapping) and isinstance(found["non_finite"].get("max_skips"), int):
-        found["non_finite"] = {**found["non_finite"], "max_skips": min(found["non_finite"]["max_skips"], 1000)}
-    if isinstance(found.get("model"), Mapping) and str(found["model"].get("name", "")).endswith("_two_branch"):
-        found["model"] = {**found["model"], "name": found["model"]["name"].removesuffix("_two_branch"), "experts": 2}
-    blocks = {name: _stage(found[name]) for name in _stage_names(found)}
-    filled = _completed({**found, **blocks}, {**config_lib.TOP, **{name: config_lib.STAGE for name in blocks}})
+    old = config.to_dict()
+    load_plugins(old)
+    if isinstance(old.get("non_finite"), Mapping) and "most_skips" in old["non_finite"]:
+        old["non_finite"] = {**old["non_finite"], "max_skips": old["non_finite"]["most_skips"]}
+        del old["non_finite"]["most_skips"]
+    if isinstance(old.get("non_finite"), Mapping) and isinstance(old["non_finite"].get("max_skips"), int):
+        old["non_finite"] = {**old["non_finite"], "max_skips": min(old["non_finite"]["max_skips"], 1000)}
+    if isinstance(old.get("model"), Mapping) and str(old["model"].get("name", "")).endswith("_two_branch"):
+        old["model"] = {**old["model"], "name": old["model"]["name"].removesuffix("_two_branch"), "experts": 2}
+    blocks = {name: _stage(old[name]) for name in _stage_names(old)}
+    filled = _completed({**old, **blocks}, {**config_lib.TOP, **{name: config_lib.STAGE for name in blocks}})
     for name in blocks:
         for kind, registry in (("method", METHODS), ("sampler", SAMPLERS)):
-            own = filled[name][kind]
-            if own.get("name") in registry:
-                defaults = {f.name: f.default for f in dataclasses.fields(registry[own["name"]])}
-                filled[name][kind] = _completed(own, defaults)
+            block = filled[name][kind]
+            if block.get("name") in registry:
+                defaults = {f.name: f.default for f in dataclasses.fields(registry[block["name"]])}
+                filled[name][kind] = _completed(block, defaults)
         filled[name]["transforms"] = _every_stream(filled[name])
     return ConfigDict(filled)
 
@@ -67,10 +67,10 @@ def _stage(block):
     method = dict(block["method"]) if isinstance(block.get("method"), Mapping) else {}
     if "trains" not in method:
         return block
-    head, trains, fresh, last = (method.pop(key, "") for key in ("head", "trains", "fresh_head", "last_block"))
+    head, old_trains, fresh, last = (method.pop(key, "") for key in ("head", "trains", "fresh_head", "last_block"))
     kind = METHODS.get(method.get("name", ""))
-    trainable = _TRAINABLE.get(trains, f"backbone/{last}/|head/")
-    if kind and trains == "classifier":
+    trainable = _TRAINABLE.get(old_trains, f"backbone/{last}/|head/")
+    if kind and old_trains == "classifier":
         trainable = kind.trainable if kind.trainable != ".*" else trainable
     restore = kind.restore if kind else config_lib.STAGE["restore"]
     if last or fresh:
@@ -83,7 +83,7 @@ def _stage(block):
         method["variant"] = head.removeprefix("nearest_mean_")
     parts = "head/(attention|feature_)" if method.get("name") == "oltr" else "head/feature_"
     factors = {
-        "feature_lr_factor": parts if trains == "classifier" else f"backbone/|{parts}",
+        "feature_lr_factor": parts if old_trains == "classifier" else f"backbone/|{parts}",
         "centroid_lr_factor": "head/centroids",
         "classifier_lr_factor": "head/(kernel|bias)$",
     }
@@ -92,8 +92,8 @@ def _stage(block):
     return {**block, "method": method, "head": head, "trainable": trainable, "restore": restore, "optimizer": optimizer}
 
 
-def _completed(found, defaults):
-    result = dict(found)
+def _completed(block, defaults):
+    result = dict(block)
     for key, default in defaults.items():
         if key not in result:
             result[key] = default

@@ -92,25 +92,25 @@ def _changed(name: str, value: object) -> object:
 
 
 def _difference(block: Mapping, defaults: Mapping) -> dict:
-    found = {}
+    changed = {}
     for key, value in block.items():
         default = defaults.get(key)
         if isinstance(value, Mapping) and isinstance(default, Mapping):
             if inner := _difference(value, default):
-                found[key] = inner
+                changed[key] = inner
         elif key not in defaults or json.dumps(value, default=list) != json.dumps(default, default=list):
-            found[key] = value
-    return found
+            changed[key] = value
+    return changed
 
 
 def differences(old: Mapping, new: Mapping, where: str = "config") -> list[str]:
     """Dotted keys whose values differ, as "config.a.b: OLD -> NEW"."""
-    found = []
+    changed = []
     for key in sorted({*old, *new}):
         a, b = old.get(key), new.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{where}.{key}")
+            changed += differences(a, b, f"{where}.{key}")
         elif json.dumps(a, default=list) != json.dumps(b, default=list):
             old_text, new_text = ("a block" if isinstance(v, Mapping) else "absent" if v is None else v for v in (a, b))
-            found.append(f"{where}.{key}: {old_text} -> {new_text}")
-    return found
+            changed.append(f"{where}.{key}: {old_text} -> {new_text}")
+    return changed

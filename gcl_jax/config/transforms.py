@@ -19,7 +19,7 @@ def build_transforms(config: ConfigDict, stage: str, method: Method) -> StageTra
     block, data = config[stage], config.data
     mix = transforms.mix(block.mix, f"config.{stage}.mix")
     given = stage_pipelines(block, method, f"config.{stage}")
-    streams = {name: given.get(name) or default_pipelines(data, one) for name, one in method.streams().items()}
+    streams = {name: given.get(name) or default_pipelines(data, stream) for name, stream in method.streams().items()}
     extra = mix.streams() if mix else {}
     streams |= {name: given.get(name) or streams["main"] for name in extra}
     return StageTransforms(tuple(data.mean), tuple(data.std), streams, eval_pipelines(config), mix)
@@ -53,7 +53,7 @@ def stage_pipelines(block: Mapping, method: Method, where: str) -> dict[str, tup
     if mix:
         _require_mixable(mix, method, block, where)
     streams = batch_streams(method, mix)
-    found = {}
+    by_stream = {}
     for name, texts in block["transforms"].items():
         place = f"{where}.transforms.{name}"
         require_one_of(f"a stream in {where}.transforms", name, streams)
@@ -63,8 +63,8 @@ def stage_pipelines(block: Mapping, method: Method, where: str) -> dict[str, tup
                 f"{place} has {len(pipelines)} pipelines; it must have one for each view of the stream, "
                 f"{streams[name].views}"
             )
-        found[name] = pipelines
-    return {name: pipelines for name, pipelines in found.items() if pipelines}  # () = the default
+        by_stream[name] = pipelines
+    return {name: pipelines for name, pipelines in by_stream.items() if pipelines}  # () = the default
 
 
 def eval_pipelines(config: Mapping) -> tuple[Pipeline, ...]:

@@ -71,7 +71,7 @@ def _nearest(config, seen, parts):
     alike = [[key for name in _like(last, {k.split(".")[-1] for k in keys}, 0.75) for key in _ending(keys, name)]
              for keys in (inside, every)]  # fmt: skip
     begun = [[".".join([*seen, name]) for name in block if name.startswith(part) or part.startswith(f"{name}[")]]
-    return next((found for found in [beside, *places, *alike, *begun] if found), [])
+    return next((matches for matches in [beside, *places, *alike, *begun] if matches), [])
 
 
 def _like(name: str, names: Iterable[str], cutoff: float) -> list[str]:

@@ -83,7 +83,7 @@ def _validate_photos(block):
             f"{where}.color_jitter is {photos.color_jitter}; it must be three numbers: brightness, contrast, saturation"
         )
     kind = SOURCES[block.source]
-    needed = {"path": block.path} if kind.photographs and kind.own else {}
+    needed = {"path": block.path} if kind.photographs and kind.users_own else {}
     if kind.listed:
         needed |= {f"photos.{key}": photos[key] for key in ("train_list", "test_list")}
     if block.profile == "counts":

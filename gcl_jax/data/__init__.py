@@ -28,11 +28,11 @@ SOURCES: Registry[SourceKind] = Registry(
     "data source",
     {
         "digits": SourceKind("gcl_jax.data.digits"),
-        "arrays": SourceKind("gcl_jax.data.arrays", own=True),
+        "arrays": SourceKind("gcl_jax.data.arrays", users_own=True),
         "tfds": SourceKind("gcl_jax.data.tfds", named=True),
-        "list": SourceKind("gcl_jax.data.lists", own=True, listed=True, photographs=True),
-        "folder": SourceKind("gcl_jax.data.folder", own=True, photographs=True),
-        "packed": SourceKind("gcl_jax.data.packed", own=True, photographs=True, checked=True),
+        "list": SourceKind("gcl_jax.data.lists", users_own=True, listed=True, photographs=True),
+        "folder": SourceKind("gcl_jax.data.folder", users_own=True, photographs=True),
+        "packed": SourceKind("gcl_jax.data.packed", users_own=True, photographs=True, checked=True),
         "tfds_list": SourceKind("gcl_jax.data.tfds_list", named=True, listed=True, photographs=True),
     },
 )
@@ -77,7 +77,7 @@ def load(
     from gcl_jax.runtime import distributed
 
     photos = photos or {}
-    found = reader(source).read(title(source, name, path), path, photos)
+    data = reader(source).read(title(source, name, path), path, photos)
     as_asked = functools.partial(
         cut,
         profile=profile,
@@ -91,16 +91,16 @@ def load(
     if kind.photographs and not kind.checked:
         if before_decoding:
             try:
-                undecoded = as_asked(found)
+                undecoded = as_asked(data)
             except UserError:
                 if photos["on_bad_image"] != "skip":  # without those that are skipped, the cut may succeed
                     raise
             else:
                 before_decoding(undecoded)
-        found = corrupt.drop_corrupt(found, photos["on_bad_image"])
-    dataset = as_asked(found)
+        data = corrupt.drop_corrupt(data, photos["on_bad_image"])
+    dataset = as_asked(data)
     # A published set is cut by its protocol; of somebody's own data that may not be meant.
-    if kind.own and (message := left_out(found, dataset, profile)):
+    if kind.users_own and (message := left_out(data, dataset, profile)):
         logs.log_info(f"{path}: training takes {message}")
     if distributed.is_first():  # it alone prints, and the others need not read files for it
         for line in remarks(dataset.splits, dataset.class_names):
@@ -116,8 +116,8 @@ def title(source: str, name: str, path: str) -> str:
     """
     if source == "digits" or SOURCES[source].named or name != "digits":
         return name
-    own = posixpath.basename(posixpath.normpath(path)) if path else ""
-    return own.removesuffix(".npz") or source
+    folder_name = posixpath.basename(posixpath.normpath(path)) if path else ""
+    return folder_name.removesuffix(".npz") or source
 
 
 def make_loader(name: str, dataset: Dataset, mesh: "Mesh", *, resize: int = 256) -> "Loader":

@@ -55,8 +55,8 @@ def read(characters: Callable[[int], str], name: str) -> Entries:
 class _Codes:
     """Integers for what else has to be told apart, so that a column takes 8 bytes a row: of ``values`` below 0."""
 
-    def __init__(self, own: int):
-        self._own = own
+    def __init__(self, first: int):
+        self._own = first
         self._codes: dict[int | str, int] = {}
         self.values: list[int | str] = []
 
@@ -90,10 +90,10 @@ class _Annotations:
             self.images.extend(images)
             self.labels.extend(labels)
         else:
-            for number, one in enumerate(part, self._number + 1):
-                image, label = _fields(one, image_id=(int, str), category_id=int)
+            for number, entry in enumerate(part, self._number + 1):
+                image, label = _fields(entry, image_id=(int, str), category_id=int)
                 if image is None or label is None:
-                    self.problems.append(Problem("malformed", f"{self._name}, annotation {number}", repr(one)[:100]))
+                    self.problems.append(Problem("malformed", f"{self._name}, annotation {number}", repr(entry)[:100]))
                 else:
                     self.images.append(self._ids.of(image))
                     self.labels.append(self.categories.of(label))
@@ -117,14 +117,14 @@ class _Images:
             self.paths += paths
             self.numbers.extend(range(self._number + 1, self._number + 1 + len(part)))
         else:
-            for number, one in enumerate(part, self._number + 1):
-                self._add(number, one)
+            for number, entry in enumerate(part, self._number + 1):
+                self._add(number, entry)
         self._number += len(part)
 
-    def _add(self, number: int, one: object) -> None:
-        image, path = _fields(one, id=(int, str), file_name=str)
+    def _add(self, number: int, entry: object) -> None:
+        image, path = _fields(entry, id=(int, str), file_name=str)
         if image is None or path is None:
-            self.refuse(number, "malformed", repr(one)[:100])
+            self.refuse(number, "malformed", repr(entry)[:100])
         elif not _is_utf8(path):
             self.refuse(number, "name that is not UTF-8", path)
         else:
@@ -156,7 +156,10 @@ def _joined(name: str, images: _Images, annotations: _Annotations, class_names: 
         else:
             category = annotations.categories.values[-1 - label[i]]
             images.refuse(number, "bad label", f"{path} has category {_shortened(category)}")
-    problems = [*annotations.problems, *(problem for _, problem in sorted(images.problems, key=lambda one: one[0]))]
+    problems = [
+        *annotations.problems,
+        *(problem for _, problem in sorted(images.problems, key=lambda numbered: numbered[0])),
+    ]
     numbers = np.asarray(images.numbers)[good]
     paths = tuple(itertools.compress(images.paths, good.tolist()))
     return Entries(name, paths, label[good], tuple(numbers.tolist()), tuple(problems), class_names, "image")
@@ -165,14 +168,14 @@ def _joined(name: str, images: _Images, annotations: _Annotations, class_names: 
 def _column(part: list, key: str) -> list:
     """The values of ``key``; none at all where one element has it not."""
     try:
-        return [one[key] for one in part]
+        return [entry[key] for entry in part]
     except (KeyError, TypeError):
         return []
 
 
-def _fields(one, **kinds):
+def _fields(entry, **kinds):
     """The values of the keys named, None where they are absent or of another type (a bool is no int)."""
-    values = [one.get(key) if isinstance(one, Mapping) else None for key in kinds]
+    values = [entry.get(key) if isinstance(entry, Mapping) else None for key in kinds]
     return [
         v if isinstance(v, kind) and not isinstance(v, bool) else None
         for v, kind in zip(values, kinds.values(), strict=True)
@@ -199,13 +202,13 @@ def _shortened(number: int | str) -> str:
 
 
 def _class_names(categories, name):
-    found = {}
-    for one in categories:
-        label, text = _fields(one, id=int, name=str)
-        if label is None or text is None or label in found or not _is_utf8(text):
-            raise UserError(f"{name}: the category {repr(one)[:100]} has no id and name of its own")
-        found[label] = text
-    if found and not (min(found) == 0 and max(found) == len(found) - 1):
-        ends = f"{_shortened(min(found))} to {_shortened(max(found))}"
-        raise UserError(f"{name}: category ids run from {ends}; number {len(found)} of them 0..C-1")
-    return tuple(found[label] for label in range(len(found)))
+    names = {}
+    for category in categories:
+        label, text = _fields(category, id=int, name=str)
+        if label is None or text is None or label in names or not _is_utf8(text):
+            raise UserError(f"{name}: the category {repr(category)[:100]} has no id and name of its own")
+        names[label] = text
+    if names and not (min(names) == 0 and max(names) == len(names) - 1):
+        ends = f"{_shortened(min(names))} to {_shortened(max(names))}"
+        raise UserError(f"{name}: category ids run from {ends}; number {len(names)} of them 0..C-1")
+    return tuple(names[label] for label in range(len(names)))

@@ -54,12 +54,12 @@ def read(name: str, path: str, photos: Mapping | None = None) -> Source:
 def _class_names(given: np.ndarray, path: str) -> tuple[str, ...]:
     names = np.ravel(given)
     try:
-        found = tuple(
+        decoded = tuple(
             map(str, np.char.decode(names, "utf-8", "backslashreplace") if names.dtype.kind == "S" else names)
         )
-        "".join(found).encode()
+        "".join(decoded).encode()
     except (ValueError, SystemError) as error:  # code points that no character has
         raise UserError(f"{path}: class_names are no text ({error}): write them again") from error
     if names.dtype.kind not in "SUiu":
         raise UserError(f"{path}: class_names are {names.dtype}; they must be text")
-    return found
+    return decoded

@@ -18,14 +18,14 @@ def read(path: str) -> np.ndarray:
         content = stream.read()
     file = regular_files.shown(path)
     try:
-        found = json.loads(content)
+        counts = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{key}: {file} is no JSON ({error})") from error
-    if not isinstance(found, list) or not found:
+    if not isinstance(counts, list) or not counts:
         raise UserError(f"{key}: {file} must hold a JSON list of numbers, one a class")
-    for j, count in enumerate(found):
+    for j, count in enumerate(counts):
         if type(count) is not int or not 1 <= count < 2**31:
             raise UserError(
                 f"{key}: class {j} has {repr(count)[:50]} in {file}; it must be a number from 1 to 2^31 - 1"
             )
-    return np.array(found, np.int64)
+    return np.array(counts, np.int64)

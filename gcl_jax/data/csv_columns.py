@@ -38,8 +38,8 @@ def refuse(lines: Sequence[str], name: str) -> None:
 
 def _cells(lines: Sequence[str], separator: str) -> list[list[str]]:
     try:
-        found = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-        return [[cell.strip() for cell in row] for row in found]
+        rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+        return [[cell.strip() for cell in row] for row in rows]
     except csv.Error:  # a cell of more than 128 KiB
         return [[]]
 

@@ -49,8 +49,8 @@ class Source:
     @property
     def splits(self) -> dict[str, Split]:
         """The splits that there are, by name."""
-        found = {"train": self.train, "test": self.test, "validation": self.validation}
-        return {name: split for name, split in found.items() if split is not None}
+        parts = {"train": self.train, "test": self.test, "validation": self.validation}
+        return {name: split for name, split in parts.items() if split is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,8 +151,8 @@ def cut(
                     f"data.photos.counts holds {len(counts)} numbers for the {num_classes} classes of {source.name}"
                 )
         else:
-            own = longtail.class_counts(train.labels, num_classes)
-            num_max = float(own.max()) if pack else len(train) / num_classes
+            class_counts = longtail.class_counts(train.labels, num_classes)
+            num_max = float(class_counts.max()) if pack else len(train) / num_classes
             counts = longtail.PROFILES[profile](num_max, num_classes, imbalance_ratio)
         if pack:
             chosen = longtail.take_first(train.labels, counts)

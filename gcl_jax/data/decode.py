@@ -24,7 +24,7 @@ CROP_NOISE_SIZE = 2 * TRIES + 2  # random numbers that one crop takes
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 LONGEST = 8  # times the shorter side
 DCT = "INTEGER_ACCURATE"  # Pillow's; TensorFlow's own choice is faster by a few percent, and darker by a level
-BORDER = 1  # pixels around a crop from which its outermost colours are interpolated
+BORDER = 1  # pixels around a crop from which its outermost colors are interpolated
 NARROW = 16  # columns: those of a narrower crop libjpeg would not interpolate at all
 CMYK = 4  # components
 
@@ -45,15 +45,15 @@ def random_window(height: tf.Tensor, width: tf.Tensor, crop_noise: tf.Tensor) ->
     tried_h, tried_w = tf.round(tf.sqrt(area / ratio)), tf.round(tf.sqrt(area * ratio))
     fits = (tried_h > 0) & (tried_h <= h) & (tried_w > 0) & (tried_w <= w)
     first = tf.argmax(fits)
-    own = tf.clip_by_value(w / h, *RATIO)
-    largest_h, largest_w = tf.minimum(h, tf.round(w / own)), tf.minimum(w, tf.round(h * own))
-    found = tf.reduce_any(fits)
-    crop_h = tf.where(found, tried_h[first], largest_h)
-    crop_w = tf.where(found, tried_w[first], largest_w)
-    place = tf.where(found, crop_noise[2 * TRIES :], 0.5)
-    one = tf.cast(found, tf.float32)  # of n + 1 places; the middle of n is n // 2
-    top = tf.minimum(tf.floor(place[0] * (h - crop_h + one)), h - crop_h)
-    left = tf.minimum(tf.floor(place[1] * (w - crop_w + one)), w - crop_w)
+    window_ratio = tf.clip_by_value(w / h, *RATIO)
+    largest_h, largest_w = tf.minimum(h, tf.round(w / window_ratio)), tf.minimum(w, tf.round(h * window_ratio))
+    fitting = tf.reduce_any(fits)
+    crop_h = tf.where(fitting, tried_h[first], largest_h)
+    crop_w = tf.where(fitting, tried_w[first], largest_w)
+    place = tf.where(fitting, crop_noise[2 * TRIES :], 0.5)
+    fits_at_all = tf.cast(fitting, tf.float32)  # of n + 1 places; the middle of n is n // 2
+    top = tf.minimum(tf.floor(place[0] * (h - crop_h + fits_at_all)), h - crop_h)
+    left = tf.minimum(tf.floor(place[1] * (w - crop_w + fits_at_all)), w - crop_w)
     return tf.cast(tf.stack([top, left, crop_h, crop_w]), tf.int32)
 
 
@@ -117,7 +117,7 @@ def _resized(image, size):
 
 
 def center_crop(encoded: tf.Tensor, size: int, resize: int) -> tf.Tensor:
-    """The centre of the image with its shorter side at ``resize`` pixels, uint8[size, size, 3].
+    """The center of the image with its shorter side at ``resize`` pixels, uint8[size, size, 3].
 
     Antialiased bilinear, as Pillow's and to within a level of it: the field's Resize(256), CenterCrop(224).
     """
@@ -142,8 +142,8 @@ def decoded(encoded: tf.Tensor) -> tf.Tensor:
     def other():
         # As many channels as there are: WebP has no conversion of its own, and alpha is dropped.
         image = tf.io.decode_image(encoded, channels=0, expand_animations=False)
-        colours = tf.shape(image)[2] >= 3
-        return tf.cond(colours, lambda: image[..., :3], lambda: tf.repeat(image[..., :1], 3, axis=2))
+        colors = tf.shape(image)[2] >= 3
+        return tf.cond(colors, lambda: image[..., :3], lambda: tf.repeat(image[..., :1], 3, axis=2))
 
     def jpeg():
         return tf.cond(
@@ -197,5 +197,5 @@ def _has_palette(encoded):
         return False
     start = 14 + int.from_bytes(encoded[14:18], "little")
     levels = b"".join(bytes([i, i, i]) for i in range(256))
-    colours = b"".join(encoded[k : k + 3] for k in range(start, start + 4 * 256, 4))
-    return bits < 8 or colours != levels
+    colors = b"".join(encoded[k : k + 3] for k in range(start, start + 4 * 256, 4))
+    return bits < 8 or colors != levels

@@ -65,8 +65,8 @@ def warnings(splits: Mapping[str, Split], class_names: Sequence[str]) -> Iterato
             )
     yield from _conflicts(groups, splits, class_names)
     for part, split in splits.items():
-        inside = [[i for own, i in group if own == part] for group in groups]
-        copies = [(_name(splits, part, i), _name(splits, part, own[0])) for own in inside for i in own[1:]]
+        inside = [[i for same, i in group if same == part] for group in groups]
+        copies = [(_name(splits, part, i), _name(splits, part, same[0])) for same in inside for i in same[1:]]
         if copies:
             yield (
                 f"warning: {len(copies):,} of {len(split):,} {part} images are copies of others there, byte for byte: "
@@ -81,7 +81,7 @@ def _equal(splits):
         images = [(part, i) for part, digests in known.items() for i in range(len(digests))]
         groups = equal_keys([bytes(known[part][i]) for part, i in images])
     else:
-        images = [(part, i) for part, own in splits.items() if isinstance(own, Files) for i in range(len(own))]
+        images = [(part, i) for part, files in splits.items() if isinstance(files, Files) for i in range(len(files))]
         groups = equal_files([splits[part].where(i) for part, i in images])
     return [[images[j] for j in group] for group in groups]
 
@@ -118,12 +118,12 @@ def _conflicts(groups, splits, class_names):
 
 def _pairs(group, part, other):
     """Each image of ``part`` with the first of ``other`` in the group."""
-    theirs = [i for own, i in group if own == other]
-    return [(i, theirs[0]) for own, i in group if own == part and theirs]
+    theirs = [i for its_part, i in group if its_part == other]
+    return [(i, theirs[0]) for its_part, i in group if its_part == part and theirs]
 
 
 def _named(equal):
-    text = ", ".join(" = ".join(one) for one in equal[:NAMED])
+    text = ", ".join(" = ".join(names) for names in equal[:NAMED])
     return text + (f" and {len(equal) - NAMED:,} more" if len(equal) > NAMED else "")
 
 

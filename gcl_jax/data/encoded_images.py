@@ -73,8 +73,8 @@ class EncodedImages(abc.ABC):
         """Digest of names, bytes, size and `DECODING`; reads what has no digest. UserError where that fails."""
         digests = read_digests(self) if self.digests is None else self.digests
         digest = hashlib.sha256(f"{DECODING}\0{self.size}\0".encode())
-        for path, own in zip(self.paths.tolist(), digests, strict=True):
-            digest.update(path.encode() + b"\0" + own.tobytes())
+        for path, path_digest in zip(self.paths.tolist(), digests, strict=True):
+            digest.update(path.encode() + b"\0" + path_digest.tobytes())
         return digest.digest()
 
     def older_identity(self) -> bytes:
@@ -90,7 +90,7 @@ def read_digests(images: EncodedImages) -> np.ndarray:
 
     Raises one UserError that names those that cannot be read.
     """
-    found, bad = np.zeros((len(images), 32), np.uint8), []
+    digests, bad = np.zeros((len(images), 32), np.uint8), []
 
     def read(position):
         try:
@@ -104,13 +104,13 @@ def read_digests(images: EncodedImages) -> np.ndarray:
     ):
         for start in range(0, len(images), AT_ONCE):
             positions = range(start, min(start + AT_ONCE, len(images)))
-            for position, own in zip(positions, pool.map(read, positions), strict=True):
+            for position, digest in zip(positions, pool.map(read, positions), strict=True):
                 progress.update()
-                if isinstance(own, str):
-                    bad.append(f"{images.where(position)}: {own}")
+                if isinstance(digest, str):
+                    bad.append(f"{images.where(position)}: {digest}")
                 else:
-                    found[position] = np.frombuffer(own, np.uint8)
+                    digests[position] = np.frombuffer(digest, np.uint8)
     if bad:
         lines = "".join(f"\n  {line}" for line in first(bad))
         raise UserError(f"{len(bad):,} of {len(images):,} images cannot be read: {images.hint}{lines}")
-    return found
+    return digests

@@ -49,9 +49,9 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
         paths, labels = [], []
         for label, class_name in enumerate(class_names):
             if class_name in there:
-                found = survey.images(folder, class_name)
-                paths += found
-                labels += [label] * len(found)
+                images = survey.images(folder, class_name)
+                paths += images
+                labels += [label] * len(images)
         allowed = {"allow_outside": photos["allow_outside"], "empty": photos["on_bad_image"] == "skip"}
         bad = dict(bad_files(root, paths, **allowed))
         bad |= {i: "name that is not UTF-8" for i, path in enumerate(paths) if not _is_utf8(path)}

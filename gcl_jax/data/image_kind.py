@@ -57,7 +57,7 @@ def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
         with image_module.open(io.BytesIO(encoded)) as image:
             if image.format not in FORMATS:
                 return ImageKind(reason=f"{image.format} is not read: convert it to JPEG or PNG")
-            found = ImageKind(image.format, KINDS.get(image.mode, image.mode), *image.size)
+            kind = ImageKind(image.format, KINDS.get(image.mode, image.mode), *image.size)
             if image.format == "BMP" and image.mode in ("P", "1"):
                 return ImageKind(reason="a BMP with a palette is not read: convert it to PNG")
             if image.format == "WEBP" and getattr(image, "is_animated", False):
@@ -67,7 +67,7 @@ def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
     except Exception as error:  # decoders raise SyntaxError, struct.error and whatever else damaged bytes lead them to
         return ImageKind(reason=signatures.explained(encoded, str(error) or type(error).__name__))
     reason = decoder().problem(encoded) if decode else ""  # by the decoder that training has
-    return ImageKind(reason=reason) if reason else found
+    return ImageKind(reason=reason) if reason else kind
 
 
 def look_at_all(images: Sequence[tuple[EncodedImages, int]], *, decode: bool = True) -> Iterator[ImageKind]:

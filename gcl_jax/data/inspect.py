@@ -25,13 +25,13 @@ def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
     keys, photos = config.data, config.data.photos.to_dict()
     reader, name = data.reader(keys.source), data.title(keys.source, keys.name, keys.path)
     if hasattr(reader, "find"):
-        source, found = reader.find(name, keys.path, photos)
+        source, listing = reader.find(name, keys.path, photos)
     else:
-        source, found = reader.read(name, keys.path, photos), []
+        source, listing = reader.read(name, keys.path, photos), []
     print(f"{'source':<12}{keys.source}, {name!r}")
     if keys.path:
         print(f"{'root':<12}{keys.path}")
-    if found:
+    if listing:
         print("without the entries that are wrong, before any long-tailed cut:")
         splits = source.splits
     else:
@@ -48,15 +48,15 @@ def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
     on_disk = [split.images for split in splits.values() if isinstance(split.images, EncodedImages)]
     bad = _print_kinds([(images, i) for images in on_disk for i in range(len(images))], decode)
     notes = list(remarks(splits, source.class_names))
-    for line in notes + ([problems.title(found), *problems.report(found)] if found else []):
+    for line in notes + ([problems.title(listing), *problems.report(listing)] if listing else []):
         print(line)
-    if not found and not bad:
+    if not listing and not bad:
         warned = any(line.startswith("warning") for line in notes)
         print("nothing found that stops a run; but see the warnings" if warned else "nothing wrong found")
     if bad and photos["on_bad_image"] == "skip":
         print("training leaves them out (data.photos.on_bad_image=skip); the counts above have them")
         bad = 0
-    return not found and not bad
+    return not listing and not bad
 
 
 def describe(splits: dict[str, Split], class_names: tuple[str, ...]) -> Iterator[str]:
@@ -106,7 +106,7 @@ def _print_kinds(files: list[tuple[EncodedImages, int]], decode: bool) -> int:
         columns = zip(("width", "height", "shorter side"), (*sizes.T, sizes.min(axis=1)), strict=True)
         message = [f"{title} {v.min()} to {v.max()}, median {np.median(v):g}" for title, v in columns]
         print(f"{'sizes':<12}{'; '.join(message)}")
-    bad = [(*one, kind.reason) for one, kind in zip(chosen, kinds, strict=True) if kind.reason]
+    bad = [(*entry, kind.reason) for entry, kind in zip(chosen, kinds, strict=True) if kind.reason]
     if bad:
         print(f"{len(bad):,} cannot be decoded (copy them again, take them out, or data.photos.on_bad_image=skip)")
         for line in problems.first([f"{images.where(i)}: {reason}" for images, i, reason in bad]):

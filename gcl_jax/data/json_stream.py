@@ -106,7 +106,7 @@ class _Text:
         self.next()
         while True:
             try:
-                found, end = self._decode(self._text, self._at)
+                value, end = self._decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 # What is cut by the window's end: a text, or a word, a number or an escape of some characters.
                 cut = error.msg.startswith("Unterminated") or error.pos + 20 > len(self._text)
@@ -116,7 +116,7 @@ class _Text:
             taken = end - self._at
             if end < len(self._text) or not self._more():  # else a number may go on
                 self._at += taken
-                return found
+                return value
 
     def several(self) -> list:
         """Take at least one element of a list, and as many as the window has."""
@@ -126,14 +126,14 @@ class _Text:
         if end > self._at:
             try:
                 # Cut within a text or an element, or beyond the list's end, this is no JSON.
-                found = json.loads(f"[{self._text[self._at : end]}]")
+                values = json.loads(f"[{self._text[self._at : end]}]")
             except ValueError:
                 pass
             else:
                 self._at = end
-                return found
-        found = [self.value()]
-        while len(found) < ONE_BY_ONE and self.next() == ",":
+                return values
+        values = [self.value()]
+        while len(values) < ONE_BY_ONE and self.next() == ",":
             self.take(",")
-            found.append(self.value())
-        return found
+            values.append(self.value())
+        return values

@@ -18,7 +18,7 @@ def find(root: str, survey: Survey) -> dict[str, str]:
 
     Raises UserError for a layout that is neither of the two, or would be only if something were lost.
     """
-    there, found = survey.class_folders(""), {}
+    there, folders = survey.class_folders(""), {}
     split_names = {part: [name for name in there if name.lower() in names] for part, names in PARTS.items()}
     for part, named in split_names.items():
         # A folder of images alone is a class, whatever its name: a train is a vehicle too.
@@ -26,17 +26,17 @@ def find(root: str, survey: Survey) -> dict[str, str]:
         if len(with_classes) > 1:
             raise UserError(f"config.data.path: {root} has both {' and '.join(with_classes)}; keep one")
         if with_classes:
-            found[part] = with_classes[0]
-    flat = [name for named in split_names.values() for name in named if name not in found.values()]
-    if "train" in found:
-        if others := [name for name in there if name not in found.values()]:
+            folders[part] = with_classes[0]
+    flat = [name for named in split_names.values() for name in named if name not in folders.values()]
+    if "train" in folders:
+        if others := [name for name in there if name not in folders.values()]:
             raise UserError(
-                f"config.data.path: {root} has {others[0]} beside {found['train']}: either all folders are classes, or "
-                f"the classes are folders in train, test and val{_without_classes(others[0], flat)}"
+                f"config.data.path: {root} has {others[0]} beside {folders['train']}: either all folders are classes, "
+                f"or the classes are folders in train, test and val{_without_classes(others[0], flat)}"
             )
-    elif found:
+    elif folders:
         raise UserError(
-            f"config.data.path: {root} has {next(iter(found.values()))} but no train, with the classes inside"
+            f"config.data.path: {root} has {next(iter(folders.values()))} but no train, with the classes inside"
         )
     # One that is called train may be a class, but not train and test, nor a test set whose classes nobody tells.
     elif flat and (len(flat) > 1 or flat[0].lower() != "train"):
@@ -45,9 +45,9 @@ def find(root: str, survey: Survey) -> dict[str, str]:
             "needs one, and as a class another name"
         )
     else:
-        found = {"train": ""}
-    _require_no_image_beside(root, ("", *found.values()), survey)
-    return found
+        folders = {"train": ""}
+    _require_no_image_beside(root, ("", *folders.values()), survey)
+    return folders
 
 
 def _without_classes(name, flat):

@@ -65,16 +65,16 @@ def find_listed(
     num_classes = _num_classes(train)
     splits = {}
     problems: list[Problem] = []
-    for part, found in lists.items():
-        if found.class_names and train.class_names and found.class_names != train.class_names:
+    for part, listed in lists.items():
+        if listed.class_names and train.class_names and listed.class_names != train.class_names:
             raise UserError(f"config.data.photos.{part}_list has other categories than train_list")
         # Test and validation may share images, as those of iNaturalist do; neither may share any with training.
-        bad = [*_outside(found, num_classes), *_duplicates(found, () if found is train else (train,))]
-        bad += [(position, kind, found.paths[position]) for position, kind in missing(found.paths)]
-        problems += found.problems
-        problems += [Problem(kind, found.where(i), what) for i, kind, what in sorted(bad)]
-        good = np.setdiff1d(np.arange(len(found.paths)), [i for i, _, _ in bad])
-        splits[part] = Split(images(np.array(found.paths, object)[good]), found.labels[good].astype(np.int32))
+        bad = [*_outside(listed, num_classes), *_duplicates(listed, () if listed is train else (train,))]
+        bad += [(position, kind, listed.paths[position]) for position, kind in missing(listed.paths)]
+        problems += listed.problems
+        problems += [Problem(kind, listed.where(i), what) for i, kind, what in sorted(bad)]
+        good = np.setdiff1d(np.arange(len(listed.paths)), [i for i, _, _ in bad])
+        splits[part] = Split(images(np.array(listed.paths, object)[good]), listed.labels[good].astype(np.int32))
     for j in np.setdiff1d(np.arange(num_classes), train.labels).tolist():
         problems.append(Problem("class without training image", train.name, f"class {j} of 0..{num_classes - 1}"))
     names = train.class_names or _folders(train, num_classes) or tuple(map(str, range(num_classes)))
@@ -107,14 +107,14 @@ def read_list(path: str, key: str) -> Entries:
         try:
             if start.count(0) > 3 * len(start) // 4:
                 raise UserError(f"{regular_files.shown(path)} is no text")
-            found = annotations.read(text.read, name) if name.lower().endswith(".json") else entries.read(text, name)
+            listed = annotations.read(text.read, name) if name.lower().endswith(".json") else entries.read(text, name)
         except UnicodeDecodeError as error:
             raise UserError(f"{key}: {regular_files.shown(path)} is no text in UTF-8 ({error})") from error
         except UserError as error:
             raise UserError(f"{key}: {error}") from error.__cause__
-    if not found.paths and not found.problems:
+    if not listed.paths and not listed.problems:
         raise UserError(f"{key}: {regular_files.shown(path)} is empty")
-    return found
+    return listed
 
 
 def _num_classes(train):
@@ -125,24 +125,24 @@ def _num_classes(train):
     return int(possible.max(initial=-1)) + 1
 
 
-def _outside(found, num_classes):
-    for i in np.flatnonzero(found.labels >= num_classes).tolist():
-        yield i, "bad label", f"{found.labels[i]} of {found.paths[i]} is outside 0..{num_classes - 1}"
+def _outside(listed, num_classes):
+    for i in np.flatnonzero(listed.labels >= num_classes).tolist():
+        yield i, "bad label", f"{listed.labels[i]} of {listed.paths[i]} is outside 0..{num_classes - 1}"
 
 
-def _duplicates(found, before):
-    """Entries whose path, however written, stands in ``before`` or earlier in ``found``."""
-    listed = (*before, found)
+def _duplicates(listed_images, before):
+    """Entries whose path, however written, stands in ``before`` or earlier in ``listed_images``."""
+    listed = (*before, listed_images)
     # Digests take a tenth of the memory of the paths themselves; few are alike.
-    digests = [np.fromiter((hash(posixpath.normpath(path)) for path in one.paths), np.int64) for one in listed]
+    digests = [np.fromiter((hash(posixpath.normpath(path)) for path in entry.paths), np.int64) for entry in listed]
     values, numbers = np.unique(np.concatenate(digests), return_counts=True)
     several = values[numbers > 1]
     first: dict[str, tuple[Entries, int]] = {}
-    for one, digest in zip(listed, digests, strict=True):
+    for entry, digest in zip(listed, digests, strict=True):
         for i in np.flatnonzero(np.isin(digest, several)).tolist():
-            path = one.paths[i]
-            other, position = first.setdefault(posixpath.normpath(path), (one, i))
-            if one is found and (other is not one or position != i):
+            path = entry.paths[i]
+            other, position = first.setdefault(posixpath.normpath(path), (entry, i))
+            if entry is listed_images and (other is not entry or position != i):
                 yield i, "duplicate", f"{path} stands in {other.where(position)} already"
 
 
@@ -156,5 +156,5 @@ def _folders(train, num_classes):
                 folders[label] = folder
             elif folders[label] != folder:
                 return ()
-    names = [posixpath.basename(own) for own in folders if own is not None]
+    names = [posixpath.basename(class_folder) for class_folder in folders if class_folder is not None]
     return tuple(names) if len(set(names)) == num_classes and all(names) else ()

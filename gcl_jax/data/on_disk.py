@@ -34,8 +34,8 @@ def bad_files(
         return [(i, kind) for i in folders[folder] if (kind := _kind(os.path.join(root, paths[i]), top))]
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for found in pool.map(look, folders):
-            yield from (one for one in found if not (empty and one[1] == "empty file"))
+        for problems in pool.map(look, folders):
+            yield from (problem for problem in problems if not (empty and problem[1] == "empty file"))
 
 
 def is_below(path: str, top: str) -> bool:

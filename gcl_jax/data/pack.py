@@ -86,16 +86,16 @@ def _prepare(folder: Path) -> None:
     """An empty folder; what a pack that was stopped left in it is removed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        found = sorted(file.name for file in folder.iterdir())
+        names = sorted(file.name for file in folder.iterdir())
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"--out: {shown(folder)} cannot be a folder ({reason}): name another") from error
-    if packed.INDEX in found:
+    if packed.INDEX in names:
         raise UserError(f"--out: {folder} holds a pack already: name another folder, or remove it")
-    for name in found:
+    for name in names:
         if not re.fullmatch(rf"(train|test|validation)-\d{{5}}\.array_record|\.{packed.INDEX}\.tmp", name):
             raise UserError(f"--out: {folder} holds {name}, which is of no pack: name an empty folder")
-    for name in found:
+    for name in names:
         (folder / name).unlink()
 
 
@@ -114,10 +114,10 @@ def _write_split(split: Split, folder: Path, part: str, shorter: int) -> tuple[d
             paths.append(photographs.paths[i])
             labels.append(int(split.labels[i]))
             resized += image.resized
-    found = {"images": len(paths), "skipped": len(bad), "resized": resized, "shards": shards.written}
+    summary = {"images": len(paths), "skipped": len(bad), "resized": resized, "shards": shards.written}
     if change := getattr(photographs, "change", ""):  # in what they were others than the files of their names already
-        found["change"] = change
-    return found | {"paths": paths, "labels": labels}, bad
+        summary["change"] = change
+    return summary | {"paths": paths, "labels": labels}, bad
 
 
 def _images(photographs: EncodedImages, part: str, shorter: int) -> Iterator[Packed]:

@@ -75,8 +75,8 @@ def _shards(index: Mapping[str, Json]) -> list[tuple[str, int]]:
 def _require_inside(name: str, root: Path, index: Mapping[str, Json]) -> None:
     shards = [file for file, _ in _shards(index)]
     outside = "outside the root"
-    found = [shards[i] for i, kind in bad_files(str(root), shards) if kind == outside]
-    require_none(name, [Problem(outside, INDEX, shard) for shard in found])
+    outside_shards = [shards[i] for i, kind in bad_files(str(root), shards) if kind == outside]
+    require_none(name, [Problem(outside, INDEX, shard) for shard in outside_shards])
 
 
 def _require_whole(root: Path, index: Mapping[str, Json]) -> None:
@@ -85,8 +85,8 @@ def _require_whole(root: Path, index: Mapping[str, Json]) -> None:
         file = root / name
         if not os.path.isfile(file):
             wrong.append(f"{file} is no regular file" if os.path.exists(file) else f"{file} is missing")
-        elif (found := file.stat().st_size) != size:
-            wrong.append(f"{file} has {found:,} bytes instead of {size:,}")
+        elif (actual_size := file.stat().st_size) != size:
+            wrong.append(f"{file} has {actual_size:,} bytes instead of {size:,}")
         elif not os.access(file, os.R_OK):
             wrong.append(f"{file} cannot be read: see to its permissions")
     if wrong:

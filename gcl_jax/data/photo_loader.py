@@ -1,6 +1,6 @@
 """The loader of photographs: a tf.data pipeline that reads, crops and resizes what the index plan names.
 
-Flip, colour jitter and normalisation happen in the jitted step, on uint8 batches.
+Flip, color jitter and normalization happen in the jitted step, on uint8 batches.
 """
 
 import functools
@@ -38,7 +38,9 @@ class PhotoLoader:
         self._tf, self._decode, self._resize = decode.tf, decode, resize
         self._labels = {name: split.labels.astype(np.int32) for name, split in dataset.splits.items()}
         images = {name: split.images for name, split in dataset.splits.items()}
-        self._photographs = {name: found for name, found in images.items() if isinstance(found, EncodedImages)}
+        self._photographs = {
+            name: split_images for name, split_images in images.items() if isinstance(split_images, EncodedImages)
+        }
         self.crop_noise_size = decode.CROP_NOISE_SIZE
 
     def arrays(self, split: str) -> dict[str, jax.Array]:
@@ -68,10 +70,12 @@ class PhotoLoader:
             name: [rows, functools.partial(crop_noise, name) if crop_noise else None] for name, rows in plan.items()
         }
         try:
-            yield from self._rows(split, plan, {name: self._pipeline(split, own) for name, own in given.items()})
+            yield from self._rows(
+                split, plan, {name: self._pipeline(split, rows_and_noise) for name, rows_and_noise in given.items()}
+            )
         finally:
-            for own in given.values():
-                own.clear()
+            for rows_and_noise in given.values():
+                rows_and_noise.clear()
 
     def _rows(self, split, plan, streams):
         labels = self._labels[split]
@@ -88,17 +92,17 @@ class PhotoLoader:
                 batch[name] = {"image": image.reshape(shape), "label": labels[row]}
             yield batch
 
-    def _pipeline(self, split: str, own: list) -> Iterator[np.ndarray]:
-        """Images by row of ``own`` = [rows, draws]; none more once that has been emptied."""
+    def _pipeline(self, split: str, rows_and_noise: list) -> Iterator[np.ndarray]:
+        """Images by row of ``rows_and_noise`` = [rows, draws]; none more once that has been emptied."""
         tf, photographs = self._tf, self._photographs[split]
-        size, crops = photographs.size, own[1] is not None
+        size, crops = photographs.size, rows_and_noise[1] is not None
 
         def numbers(row, crop_noise, step):
             return crop_noise(step).reshape(-1, self.crop_noise_size) if crops else np.zeros((row.size, 1), np.float32)
 
         def generate():
             step = 0
-            while (current := tuple(own)) and step < len(current[0]):
+            while (current := tuple(rows_and_noise)) and step < len(current[0]):
                 row = current[0][step]
                 drawn = numbers(row, current[1], step)
                 yield np.repeat(photographs.handles(row.ravel()), len(drawn) // row.size), drawn
@@ -110,7 +114,7 @@ class PhotoLoader:
                 return self._decode.random_resized_crop(encoded, crop_noise, size)
             return self._decode.center_crop(encoded, size, self._resize)
 
-        shape = numbers(own[0][0], own[1], 0).shape
+        shape = numbers(rows_and_noise[0][0], rows_and_noise[1], 0).shape
         signature = (tf.TensorSpec(shape[:1], tf.string), tf.TensorSpec(shape, tf.float32))
         steps = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(READ_AHEAD)
         at_once = IMAGES_PER_CORE * backend.cores()

@@ -59,8 +59,8 @@ class ProcessShard:
         rows = leaf[None] if self._steps is None else leaf
 
         def shard(index):
-            found = rows[:, self._where[self._entries(index[: len(self._shape)])]]
-            return found[0] if self._steps is None else np.moveaxis(found, 0, self._steps)
+            columns = rows[:, self._where[self._entries(index[: len(self._shape)])]]
+            return columns[0] if self._steps is None else np.moveaxis(columns, 0, self._steps)
 
         shape = (*self._shape, *rows.shape[2:])
         return jax.make_array_from_callback(shape, self._sharding, shard)

@@ -72,9 +72,9 @@ class Records(EncodedImages):
 
     def handles(self, positions: np.ndarray) -> np.ndarray:
         """The records themselves: read together, in the order of the files."""
-        found = np.empty(len(positions), object)
-        found[:] = self.store.__getitems__(self.places[positions].tolist())
-        return found
+        handles = np.empty(len(positions), object)
+        handles[:] = self.store.__getitems__(self.places[positions].tolist())
+        return handles
 
     def opened(self, handle: "tf.Tensor") -> "tf.Tensor":
         """The record is there already; of an Example, its image."""
@@ -90,7 +90,7 @@ class Records(EncodedImages):
 
 
 def value(record: bytes, feature: str) -> bytes:
-    """The first bytes that a serialised tf.train.Example has in ``feature``."""
+    """The first bytes that a serialized tf.train.Example has in ``feature``."""
     tf = quiet_tensorflow.load()
     return tf.train.Example.FromString(record).features.feature[feature].bytes_list.value[0]
 

@@ -14,6 +14,6 @@ class SourceKind:
     module: str
     named: bool = False  # config.data.name chooses what is read
     listed: bool = False  # the lists of config.data.photos do
-    own: bool = False  # it reads whatever data a user has, at config.data.path
+    users_own: bool = False  # it reads whatever data a user has, at config.data.path
     photographs: bool = False  # its images stay on disk, as `EncodedImages`
     checked: bool = False  # each photograph was decoded once when they were written

@@ -36,13 +36,13 @@ def difference(then: object, now: Mapping) -> str:
 
 def _differences(then: Mapping, now: Mapping) -> Iterator[str]:
     names, old_names = now["class_names"], then["class_names"]
-    gone, new = (_only(one, other) for one, other in ((old_names, names), (names, old_names)))
+    gone, new = (_only(names_of_one, other) for names_of_one, other in ((old_names, names), (names, old_names)))
     if gone or new:
         yield ", ".join([_told(some, what) for some, what in ((gone, "gone"), (new, "new")) if some])
     elif names != old_names:
         yield "the classes are in another order"
     for part in sorted({*then["images"], *now["images"]}, key=["train", "test", "validation"].index):
-        sizes = [one["images"].get(part, 0) for one in (then, now)]
+        sizes = [names_of_one["images"].get(part, 0) for names_of_one in (then, now)]
         if sizes[0] != sizes[1]:
             yield f"{part} images: {sizes[0]:,} -> {sizes[1]:,}"
     if names == old_names:

@@ -68,8 +68,8 @@ class Survey:
             return True
 
         # A link to a folder above the class is a way round, not a class in a class.
-        above = {identity(os.path.join(self._root, one)) for one in ("", part)}
-        found = []
+        above = {identity(os.path.join(self._root, part_of_root)) for part_of_root in ("", part)}
+        listed = []
         for where, listing in walk(path, seen=above, enter=enter):
             relative = self._relative(where)
             if listing is None:
@@ -81,11 +81,11 @@ class Survey:
                 self._count(part, relative, listing)
                 images = [f"{relative}/{name}" for name in listing.images]
                 if where == path:
-                    found = images
+                    listed = images
                 elif images:
                     self.nested.append(images[0])
                     break
-        return found
+        return listed
 
     def left_out(self) -> Iterator[str]:
         """Lines on what is no data: other programs' files, files that are no image by their names, ways round."""

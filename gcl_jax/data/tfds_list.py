@@ -92,13 +92,15 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
     require_one_of("config.data.name, of data.source='tfds_list',", name, NAMINGS)
     naming = NAMINGS[name]
     builder, store = _open(name, path)
-    places = {naming.of_tfds(one): i for i, one in enumerate(_names(builder, store, naming.feature))}
+    places = {naming.of_tfds(encoded_name): i for i, encoded_name in enumerate(_names(builder, store, naming.feature))}
 
     def missing(paths):
-        return ((i, "not in TFDS") for i, one in enumerate(paths) if naming.of_list(one) not in places)
+        return (
+            (i, "not in TFDS") for i, encoded_name in enumerate(paths) if naming.of_list(encoded_name) not in places
+        )
 
     def images(paths):
-        where = np.array([places[naming.of_list(one)] for one in paths.tolist()], np.int64)
+        where = np.array([places[naming.of_list(encoded_name)] for encoded_name in paths.tolist()], np.int64)
         full_name = builder.info.full_name
         hint = "prepare the data set again, or set --config.data.photos.on_bad_image=skip in a new --workdir"
         # A few images of TFDS are encoded anew, and those of places365_small are small: others than the list's files.
@@ -144,16 +146,16 @@ def _names(builder: Any, store: Any, feature: str) -> list[str]:
     if file.exists():
         try:
             with regular_files.opened(file, NAMES) as stream:
-                found = json.loads(stream.read())
+                names = json.loads(stream.read())
         except (UserError, ValueError, RecursionError):
-            found = []
-        if isinstance(found, list) and {*map(type, found)} == {str} and len(found) == len(store):
-            return found
-    found = []
+            names = []
+        if isinstance(names, list) and {*map(type, names)} == {str} and len(names) == len(store):
+            return names
+    names = []
     for start in tqdm(range(0, len(store), AT_ONCE), desc="names", disable=None, leave=False):
         try:
             some = store.__getitems__(list(range(start, min(start + AT_ONCE, len(store)))))
-            found += [records.value(record, feature).decode() for record in some]
+            names += [records.value(record, feature).decode() for record in some]
         except Exception as error:  # whatever ArrayRecord, protocol buffers and TFDS raise for what is damaged
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(
@@ -161,10 +163,10 @@ def _names(builder: Any, store: Any, feature: str) -> list[str]:
             ) from error
     try:
         if distributed.is_first():
-            json_files.write(file, found)
+            json_files.write(file, names)
     except UserError as error:
         cause = error.__cause__
         logs.log_info(
             f"{builder.info.name}: the names of its images cannot be kept ({cause}) and are read at every start"
         )
-    return found
+    return names

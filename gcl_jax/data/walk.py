@@ -27,32 +27,32 @@ class Listing:
 
 def list_folder(path: str) -> Listing:
     """The entries of the folder ``path``; OSError where it cannot be read."""
-    found = Listing()
+    listing = Listing()
     with os.scandir(path) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
-            _add(found, entry)
-    return found
+            _add(listing, entry)
+    return listing
 
 
-def _add(found: Listing, entry: os.DirEntry) -> None:
+def _add(listing: Listing, entry: os.DirEntry) -> None:
     name = entry.name
     if is_clutter(name):
-        found.clutter.append(name)
+        listing.clutter.append(name)
         return
     is_image = name.lower().endswith(SUFFIXES)
     try:
         if entry.is_dir():
-            found.folders.append(name)
+            listing.folders.append(name)
         elif entry.is_file() or (entry.is_symlink() and is_image and not os.path.exists(entry.path)):
-            (found.images if is_image else found.others).append(name)
+            (listing.images if is_image else listing.others).append(name)
         elif entry.is_symlink() and not os.path.exists(entry.path):
-            found.problems.append((name, "missing"))  # it may have led to a folder of images
+            listing.problems.append((name, "missing"))  # it may have led to a folder of images
         elif is_image:
-            found.problems.append((name, "no regular file"))
+            listing.problems.append((name, "no regular file"))
         else:
-            found.others.append(name)
+            listing.others.append(name)
     except OSError as error:  # a link onto itself, or one through a folder that cannot be searched
-        found.problems.append((name, "unreadable" if isinstance(error, PermissionError) else "missing"))
+        listing.problems.append((name, "unreadable" if isinstance(error, PermissionError) else "missing"))
 
 
 def walk(
@@ -67,12 +67,12 @@ def walk(
     while waiting:
         path = waiting.pop()
         try:
-            own = identity(path)
-            listing = None if own in seen else list_folder(path)
+            identity_of_path = identity(path)
+            listing = None if identity_of_path in seen else list_folder(path)
         except OSError as error:
             yield path, error
             continue
-        seen.add(own)
+        seen.add(identity_of_path)
         yield path, listing
         if listing:
             below = (os.path.join(path, name) for name in reversed(listing.folders))

@@ -102,7 +102,7 @@ class Method:
     """Base of all methods; see docs/extending.md.
 
     Hyper-parameters are fields of type float, int, bool, str or tuple of numbers, each with a default; a number's is
-    `ranges.ranged`(default, range), or else it may be all that float32 or int32 hold.
+    ``ranged(default, range)`` of `ranges`, or else it may be all that float32 or int32 hold.
 
     Which head it stands on, what trains and what is restored from the stage before are the stage's keys ``head``,
     ``trainable`` and ``restore``; a method names the heads that it works with, and defaults of the other two.

@@ -13,7 +13,7 @@ from gcl_jax.ranges import ranged
 
 @dataclasses.dataclass(frozen=True)
 class TDE(Method):
-    """CE on scale * z of a two-part normalised head; at the test z - alpha * effect along the moving feature (eq. 10).
+    """CE on scale * z of a two-part normalized head; at the test z - alpha * effect along the moving feature (eq. 10).
 
     The moving feature e <- decay * e + mean of the batch's features starts at 0; only its direction matters.
     ``decay`` = 0 takes 1 - 0.1 min(50 lr, 1) from the learning rate, as the published code does on large data sets;

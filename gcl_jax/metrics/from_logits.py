@@ -3,6 +3,7 @@
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -96,29 +97,31 @@ def measure(
     logits, labels, counts = (array.view() for array in (logits, labels, counts))
     for array in (logits, labels, counts):
         array.flags.writeable = False  # the next metric takes them, too
-    found, problems = {}, []
+    measured: dict[str, object] = {}
+    problems = []
     for name in names:
         try:
-            found[name] = _plain(METRICS[name](logits, labels, counts))
+            value = _plain(METRICS[name](logits, labels, counts))
         except Exception as error:  # it is the user's code
-            found[name] = None
+            measured[name] = None
             problems.append(f"metric {name!r} failed ({type(error).__name__}: {error})")
             continue
-        values = found[name].items() if isinstance(found[name], dict) else [("", found[name])]
-        if bad := [key for key, value in values if value is None]:
+        measured[name] = value
+        parts_of = value if isinstance(value, dict) else {"": value}
+        if bad := [key for key, part in parts_of.items() if part is None]:
             parts = f" in {', '.join(bad)}" if bad != [""] else ""
             problems.append(f"metric {name!r} is not finite{parts}")
-    return found, problems
+    return measured, problems
 
 
 def _plain(value: object) -> float | dict[str, float | None] | None:
     """What a metric returned as JSON has it; TypeError where it is neither a number nor numbers by name."""
     if isinstance(value, Mapping):
-        return {str(key): _number(one) for key, one in value.items()}
+        return {str(key): _number(number) for key, number in value.items()}
     return _number(value)
 
 
-def _number(value: object) -> float | None:
+def _number(value: Any) -> float | None:
     if not isinstance(value, numbers.Real) and np.shape(value) == () and hasattr(value, "item"):
         value = value.item()  # an array of no axes
     if not isinstance(value, numbers.Real):

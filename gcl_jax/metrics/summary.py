@@ -53,7 +53,7 @@ def confusion(label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return np.concatenate([pairs, counts[:, None]], axis=1)
 
 
-def summarize(found: Predictions, counts: np.ndarray) -> dict:
+def summarize(predictions: Predictions, counts: np.ndarray) -> dict:
     """All metrics as plain numbers: percents for accuracies, nats for NLL, [0, 1] for ECE.
 
     ``counts`` are training images per class. "accuracy" is over images; "balanced_accuracy" (its older name here is
@@ -62,10 +62,10 @@ def summarize(found: Predictions, counts: np.ndarray) -> dict:
     them by the other rule in use, with classes of exactly 20 images among the few. Top-5 is None for five
     classes or fewer.
     """
-    correct = found.predicted == found.label
+    correct = predictions.predicted == predictions.label
     num_classes = len(counts)
-    total = np.bincount(found.label, minlength=num_classes)
-    hits = np.bincount(found.label, correct, minlength=num_classes)
+    total = np.bincount(predictions.label, minlength=num_classes)
+    hits = np.bincount(predictions.label, correct, minlength=num_classes)
     present = total > 0
     per_class = np.where(present, 100 * hits / np.maximum(total, 1), np.nan)
 
@@ -78,13 +78,13 @@ def summarize(found: Predictions, counts: np.ndarray) -> dict:
     return {
         "accuracy": float(100 * correct.mean()),
         "balanced_accuracy": balanced,
-        "top5": float(100 * (found.rank < 5).mean()) if num_classes > 5 else None,
+        "top5": float(100 * (predictions.rank < 5).mean()) if num_classes > 5 else None,
         **{name: mean_over(group) for name, group in longtail.shot_groups(counts).items()},
         "few_up_to_20": {name: mean_over(group) for name, group in longtail.shot_groups(counts, max_few=20).items()},
         "mislas_ranges": mislas and {name: mean_over(group) for name, group in mislas.items()},
         "macro_recall": balanced,
-        "nll": float(found.nll.mean(dtype=np.float64)),
-        "ece": calibration_error(found.confidence, correct),
+        "nll": float(predictions.nll.mean(dtype=np.float64)),
+        "ece": calibration_error(predictions.confidence, correct),
         "correct": int(correct.sum()),
         "num_examples": len(correct),
         "per_class": [None if np.isnan(a) else float(a) for a in per_class],

@@ -57,7 +57,7 @@ class LinearDisAlign(nn.Module):
 
 
 class CosineDisAlign(nn.Module):
-    """The same around a cosine head; its confidence reads the normalised feature (DisAlign's published code)."""
+    """The same around a cosine head; its confidence reads the normalized feature (DisAlign's published code)."""
 
     num_classes: int
 

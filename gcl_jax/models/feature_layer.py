@@ -8,7 +8,7 @@ from gcl_jax.models.heads import torch_linear
 
 
 class FeatureLayerHead(nn.Module):
-    """Features f [B, D] -> "features" x = ReLU(V f + v) [B, width], "scores" W x + b [B, C]; torch's initialisation.
+    """Features f [B, D] -> "features" x = ReLU(V f + v) [B, width], "scores" W x + b [B, C]; torch's initialization.
 
     A `MetaEmbeddingHead` of the same ``width`` goes on with all four parameters.
     """

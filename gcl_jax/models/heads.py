@@ -50,7 +50,7 @@ class LinearHead(nn.Module):
 
 
 class UniformLinearHead(nn.Module):
-    """Linear classifier with torch's own initialisation: weights and bias ~ U(+-1/sqrt(D)) (BBN's published code)."""
+    """Linear classifier with torch's own initialization: weights and bias ~ U(+-1/sqrt(D)) (BBN's published code)."""
 
     num_classes: int
 

@@ -1,4 +1,4 @@
-"""Batch normalisation with torch's running statistics, over the global batch."""
+"""Batch normalization with torch's running statistics, over the global batch."""
 
 import flax.linen as nn
 import jax
@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation: (x - mean) / sqrt(var + eps) * scale + bias (Ioffe & Szegedy 2015).
+    """Batch normalization: (x - mean) / sqrt(var + eps) * scale + bias (Ioffe & Szegedy 2015).
 
     Batch statistics use the biased variance; the running variance takes the *unbiased* one,
     N / (N - 1) times larger, as torch does (flax's own layer keeps the biased one). ``momentum``

@@ -1,4 +1,4 @@
-"""The multi-head normalised classifier of De-confound-TDE (Tang et al. 2020), and what its moving feature explains."""
+"""The multi-head normalized classifier of De-confound-TDE (Tang et al. 2020), and what its moving feature explains."""
 
 import flax.linen as nn
 import jax

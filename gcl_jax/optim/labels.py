@@ -67,25 +67,29 @@ def param_groups(
     {'kernel': 'group0', 'scale': 'group1'}
     """
     matched = _flat(label_params(params, [(trainable, "trains")]))
-    trains = [path for path, label in matched.items() if label != FROZEN and path not in frozen]
-    rates, decays = (_numbers(params, rules, trains) for rules in (lr_mult, weight_decay))
+    trained_paths = [path for path, label in matched.items() if label != FROZEN and path not in frozen]
+    rates, decays = (_numbers(params, rules, trained_paths) for rules in (lr_mult, weight_decay))
     names: dict[tuple[float | None, float | None], str] = {}
     labels = dict.fromkeys(matched, FROZEN)
-    for path in trains:
+    for path in trained_paths:
         labels[path] = names.setdefault((rates.get(path), decays.get(path)), f"group{len(names)}")
     groups = {name: ParamGroup(1.0 if rate is None else rate, decay) for (rate, decay), name in names.items()}
     return traverse_util.unflatten_dict(labels, sep="/"), groups
 
 
-def _numbers(params, rules, trains):
+def _numbers(params, rules, trained_paths):
     """{path: number} by ``rules``, of the paths that train and that one of them matches."""
     first = _flat(label_params(params, [(regex, str(place)) for place, (regex, _) in enumerate(rules)]))
-    found = {path: int(first[path]) for path in trains if first[path] != FROZEN}
+    rule_of = {path: int(first[path]) for path in trained_paths if first[path] != FROZEN}
     for place, (regex, value) in enumerate(rules):
-        if trains and place not in found.values():
-            why = "a rule before it counts there" if any(compiled(regex).match(path) for path in trains) else "frozen"
+        if trained_paths and place not in rule_of.values():
+            why = (
+                "a rule before it counts there"
+                if any(compiled(regex).match(path) for path in trained_paths)
+                else "frozen"
+            )
             raise UserError(f"the rule {cut(f'{regex}={value:g}')!r} changes nothing: what it matches is {why}")
-    return {path: rules[place][1] for path, place in found.items()}
+    return {path: rules[place][1] for path, place in rule_of.items()}
 
 
 def _flat(tree):

@@ -37,10 +37,11 @@ def epoch_learning_rates(
 ) -> np.ndarray:
     """Learning rate of every epoch, float64[epochs]; all durations are percents of the stage.
 
-    step:     lr * factor of the last boundary passed (epoch e, from 1, passes at e > boundary); the other
-              schedules have no boundaries, so that --config...schedule=cosine is a whole override
-    cosine:   lr / 2 * (1 + cos(pi * (e - 1) / epochs)): the first epoch has the full rate
-    constant: lr
+    - step: lr * factor of the last boundary passed (epoch e, from 1, passes at e > boundary); the other schedules
+      have no boundaries, so that --config...schedule=cosine is a whole override
+    - cosine: lr / 2 * (1 + cos(pi * (e - 1) / epochs)): the first epoch has the full rate
+    - constant: lr
+
     Warm-up: lr * (a + (1 - a) * e / W) in the first W = ceil(warmup_percent of epochs), with a = ``warmup_start``
     (0 in LDAM's code, with W = 5 of 200).
 

@@ -92,6 +92,6 @@ def tau_norm(p: Protocol) -> ConfigDict:
 
 @recipe("nearest class mean")
 def nearest_class_mean(p: Protocol) -> ConfigDict:
-    """CE, then the nearest class mean of centred, normalised features."""
+    """CE, then the nearest class mean of centered, normalized features."""
     means = c.method("nearest_class_mean", variant="cl2n")
     return p.experiment(representation=p.train(c.method("cross_entropy")), nearest_class_mean=p.training_free(means))

@@ -33,31 +33,33 @@ def read(folder: str, stage: str = "") -> Embedding:
 
     Raises UserError if ``folder`` holds no such run, or its data are not there any more as they were.
     """
-    config, own, name = trained.locate(folder, stage, first=True)
+    config, seed_folder, name = trained.locate(folder, stage, first=True)
     parts = RunContext(config)
-    ownership.require_own_data(own if (own / "config.json").exists() else own.parent, parts.dataset)
-    variables, step = warm_start.read(own / name / "checkpoints")
-    parts.stage(name, 1).require_classes(variables.get("class_names"), str(own / name))
+    ownership.require_own_data(
+        seed_folder if (seed_folder / "config.json").exists() else seed_folder.parent, parts.dataset
+    )
+    variables, step = warm_start.read(seed_folder / name / "checkpoints")
+    parts.stage(name, 1).require_classes(variables.get("class_names"), str(seed_folder / name))
     with backend.matmul_precision(config.precision):
         features, labels = parts.stage(name, 1).features(variables, "test")
-    source = {"folder": str(own), "stage": name, "step": step}
+    source = {"folder": str(seed_folder), "stage": name, "step": step}
     names = tuple(parts.dataset.class_names)
     return Embedding(unit(features), labels, parts.dataset.counts, names, source, parts.dataset.fingerprint)
 
 
-def require_one_data_set(found: Sequence[tuple[str, Embedding]]) -> None:
+def require_one_data_set(embeddings: Sequence[tuple[str, Embedding]]) -> None:
     """Raise UserError unless all (label, embedding) are of one data set: one legend is theirs."""
-    (first, one), *others = found
+    (first, reference), *others = embeddings
     for label, other in others:
-        if (other.fingerprint, other.class_names) != (one.fingerprint, one.class_names):
+        if (other.fingerprint, other.class_names) != (reference.fingerprint, reference.class_names):
             raise UserError(
-                f"{first} and {label} are of other data ({_told(one)}, {_told(other)}): only runs on the same training "
-                "and test images stand side by side"
+                f"{first} and {label} are of other data ({_data_of(reference)}, {_data_of(other)}): only runs on "
+                "the same training and test images stand side by side"
             )
 
 
-def _told(one: Embedding) -> str:
-    return f"{len(one.class_names)} classes of {one.counts.max()} to {one.counts.min()} images"
+def _data_of(embedding: Embedding) -> str:
+    return f"{len(embedding.class_names)} classes of {embedding.counts.max()} to {embedding.counts.min()} images"
 
 
 def unit(features: np.ndarray) -> np.ndarray:
@@ -70,7 +72,7 @@ def unit(features: np.ndarray) -> np.ndarray:
     return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
 
 
-def describe(found: Embedding) -> dict:
+def describe(embedding: Embedding) -> dict:
     """Silhouette in [-1, 1], and distances (0 to 2) of unit features, for head and tail halves of the classes.
 
     "spread" is the mean distance of a class's images to their mean, "nearest" from a class mean to the nearest other
@@ -80,25 +82,25 @@ def describe(found: Embedding) -> dict:
     from scipy.spatial.distance import cdist
     from sklearn.metrics import silhouette_score
 
-    classes = np.unique(found.labels)
-    means = np.stack([found.features[found.labels == j].mean(0) for j in classes])
+    classes = np.unique(embedding.labels)
+    means = np.stack([embedding.features[embedding.labels == j].mean(0) for j in classes])
     spread = [
-        float(np.linalg.norm(found.features[found.labels == j] - m, axis=1).mean())
+        float(np.linalg.norm(embedding.features[embedding.labels == j] - m, axis=1).mean())
         for j, m in zip(classes, means, strict=True)
     ]
     apart = cdist(means, means)
     nearest = (apart + np.diag(np.full(len(classes), np.inf))).min(1)
-    order = np.argsort(-found.counts[classes], kind="stable")
+    order = np.argsort(-embedding.counts[classes], kind="stable")
     halves = {"head": order[: (len(order) + 1) // 2], "tail": order[(len(order) + 1) // 2 :]}
-    apart_or_not = len(found.labels) > len(classes) > 1  # else it is not defined
-    silhouette = float(silhouette_score(found.features, found.labels)) if apart_or_not else None
+    apart_or_not = len(embedding.labels) > len(classes) > 1  # else it is not defined
+    silhouette = float(silhouette_score(embedding.features, embedding.labels)) if apart_or_not else None
     return {
-        **found.source,
-        "images": len(found.labels),
+        **embedding.source,
+        "images": len(embedding.labels),
         "silhouette": silhouette,
         **{
             name: {
-                "classes": [found.class_names[classes[i]] for i in half],
+                "classes": [embedding.class_names[classes[i]] for i in half],
                 "between": _mean_of_pairs(apart[np.ix_(half, half)]),
                 "nearest": float(nearest[half].mean()),
                 "spread": float(np.mean(spread, where=np.isin(np.arange(len(classes)), half))),
@@ -108,8 +110,8 @@ def describe(found: Embedding) -> dict:
         "head_to_tail": float(apart[np.ix_(halves["head"], halves["tail"])].mean()),
         "per_class": [
             {
-                "name": found.class_names[j],
-                "training_images": int(found.counts[j]),
+                "name": embedding.class_names[j],
+                "training_images": int(embedding.counts[j]),
                 "spread": spread[i],
                 "nearest": float(nearest[i]),
             }

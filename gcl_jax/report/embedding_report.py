@@ -8,14 +8,14 @@ def embedding(request: Request) -> None:
     """t-SNE of the test features, one panel a run, with the silhouette and the distances of head and tail classes."""
     from gcl_jax.report import embedding, figure  # the heavy half
 
-    found = [(label, embedding.read(folder, request.stage)) for label, folder in request.runs]
-    embedding.require_one_data_set(found)
-    numbers = {label: embedding.describe(one) for label, one in found}
+    embeddings = [(label, embedding.read(folder, request.stage)) for label, folder in request.runs]
+    embedding.require_one_data_set(embeddings)
+    numbers = {label: embedding.describe(row) for label, row in embeddings}
     json_files.write(request.out / "embedding.json", numbers)
-    for label, one in numbers.items():
-        print(f"{label}: {one['stage']} of {one['folder']}, step {one['step']}")
+    for label, row in numbers.items():
+        print(f"{label}: {row['stage']} of {row['folder']}, step {row['step']}")
     print(table(numbers))
-    figure.draw(found, request.out / "embedding.png", request.images)
+    figure.draw(embeddings, request.out / "embedding.png", request.images)
     print(f"written: {request.out / 'embedding.json'}, {request.out / 'embedding.png'}")
 
 
@@ -23,8 +23,8 @@ def table(numbers: dict) -> str:
     """The numbers for people: one row a run."""
     measures = [(half, what) for what in ("between", "nearest", "spread") for half in ("head", "tail")]
     rows = [("run", "silhouette", *(f"{half} {what}" for half, what in measures))]
-    for label, one in numbers.items():
-        values = [one["silhouette"], *(one[half][what] for half, what in measures)]
+    for label, row in numbers.items():
+        values = [row["silhouette"], *(row[half][what] for half, what in measures)]
         rows.append((label, *(aligned.number(value, 3) for value in values)))
     message = "distances of unit features: between class means, to the nearest other mean, of images to their mean"
     return "\n".join([*aligned.table(rows), message])

@@ -97,5 +97,5 @@ def keep_freed_memory() -> bool:
 
 def _has_accelerator_plugin() -> bool:
     # Where JAX looks for anything but the CPU.
-    found = importlib.metadata.entry_points(group="jax_plugins")
-    return bool(found) or any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))
+    plugins = importlib.metadata.entry_points(group="jax_plugins")
+    return bool(plugins) or any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))

@@ -120,10 +120,10 @@ def run_on_host0(function: Callable[[], Value]) -> Value:
             message = json.dumps({"value": value})
         except Exception as raised:
             error, message = raised, json.dumps({"error": _text(raised)})
-    found = json.loads(_broadcast(message))
-    if "error" in found:
-        raise _agreed(error, found["error"])
-    return value if is_first() else found["value"]
+    reply = json.loads(_broadcast(message))
+    if "error" in reply:
+        raise _agreed(error, reply["error"])
+    return value if is_first() else reply["value"]
 
 
 def all_or_raise(function: Callable[[], Value]) -> Value:
@@ -164,14 +164,14 @@ def assert_equal(what: str, value: Json, difference: Callable[[Json, Json], str]
     """
     if not several():
         return
-    own = json.loads(json.dumps(value, default=list))
+    own_value = json.loads(json.dumps(value, default=list))
 
     def compare():
-        if own != theirs:
-            message = f" ({difference(own, theirs)})" if difference else ""
+        if own_value != theirs:
+            message = f" ({difference(own_value, theirs)})" if difference else ""
             raise UserError(f"{what} differs from process 0's{message}: give every process the same")
 
-    theirs = run_on_host0(lambda: own)
+    theirs = run_on_host0(lambda: own_value)
     all_or_raise(compare)
 
 
@@ -214,11 +214,11 @@ def _text(error: Exception) -> str:
     return str(error) if isinstance(error, UserError) and str(error) else f"{type(error).__name__}: {error}"
 
 
-def _agreed(own: Exception | None, text: str) -> Exception:
-    """What to raise: this process's ``own`` error if it is a defect of ours, whose traceback counts."""
-    if own is None or isinstance(own, UserError):
+def _agreed(own_error: Exception | None, text: str) -> Exception:
+    """What to raise: this process's ``own_error`` error if it is a defect of ours, whose traceback counts."""
+    if own_error is None or isinstance(own_error, UserError):
         return AgreedError(text)
-    return own
+    return own_error
 
 
 def _padded(text: bytes, longest: int) -> np.ndarray:

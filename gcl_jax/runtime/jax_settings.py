@@ -166,8 +166,8 @@ def used() -> dict[str, object]:
     """The settings on which numbers rest, by JAX's names, for the record."""
     import jax
 
-    found = {name: getattr(jax.config, name) for name in (*IDENTITY, *PINNED) if name in jax.config.values}
-    return {name: value.name.lower() if isinstance(value, enum.Enum) else value for name, value in found.items()}
+    settings = {name: getattr(jax.config, name) for name in (*IDENTITY, *PINNED) if name in jax.config.values}
+    return {name: value.name.lower() if isinstance(value, enum.Enum) else value for name, value in settings.items()}
 
 
 def compiler() -> dict[str, str]:

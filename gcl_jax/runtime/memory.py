@@ -13,13 +13,13 @@ from gcl_jax.errors import UserError
 
 def needed(compiled: jax.stages.Compiled) -> int:
     """Bytes that one device holds while the program runs: arguments, results and temporaries."""
-    found: Any = compiled.memory_analysis()  # JAX does not say what it is; on CPU, GPU and TPU it is there
+    analysis: Any = compiled.memory_analysis()  # JAX does not say what it is; on CPU, GPU and TPU it is there
     return (
-        found.argument_size_in_bytes
-        + found.output_size_in_bytes
-        - found.alias_size_in_bytes  # donated
-        + found.temp_size_in_bytes
-        + found.generated_code_size_in_bytes
+        analysis.argument_size_in_bytes
+        + analysis.output_size_in_bytes
+        - analysis.alias_size_in_bytes  # donated
+        + analysis.temp_size_in_bytes
+        + analysis.generated_code_size_in_bytes
     )
 
 

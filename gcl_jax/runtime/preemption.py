@@ -124,8 +124,8 @@ def _on_signal(number: int, frame: object) -> None:
 @contextlib.contextmanager
 def _handlers() -> Iterator[None]:
     _asked.clear()
-    own = [s for s in _heard() if not (s == signal.SIGTERM and _several())]  # JAX's handler stays
-    before = {number: signal.signal(number, _on_signal) for number in own}
+    signals = [s for s in _heard() if not (s == signal.SIGTERM and _several())]  # JAX's handler stays
+    before = {number: signal.signal(number, _on_signal) for number in signals}
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float, Integer, Real
 
 from gcl_jax.errors import UserError
 from gcl_jax.ranges import check_fields
@@ -24,11 +25,15 @@ class Sampler:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def class_probabilities(self, counts: np.ndarray, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
+    def class_probabilities(
+        self, counts: Real[np.ndarray, " C"], *, epoch: int = 0, epochs: int = 1
+    ) -> Float[np.ndarray, " C"]:
         """Probability of drawing each class, float64[C], summing to 1; ``epoch`` counts from 0."""
         raise NotImplementedError
 
-    def indices(self, make: Generators, labels: np.ndarray, num: int, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
+    def indices(
+        self, make: Generators, labels: Integer[np.ndarray, " N"], num: int, *, epoch: int = 0, epochs: int = 1
+    ) -> Integer[np.ndarray, " num"]:
         """The ``num`` training indices of one epoch, int32[num]; every epoch has the same ``num``.
 
         ``labels`` int[N] number the classes without gaps.
@@ -39,12 +44,12 @@ class Sampler:
 def epoch_plan(
     sampler: Sampler,
     make: Generators,
-    labels: np.ndarray,
+    labels: Integer[np.ndarray, " N"],
     batch_size: int,
     *,
     epoch: int = 0,
     epochs: int = 1,
-) -> np.ndarray:
+) -> Integer[np.ndarray, "steps {batch_size}"]:
     """The index plan of one epoch, int32[steps, batch_size] with steps = N // batch_size (remainder dropped).
 
     Raises UserError when the training set is smaller than one batch.

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float, Integer, Real
 
 from gcl_jax.ranges import ranged
 from gcl_jax.sampling.base import Generators, Sampler
@@ -24,10 +25,14 @@ class ClassAware(Sampler):
 
     per_class: int = ranged(4, "[1, 1000000]")
 
-    def class_probabilities(self, counts: np.ndarray, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
+    def class_probabilities(
+        self, counts: Real[np.ndarray, " C"], *, epoch: int = 0, epochs: int = 1
+    ) -> Float[np.ndarray, " C"]:
         return np.full(len(counts), 1 / len(counts))
 
-    def indices(self, make: Generators, labels: np.ndarray, num: int, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
+    def indices(
+        self, make: Generators, labels: Integer[np.ndarray, " N"], num: int, *, epoch: int = 0, epochs: int = 1
+    ) -> Integer[np.ndarray, " num"]:
         # The position in the endless stream says it all: each cycle over the classes draws each of them once.
         block, within = np.divmod(epoch * num + np.arange(num), self.per_class)
         num_classes = int(labels.max()) + 1

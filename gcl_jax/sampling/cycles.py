@@ -1,13 +1,17 @@
 """Endless shuffled cycles: each class shows all of its items in random order, then again in another order."""
 
 import numpy as np
+from jaxtyping import Integer
 
 from gcl_jax.errors import UserError
 
 
 def draw_from_cycles(
-    generator: np.random.Generator, labels: np.ndarray, classes: np.ndarray, turns: np.ndarray
-) -> np.ndarray:
+    generator: np.random.Generator,
+    labels: Integer[np.ndarray, " N"],
+    classes: Integer[np.ndarray, " num"],
+    turns: Integer[np.ndarray, " num"],
+) -> Integer[np.ndarray, " num"]:
     """The item of each draw, int64[num]: the one that class ``classes[i]`` shows at its turn ``turns[i]``.
 
     ``labels`` int[N] is the class of every item, ``classes`` int[num], ``turns`` int[num] counts a class's

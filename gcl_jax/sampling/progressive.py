@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float, Integer, Real
 
 from gcl_jax.sampling.base import Generators, Sampler
 from gcl_jax.sampling.cycles import draw_from_cycles
@@ -19,12 +20,16 @@ class Progressive(Sampler):
     [0.625, 0.375]
     """
 
-    def class_probabilities(self, counts: np.ndarray, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
+    def class_probabilities(
+        self, counts: Real[np.ndarray, " C"], *, epoch: int = 0, epochs: int = 1
+    ) -> Float[np.ndarray, " C"]:
         counts = np.asarray(counts, np.float64)
         balance = epoch / max(epochs - 1, 1)
         return (1 - balance) * counts / counts.sum() + balance / len(counts)
 
-    def indices(self, make: Generators, labels: np.ndarray, num: int, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
+    def indices(
+        self, make: Generators, labels: Integer[np.ndarray, " N"], num: int, *, epoch: int = 0, epochs: int = 1
+    ) -> Integer[np.ndarray, " num"]:
         counts = np.bincount(labels)
         # How often each class comes in an epoch is drawn first, in which order afterwards: together the same as
         # drawing the classes one by one, but where a class stands in its cycle costs C numbers for each epoch before.

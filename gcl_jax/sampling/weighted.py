@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float, Integer, Real
 
 from gcl_jax import longtail
 from gcl_jax.errors import UserError
@@ -18,15 +19,19 @@ class WithReplacement(Sampler):
     which is torch's WeightedRandomSampler with N draws per epoch. UserError for a class without an image.
     """
 
-    def sample_weights(self, counts: np.ndarray) -> np.ndarray:
+    def sample_weights(self, counts: Real[np.ndarray, " C"]) -> Float[np.ndarray, " C"]:
         """Un-normalised weight of one sample of each class, float64[C]."""
         raise NotImplementedError
 
-    def class_probabilities(self, counts: np.ndarray, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
+    def class_probabilities(
+        self, counts: Real[np.ndarray, " C"], *, epoch: int = 0, epochs: int = 1
+    ) -> Float[np.ndarray, " C"]:
         mass = longtail.require_images(counts) * self.sample_weights(counts)
         return mass / mass.sum()
 
-    def indices(self, make: Generators, labels: np.ndarray, num: int, *, epoch: int = 0, epochs: int = 1) -> np.ndarray:
+    def indices(
+        self, make: Generators, labels: Integer[np.ndarray, " N"], num: int, *, epoch: int = 0, epochs: int = 1
+    ) -> Integer[np.ndarray, " num"]:
         generator = make(epoch)
         counts = np.bincount(labels)
         p = self.class_probabilities(counts, epoch=epoch, epochs=epochs)
@@ -46,7 +51,7 @@ class SquareRoot(WithReplacement):
     [0.75, 0.25]
     """
 
-    def sample_weights(self, counts: np.ndarray) -> np.ndarray:
+    def sample_weights(self, counts: Real[np.ndarray, " C"]) -> Float[np.ndarray, " C"]:
         return np.asarray(counts, np.float64) ** -0.5
 
 
@@ -58,7 +63,7 @@ class ClassBalanced(WithReplacement):
     [0.5, 0.5]
     """
 
-    def sample_weights(self, counts: np.ndarray) -> np.ndarray:
+    def sample_weights(self, counts: Real[np.ndarray, " C"]) -> Float[np.ndarray, " C"]:
         return 1.0 / np.asarray(counts, np.float64)
 
 
@@ -72,7 +77,7 @@ class InverseFrequency(WithReplacement):
 
     exponent: float = ranged(1.0, "[0, 10]")
 
-    def sample_weights(self, counts):
+    def sample_weights(self, counts: Real[np.ndarray, " C"]) -> Float[np.ndarray, " C"]:
         return np.asarray(counts, np.float64) ** -self.exponent
 
 
@@ -84,7 +89,7 @@ class Reversed(WithReplacement):
     [0.25, 0.75]
     """
 
-    def sample_weights(self, counts: np.ndarray) -> np.ndarray:
+    def sample_weights(self, counts: Real[np.ndarray, " C"]) -> Float[np.ndarray, " C"]:
         counts = np.asarray(counts, np.float64)
         return counts.max() / counts**2
 
@@ -99,7 +104,7 @@ class EffectiveNumber(WithReplacement):
 
     beta: float = ranged(0.9999, "[0, 1)")
 
-    def sample_weights(self, counts: np.ndarray) -> np.ndarray:
+    def sample_weights(self, counts: Real[np.ndarray, " C"]) -> Float[np.ndarray, " C"]:
         n = np.asarray(counts, np.float64)
         return (1 - self.beta) / (1 - self.beta**n)
 
@@ -124,7 +129,7 @@ class CBEN(WithReplacement):
         if not 0 <= self.a + self.b < 1:
             raise UserError(f"a is {self.a} and b is {self.b}; beta_j runs from a to a + b and must lie in [0, 1)")
 
-    def sample_weights(self, counts: np.ndarray) -> np.ndarray:
+    def sample_weights(self, counts: Real[np.ndarray, " C"]) -> Float[np.ndarray, " C"]:
         # cloud_sizes is (delta_j - delta_min) / (delta_max - delta_min): delta_min = 0 at the largest class.
         beta = self.b * longtail.cloud_sizes(counts, "log") + self.a
         return (1 - beta) / (1 - beta ** np.asarray(counts, np.float64))

@@ -65,13 +65,13 @@ def _read(archive: zipfile.ZipFile, file: epath.Path, experts: bool) -> StoredLo
     logits = _whole(archive, members["logits"], small("top"))
     if logits.shape != shape or counts.shape != shape[1:]:
         raise ValueError(f"logits are {list(logits.shape)}, of {shape[0]} labels and {shape[1]} classes")
-    found = None
+    stored = None
     if experts and "experts" in members:
-        found = _whole(archive, members["experts"], small("experts_top"))
-        if (found.shape[0], found.shape[-1]) != shape:
-            raise ValueError(f"experts are {list(found.shape)}, of {shape[0]} labels and {shape[1]} classes")
+        stored = _whole(archive, members["experts"], small("experts_top"))
+        if (stored.shape[0], stored.shape[-1]) != shape:
+            raise ValueError(f"experts are {list(stored.shape)}, of {shape[0]} labels and {shape[1]} classes")
     files = tuple(small("file").tolist()) if "file" in members else None
-    return StoredLogits(logits, label, tuple(names.tolist()), counts, files, found)
+    return StoredLogits(logits, label, tuple(names.tolist()), counts, files, stored)
 
 
 def _whole(archive: zipfile.ZipFile, member: zipfile.ZipInfo, top: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+import types
 import zipfile
 from typing import Any
 
@@ -39,7 +40,7 @@ class Writer:
         files: np.ndarray | None = None,
     ):
         self.path, self._num = path(folder, split), len(labels)
-        self._beside = {
+        self._beside: dict[str, Any] = {
             "version": np.int64(VERSION),
             "label": np.asarray(labels, np.int32),
             "class_names": np.asarray(class_names, np.str_),
@@ -48,14 +49,18 @@ class Writer:
         if files is not None:
             self._beside["file"] = np.asarray(files, np.str_)
         self._tops: dict[str, list[np.ndarray]] = {"top": [], "experts_top": []}
-        self._written, self._stream, self._experts = 0, None, None
+        self._written = 0
+        self._stream: Any = None
+        self._experts: Any = None
 
     def __enter__(self) -> "Writer":
         self._stack = contextlib.ExitStack()
         return self
 
-    def __exit__(self, *exception) -> None:
-        self._stack.__exit__(*exception)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
 
     def add(self, piece: dict[str, np.ndarray]) -> None:
         """Append the next examples."""

@@ -112,17 +112,17 @@ def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: 
     for a damaged row that was not asked for, of which a line and the table tell.
     """
     from gcl_jax.table import files, render, runs
-    from gcl_jax.table import there as there_lib
+    from gcl_jax.table.existing import find_existing
 
-    text, there = "", there_lib.look(cells, chosen, root)
+    text, existing = "", find_existing(cells, chosen, root)
     failed: list[str] = []
-    asked = {cell.place for cell in chosen}
+    places = {cell.place for cell in chosen}
     for cell in cells:
-        if cell.place in there.damaged and cell.place not in asked:
-            logs.log_info(f"== left out: {cell.name}: {there.damaged[cell.place]}")
+        if cell.place in existing.damaged and cell.place not in places:
+            logs.log_info(f"== left out: {cell.name}: {existing.damaged[cell.place]}")
     for i, cell in enumerate(chosen):
         try:
-            if message := there.mixed.get((cell.dataset, cell.ratio)) or there.damaged.get(cell.place):
+            if message := existing.mixed.get((cell.dataset, cell.ratio)) or existing.damaged.get(cell.place):
                 raise UserError(message)
             runs.run_cell(cell, root)
         except preemption.Stopped as stop:
@@ -133,16 +133,16 @@ def run(name: str, table: Table, chosen: list, cells: list, root: Path, header: 
             failed.append(f"{cell.name}: {error}")
             logs.log_info(f"== {failed[-1]}")
             continue
-        there = there_lib.look(cells, chosen, root)
-        machines = sorted({machine for found in there.measured.values() for machine in found["machines"]})
+        existing = find_existing(cells, chosen, root)
+        machines = sorted({machine for result in existing.measured.values() for machine in result["machines"]})
         message = [*header, f"Device: {'; '.join(machines)}."]
-        text = render.markdown(table, cells, there.measured, message, there.damaged)
-        tables = {".md": text, ".csv": render.values_csv(cells, there.measured)}
-        tables["_differences.csv"] = render.differences_csv(cells, there.measured)
+        text = render.markdown(table, cells, existing.measured, message, existing.damaged)
+        tables = {".md": text, ".csv": render.values_csv(cells, existing.measured)}
+        tables["_differences.csv"] = render.differences_csv(cells, existing.measured)
         files.write(root, name, header[0], tables)
     if text:
         print(text)
-    failed += [message for message in there.mixed.values() if not any(message in line for line in failed)]
+    failed += [message for message in existing.mixed.values() if not any(message in line for line in failed)]
     if failed:
         raise UserError("\n".join(["not all could be measured:", *failed]))
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from gcl_jax import config as config_lib
 from gcl_jax.errors import UserError
-from gcl_jax.table import plan, runs, there
+from gcl_jax.table import plan, runs
+from gcl_jax.table.existing import find_existing
 from gcl_jax.table.plan import Node
 from gcl_jax.table.specs import Table
 from gcl_jax.training import tuning
@@ -22,7 +23,7 @@ def describe(
 
     ``others`` are cells that were not asked for: what is there of them can keep a column from being measured.
     """
-    known = there.look(list({cell.place: cell for cell in [*cells, *others]}.values()), cells, root)
+    known = find_existing(list({cell.place: cell for cell in [*cells, *others]}.values()), cells, root)
     overridden = [f"on all rows that have the key: {override}" for override in overrides]
     lines, seen = [plan.title(table, cells), *overridden], set()
     for cell in cells:

@@ -54,10 +54,10 @@ def columns_of(table: Table, datasets: Sequence[str], ratios: Sequence[int]) -> 
     columns = []
     for dataset in datasets or table.columns:
         require_one_of("--dataset", dataset, config_files.names())
-        own = ratios_of(dataset, table.columns)
-        if ratios and NO_RATIO in own:
+        its_ratios = ratios_of(dataset, table.columns)
+        if ratios and NO_RATIO in its_ratios:
             raise UserError(f"--ratio: {dataset} is long-tailed as it is and has no other ratio; leave the flag out")
-        columns += [(dataset, ratio) for ratio in ratios or own]
+        columns += [(dataset, ratio) for ratio in ratios or its_ratios]
     return list(dict.fromkeys(columns))
 
 
@@ -71,7 +71,7 @@ def cells(
     that no row has, and whatever is wrong with a config.
     """
     _require_rows(only, [row.name for row in table.rows])
-    unused, found = set(overrides), []
+    unused, planned = set(overrides), []
     keys = {override: override.removeprefix("--config.").split("=")[0] for override in overrides}
     for dataset, ratio in columns:
         if ratio and "data.imbalance_ratio" in keys.values():
@@ -90,14 +90,14 @@ def cells(
                 if only and row.name not in only:
                     continue
                 raise _explained(error, row, dataset, ratio) from error
-            found.append(Cell(row, dataset, ratio, config))
+            planned.append(Cell(row, dataset, ratio, config))
     if unused:
         override = min(unused)
-        complaint = config_lib.unknown_key(found[-1].config, keys[override])
+        complaint = config_lib.unknown_key(planned[-1].config, keys[override])
         complaint = complaint or f"config.{keys[override]} is of methods that are not among the rows"
         raise UserError(f"no row has the key of {override}; of the last: {complaint}")
-    _require_own_data(chosen(found, only))
-    return found
+    _require_own_data(chosen(planned, only))
+    return planned
 
 
 def _config(row: Row, dataset: str, ratio: int, overrides: Sequence[str] = ()) -> ConfigDict:
@@ -116,10 +116,10 @@ def _explained(error: UserError, row: Row, dataset: str, ratio: int) -> UserErro
     return error
 
 
-def _require_own_data(found: Sequence[Cell]) -> None:
+def _require_own_data(cells: Sequence[Cell]) -> None:
     """Columns of two data sets read two: an override of config.data goes to all columns."""
     read: dict[str, str] = {}
-    for cell in found:
+    for cell in cells:
         data = cell.config.data
         kind, place = SOURCES[data.source], [data.source, data.path]
         place += [stage_fingerprint.files(cell.config)] if kind.listed else []
@@ -166,12 +166,12 @@ def chain(config: ConfigDict, workdir: Path, column: str) -> list[Node]:
     outside = [config.data.path, config[names[0]].init_from, config.eval.every_epochs]
     outside += [files] if (files := stage_fingerprint.files(config)) else []
     for name in names:
-        own = copy.deepcopy(config)
-        own.stages = config.stages[: config.stages.index(name) + 1]
+        earlier = copy.deepcopy(config)
+        earlier.stages = config.stages[: config.stages.index(name) + 1]
         if nodes:
-            own[name].init_from = str(nodes[-1].folder)
-        key = json_files.digest([stage_fingerprint.training_keys(own, name), outside], 10)
-        nodes.append(Node(workdir / column / f"{own[name].method.name}_{key}", own))
+            earlier[name].init_from = str(nodes[-1].folder)
+        key = json_files.digest([stage_fingerprint.training_keys(earlier, name), outside], 10)
+        nodes.append(Node(workdir / column / f"{earlier[name].method.name}_{key}", earlier))
     return nodes
 
 
@@ -180,13 +180,13 @@ def config_file(row: Row, dataset: str, ratio: int) -> str:
     return f"{dataset}.py:{row.recipe}" + (f",{ratio}" if ratio else "")
 
 
-def title(table: Table, found: Sequence[Cell]) -> str:
+def title(table: Table, cells: Sequence[Cell]) -> str:
     """What the table is of: its own title only where its own data are all that there is."""
-    own = [cell for cell in found if cell.dataset in table.columns]
-    others = dict.fromkeys(_data_name(cell) for cell in found if cell.dataset not in table.columns)
+    in_columns = [cell for cell in cells if cell.dataset in table.columns]
+    others = dict.fromkeys(_data_name(cell) for cell in cells if cell.dataset not in table.columns)
     if not others:
         return table.title
-    if not own:
+    if not in_columns:
         return f"{table.subject} on {', '.join(others)}"
     return f"{table.title}; and its rows on {', '.join(others)}"
 

@@ -34,8 +34,8 @@ UNITS = (
 Measured = Mapping[tuple[str, str, int], Mapping]  # {(row, data set, ratio): what `runs.measure` returns}
 
 
-def _values(found, name):
-    return [seed[name] for seed in found["seeds"].values() if seed[name] is not None]
+def _values(result, name):
+    return [seed[name] for seed in result["seeds"].values() if seed[name] is not None]
 
 
 def _mean_std(values: Sequence[float], digits: int = 2) -> str:
@@ -46,9 +46,9 @@ def _mean_std(values: Sequence[float], digits: int = 2) -> str:
         return aligned.number(float(np.mean(values)), digits) + spread
 
 
-def _headline(found: Mapping) -> str:
-    best = _values(found, "best")
-    return _mean_std(_values(found, "accuracy")) + (f" ({aligned.number(float(np.mean(best)))})" if best else "")
+def _headline(result: Mapping) -> str:
+    best = _values(result, "best")
+    return _mean_std(_values(result, "accuracy")) + (f" ({aligned.number(float(np.mean(best)))})" if best else "")
 
 
 def _rows(lines: Sequence[Sequence[str]]) -> list[str]:
@@ -86,9 +86,9 @@ def markdown(
         line = [label]
         for column in columns:
             place = (name, *column)
-            found, cell = measured.get(place), by_place.get(place)
-            line.append(_headline(found) if found else "damaged" if place in damaged else "not measured")
-            line.append(_mean_std(_values(found, "balanced_accuracy")) if found else "-")
+            result, cell = measured.get(place), by_place.get(place)
+            line.append(_headline(result) if result else "damaged" if place in damaged else "not measured")
+            line.append(_mean_std(_values(result, "balanced_accuracy")) if result else "-")
             line += [aligned.number(cell.published if cell else None)] if column in compared else []
         body.append(line)
     lines += _rows([head, *body])
@@ -112,8 +112,8 @@ def _notes(cells: Sequence[Cell], measured: Measured, damaged: Mapping[tuple, st
         for held in held_out
     ]
     made_by: dict[str, list[str]] = {}
-    for (name, dataset, ratio), found in measured.items():
-        for machine in found.get("machines", ()):
+    for (name, dataset, ratio), result in measured.items():
+        for machine in result.get("machines", ()):
             made_by.setdefault(machine, []).append(f"{name} on {column_name(dataset, ratio)}")
     if len(made_by) > 1:  # their numbers may differ by more than their methods
         notes += ["**Not all rows were computed by the same machine, versions and code:**"]
@@ -129,33 +129,33 @@ def _details(table, column, labels, measured):
     reference = measured.get((table.reference, *column))
     lines = [head]
     for name, label in labels.items():
-        if not (found := measured.get((name, *column))):
+        if not (result := measured.get((name, *column))):
             continue
-        line = [label, _mean_std(_values(found, "accuracy")), _over_images(found)]
-        line += [_mean_std(_values(found, key)) for key in ("balanced_accuracy", *GROUPS)]
-        line += [_mean_std(_values(found, "nll"), 3), _mean_std([100 * ece for ece in _values(found, "ece")])]
+        line = [label, _mean_std(_values(result, "accuracy")), _over_images(result)]
+        line += [_mean_std(_values(result, key)) for key in ("balanced_accuracy", *GROUPS)]
+        line += [_mean_std(_values(result, "nll"), 3), _mean_std([100 * ece for ece in _values(result, "ece")])]
         for key in ("accuracy", "few"):
-            line.append("-" if name == table.reference or not reference else _difference(found, reference, key))
-        lines.append([*line, f"{np.mean(_values(found, 'seconds')) / 60:.1f}"])
+            line.append("-" if name == table.reference or not reference else _difference(result, reference, key))
+        lines.append([*line, f"{np.mean(_values(result, 'seconds')) / 60:.1f}"])
     return lines
 
 
-def _over_images(found: Mapping) -> str:
-    low, high = significance.wilson(float(np.mean(_values(found, "accuracy"))), _values(found, "test_images")[0])
+def _over_images(result: Mapping) -> str:
+    low, high = significance.wilson(float(np.mean(_values(result, "accuracy"))), _values(result, "test_images")[0])
     return f"[{low:.2f}, {high:.2f}]"
 
 
-def _by_seed(found, key):
-    return {seed: values[key] for seed, values in found["seeds"].items() if values[key] is not None}
+def _by_seed(result, key):
+    return {seed: values[key] for seed, values in result["seeds"].items() if values[key] is not None}
 
 
-def _difference(found: Mapping, reference: Mapping, key: str) -> str:
-    pairs = significance.all_pairs({"a": _by_seed(found, key), "b": _by_seed(reference, key)})
+def _difference(result: Mapping, reference: Mapping, key: str) -> str:
+    pairs = significance.all_pairs({"a": _by_seed(result, key), "b": _by_seed(reference, key)})
     if ("a", "b") not in pairs:
         return "-"
     d = pairs["a", "b"]
     if d.p is None:  # of one seed, or without a spread
-        several = len(_by_seed(found, key).keys() & _by_seed(reference, key).keys())
+        several = len(_by_seed(result, key).keys() & _by_seed(reference, key).keys())
         return f"{d.mean:+.2f}" + (f" (in each of {several} seeds)" if several > 1 else "")
     p = "p < 0.001" if d.p < 0.001 else f"p = {d.p:.3f}"  # 0.000 would claim the impossible
     return f"{d.mean:+.2f} [{d.low:+.2f}, {d.high:+.2f}] {p}"
@@ -167,9 +167,9 @@ def values_csv(cells: Sequence[Cell], measured: Measured) -> str:
     places = ("row", "label", "dataset", "ratio", "published", "folder", "epochs", "seed")
     lines = [(*places, *COLUMNS, "best_on_test", *names[1:], "units")]
     for cell in cells:
-        found = measured.get((cell.row.name, cell.dataset, cell.ratio), {"seeds": {}})
-        for seed, values in found["seeds"].items():
-            row = (cell.row.name, cell.row.label, cell.dataset, cell.ratio or "", cell.published, found["folder"])
+        result = measured.get((cell.row.name, cell.dataset, cell.ratio), {"seeds": {}})
+        for seed, values in result["seeds"].items():
+            row = (cell.row.name, cell.row.label, cell.dataset, cell.ratio or "", cell.published, result["folder"])
             epochs = "+".join(str(cell.config[stage].epochs) for stage in config_lib.stages_to_run(cell.config))
             lines.append((*row, epochs, seed, *(values[name] for name in (*COLUMNS, *names)), UNITS))
     return _csv(lines)
@@ -180,9 +180,9 @@ def differences_csv(cells: Sequence[Cell], measured: Measured) -> str:
     ends = ("points", "low_95", "high_95", "p")
     lines: list[tuple] = [("dataset", "ratio", "row", "minus", *ends, *(f"balanced_{end}" for end in ends))]
     for column in dict.fromkeys((cell.dataset, cell.ratio) for cell in cells):
-        there = {name: found for (name, *place), found in measured.items() if (*place,) == column}
+        there = {name: result for (name, *place), result in measured.items() if (*place,) == column}
         of = [
-            significance.all_pairs({name: _by_seed(found, key) for name, found in there.items()})
+            significance.all_pairs({name: _by_seed(result, key) for name, result in there.items()})
             for key in ("accuracy", "balanced_accuracy")
         ]
         for pair in of[0]:

@@ -16,8 +16,8 @@ from gcl_jax.training import experiment, tuning
 
 def finished(node: Node, seeds: Iterable[int] | None = None) -> bool:
     """Whether ``seeds`` of ``node``, by default all of its own, have results; UserError if that cannot be seen."""
-    asked = config_lib.seeds(node.config) if seeds is None else seeds
-    return all(seed_files.is_finished(seed_folder(node, seed)) for seed in asked)
+    wanted_seeds = config_lib.seeds(node.config) if seeds is None else seeds
+    return all(seed_files.is_finished(seed_folder(node, seed)) for seed in wanted_seeds)
 
 
 def seed_folder(node: Node, seed: int) -> Path:
@@ -41,9 +41,9 @@ def run_cell(cell: Cell, root: Path) -> dict:
             json_files.write(
                 file, experiment.run(adjusted, str(nodes[-1].folder), eval_only=True, folder_per_seed=True)["seeds"]
             )
-    if (found := load_results(cell, root)) is None:
+    if (results := load_results(cell, root)) is None:
         raise RuntimeError(f"{cell.name} has no results, though all of its stages ran")
-    return found
+    return results
 
 
 def chains(cell: Cell, root: Path) -> tuple[ConfigDict, list[Node], list[Node]]:
@@ -97,7 +97,7 @@ def load_results(cell: Cell, root: Path) -> dict | None:
     return {
         "seeds": measured,
         "folder": nodes[-1].folder.name,
-        "machines": sorted({one["machine"] for one in read.values()}),
+        "machines": sorted({seed_result["machine"] for seed_result in read.values()}),
         "data": sorted({read[node.folder, seed]["data"] for node in nodes for seed in seeds}),
         "started_from": {
             (block.init_from, block.restore, seed): digest
@@ -150,5 +150,5 @@ def adjusts(config: ConfigDict) -> bool:
 def _adjusted_file(node: Node, config: ConfigDict) -> epath.Path:
     """The file in the folder of ``node``, finished, for its seeds' evaluation under the posthoc rules of ``config``."""
     keys = {seed: of_seed(node, seed)["stage_key"] for seed in config_lib.seeds(config)}
-    asked = [config.posthoc.to_dict(), keys]
-    return epath.Path(node.folder / f"posthoc_{json_files.digest(asked, 10)}.json")
+    rules = [config.posthoc.to_dict(), keys]
+    return epath.Path(node.folder / f"posthoc_{json_files.digest(rules, 10)}.json")

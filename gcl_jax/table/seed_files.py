@@ -30,7 +30,7 @@ def read(folder: Path, stage: str) -> dict:
     """
     result = _json(folder / "result.json")
     with of_our_shape(folder / "result.json"):
-        found = of_result(result, stage) | {
+        scores = of_result(result, stage) | {
             "stage_key": result["stages"][stage].get("stage_key"),
             "started_from": result["stages"][stage].get("started_from"),
             "seconds": float(result["stages"][stage]["seconds"]),
@@ -49,7 +49,7 @@ def read(folder: Path, stage: str) -> dict:
             _json(file, *keys)
     for split in SPLITS:
         _require_whole(folder / stage / f"predictions_{split}.npz")
-    return found
+    return scores
 
 
 def of_result(result: Mapping, stage: str) -> dict:
@@ -67,9 +67,9 @@ def of_result(result: Mapping, stage: str) -> dict:
 
 def posthoc(file: Path, seeds: range, stage: str) -> dict[int, dict]:
     """`of_result` of every seed in the file of a posthoc evaluation; UserError where it is damaged."""
-    found = _json(file)
+    content = _json(file)
     with of_our_shape(file):
-        return {seed: of_result(found[f"seed_{seed}"], stage) for seed in seeds}
+        return {seed: of_result(content[f"seed_{seed}"], stage) for seed in seeds}
 
 
 @contextlib.contextmanager

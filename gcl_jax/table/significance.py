@@ -48,16 +48,16 @@ def paired(a: Sequence[float], b: Sequence[float]) -> Difference:
     mean = float(difference.mean())
     if len(difference) < 2 or difference.std(ddof=1) < 1e-9:  # accuracies are whole images: what is left is rounding
         return Difference(mean)
-    found = stats.ttest_1samp(difference, 0.0)
-    interval = found.confidence_interval()
-    return Difference(mean, float(interval.low), float(interval.high), float(found.pvalue))
+    test = stats.ttest_1samp(difference, 0.0)
+    interval = test.confidence_interval()
+    return Difference(mean, float(interval.low), float(interval.high), float(test.pvalue))
 
 
 def all_pairs(rows: Mapping[str, Mapping[int, float]]) -> dict[tuple[str, str], Difference]:
     """`paired` of every two rows {name: {seed: value}} over the seeds that both have."""
-    found = {}
+    pairs = {}
     for (a, left), (b, right) in itertools.combinations(rows.items(), 2):
         common = [seed for seed in left if seed in right]
         if common:
-            found[a, b] = paired([left[s] for s in common], [right[s] for s in common])
-    return found
+            pairs[a, b] = paired([left[s] for s in common], [right[s] for s in common])
+    return pairs

@@ -47,13 +47,13 @@ def _digest(start: Start, restore: str, stamp: tuple) -> tuple[str, bool]:
 
     Loaded once while its files, of which ``stamp`` tells, stay as they are.
     """
-    found = start.load() or {}
-    taken = _taken(found, restore)
-    return warm_start.digest(taken), len(_flat(taken)) == len(_flat(found))
+    variables = start.load() or {}
+    taken = _taken(variables, restore)
+    return warm_start.digest(taken), len(_flat(taken)) == len(_flat(variables))
 
 
-def _taken(found: Mapping, restore: str) -> dict:
-    return warm_start.restored_part(_network_part(found), warm_start.restored_by(restore))
+def _taken(variables: Mapping, restore: str) -> dict:
+    return warm_start.restored_part(_network_part(variables), warm_start.restored_by(restore))
 
 
 def _flat(variables: Mapping) -> dict:
@@ -64,16 +64,16 @@ def _network_part(variables: Mapping) -> dict:
     return {name: tree for name, tree in variables.items() if name not in ("class_names", "method_state")}
 
 
-def _older_digest(node: Node, stage: str, seed: int, found: Mapping, start: str) -> str:
+def _older_digest(node: Node, stage: str, seed: int, variables: Mapping, start: str) -> str:
     """The digest as older versions wrote it, over what was fresh, too; "" where the start does not fit.
 
     That takes the network, and so the data: UserError where these are not there.
     """
     from gcl_jax.training.run_context import RunContext
 
-    own = RunContext(node.config).stage(stage, 1)
+    its_stage = RunContext(node.config).stage(stage, 1)
     try:
-        return own.restore_variables(seed, dict(found), start)[1][-1]
+        return its_stage.restore_variables(seed, dict(variables), start)[1][-1]
     except UserError:
         return ""
 

@@ -73,6 +73,8 @@ class Stage:
             raise UserError(
                 f"config.data.mean has {len(data.mean)} entries but the images have {self.image_shape[-1]} channels"
             )
+        one_image = jax.ShapeDtypeStruct((1, *self.image_shape), jnp.uint8)
+        self._input_shape = jax.eval_shape(transforms.first_view, one_image).shape[1:]  # transforms may resize
         self.apply = NetworkApply(self.network, block.bn, block.bn_scope)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
         blocks = {path[0] for path in traverse_util.flatten_dict(shapes["params"]["backbone"]) if len(path) > 2}
@@ -125,7 +127,7 @@ class Stage:
         return optim.trained_leaves(params, self.labels)
 
     def _init_network(self, key: jax.Array) -> dict:
-        images = jnp.zeros((1, *self.image_shape), jnp.float32)
+        images = jnp.zeros((1, *self._input_shape), jnp.float32)
         variables = self.network.init(key, images, train=False)
         return {"params": variables["params"], "batch_stats": {}, **variables}
 
@@ -246,7 +248,7 @@ class Stage:
         return state, train_step.StepInputs(key, info, self.loader.arrays("train"))
 
     def _features(self, variables: dict) -> jax.ShapeDtypeStruct:
-        images = jax.ShapeDtypeStruct((len(self.dataset.splits["train"]), *self.image_shape), np.float32)
+        images = jax.ShapeDtypeStruct((len(self.dataset.splits["train"]), *self._input_shape), np.float32)
         out = jax.eval_shape(lambda v, x: self.apply(v, x, train=False)[0], variables, images)
         return evaluate.pooled(out)
 

@@ -50,7 +50,7 @@ class StageRun:
         self._keys = [
             stage_fingerprint.stage_key(keys, f"{stage.dataset.fingerprint} {digest}") for digest in self._started_from
         ]
-        self._began, self._predictions, self.pending_eval = time.monotonic(), {}, False
+        self._began, self._predictions, self._raw, self.pending_eval = time.monotonic(), {}, {}, False
         self._watch = NonFiniteWatch(stage, seed, self._dir, self._name, self.state)
         keep, constant = stage.config.checkpoint.keep, stage.constant_arrays
         self._checkpoints, self._best = self._dir.open_checkpoints(keep, constant), None
@@ -150,6 +150,7 @@ class StageRun:
     def evaluate(self, step: int, state: TrainState) -> Callable[[], None]:
         """Dispatch an evaluation; calling the result fetches it, writes its lines, and saves the best on validation."""
         fetch = self.stage.evaluate(self.stage.variables(state), self.inputs.info)
+        fetch_raw = self._evaluate_raw(state)
         kept = None
         if self._best or not step:  # at step 0 no step has looked at the numbers yet
             self._watch.require_finite(step, state)
@@ -157,11 +158,12 @@ class StageRun:
             kept = self._copy(state)
 
         def finish():
-            self._predictions = fetch()
+            self._predictions, self._raw = fetch(), fetch_raw()
             epochs, done = self.stage.settings.epochs, step // self.stage.settings.steps_per_epoch
             for name, predictions in self._predictions.items():
                 summary = metrics.summarize(predictions, self.stage.dataset.counts)
-                self._record(step, name, {k: summary[k] for k in LOGGED})
+                raw = {"raw_accuracy": self._raw[name]["accuracy"]} if self._raw else {}
+                self._record(step, name, {k: summary[k] for k in LOGGED} | raw)
                 logs.log_info(f"{self._name}: epoch {done} of {epochs}, {name} accuracy {summary['accuracy']:.2f} %")
                 if kept and name == "validation" and summary["accuracy"] > self._best_accuracy:
                     self._best_accuracy = summary["accuracy"]
@@ -169,6 +171,14 @@ class StageRun:
                         self._best.save(step, kept, self._note() | {"validation_accuracy": summary["accuracy"]})
 
         return finish
+
+    def _evaluate_raw(self, state: TrainState) -> Callable[[], dict[str, dict]]:
+        """Dispatch an evaluation of the parameters themselves, where it is their averages that count."""
+        if not self.stage.settings.ema_decay:
+            return dict
+        fetch = self.stage.evaluate(self.stage.variables(state.replace(ema={})), self.inputs.info)
+        counts = self.stage.dataset.counts
+        return lambda: {name: metrics.summarize(predictions, counts) for name, predictions in fetch().items()}
 
     def save(self, step: int, state: TrainState, pending_eval: bool = False) -> None:
         """Save a checkpoint in the background, whose evaluation may be ``pending_eval``.
@@ -200,6 +210,7 @@ class StageRun:
         if not self._predictions:
             # Killed between the last checkpoint and DONE.json: nothing was left to train.
             self._predictions = self.stage.evaluate(self.stage.variables(state), self.inputs.info)()
+            self._raw = self._evaluate_raw(state)()
         self._checkpoints.wait()
         variables, folder = self.stage.variables(state), self._dir.path
         more = final_logits.store_and_measure(self.stage, variables, self.inputs.info, folder, self._name)
@@ -217,7 +228,7 @@ class StageRun:
                 name: metrics.summarize(of_split, counts) | more.get(name, {}) for name, of_split in predictions.items()
             },
             "best": best_epochs(self._run.records(self.stage.name)),
-        }
+        } | ({"final_raw": self._raw} if self._raw else {})
         self._dir.write_done(done, before=lambda folder: save_predictions(folder, predictions))
 
     def _record(self, step: int, kind: str, scalars: dict) -> None:

@@ -7,7 +7,9 @@ NEAREST, BILINEAR, BICUBIC = range(3)
 TAPS = {NEAREST: 1, BILINEAR: 2, BICUBIC: 4}  # pixels an axis that a new pixel is made of
 
 
-def warp(image: jax.Array, matrix: jax.Array, fill: jax.Array, interpolation: jax.Array, *, taps: int = 4) -> jax.Array:
+def warp(
+    image: jax.Array, matrix: jax.Array, fill: jax.Array, interpolation: jax.Array | int, *, taps: int = 4
+) -> jax.Array:
     """Pillow's transform(AFFINE): the new pixel (x, y) is that at (a x + b y + c, d x + e y + f) of the old image.
 
     ``image`` uint8 [H, W, c], ``matrix`` = (a, b, c, d, e, f) float32[6] on pixel centers at halves, ``fill`` [c] where

@@ -4,6 +4,8 @@ Each is a kind and a value; what they have in common is computed by one of five 
 of them on CPU, and a batch all five, in one go, on accelerators.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -38,10 +40,10 @@ def apply_ops(
     channels = images.shape[-1]
     if channels == 1 and isinstance(fill, tuple):
         fill = round(sum(fill) / len(fill))
-    fill = jnp.broadcast_to(jnp.asarray(fill, jnp.uint8), (channels,))
+    outside = jnp.broadcast_to(jnp.asarray(fill, jnp.uint8), (channels,))
     programs = [
         lambda image, kind, value, interpolation: image,
-        lambda image, kind, value, interpolation: _warp(image, kind, value, interpolation, fill, taps),
+        lambda image, kind, value, interpolation: _warp(image, kind, value, interpolation, outside, taps),
         lambda image, kind, value, interpolation: _tone(image, kind, value),
         lambda image, kind, value, interpolation: _enhance(image, kind, value),
         lambda image, kind, value, interpolation: _histogram(image, kind),
@@ -57,7 +59,7 @@ def apply_ops(
 
 def _warp(image, kind, value, interpolation, fill, taps):
     height, width, _ = image.shape
-    maps = [
+    maps: list[Any] = [
         [1, value, 0, 0, 1, 0],
         [1, 0, 0, value, 1, 0],
         [1, 0, value * width, 0, 1, 0],

@@ -29,8 +29,8 @@ class Pipeline:
         seen: Counter = Counter()
         for step in self.steps:
             name = step.key_name or type(step).__name__
-            own = rng.fold(key, name, seen[name]) if seen[name] else rng.fold(key, name)
-            images = step(own, images, t)
+            step_key = rng.fold(key, name, seen[name]) if seen[name] else rng.fold(key, name)
+            images = step(step_key, images, t)
             seen[name] += 1
         return images
 

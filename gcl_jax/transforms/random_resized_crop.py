@@ -33,7 +33,8 @@ class RandomResizedCrop(ImageTransform):
             raise UserError(f"low is {self.low}; it must be at most high, {self.high}")
 
     def __call__(self, key, images, t):
-        windows = random_windows(key, *images.shape[:3], (self.low, self.high))
+        batch, height, width, _ = images.shape
+        windows = random_windows(key, batch, height, width, (self.low, self.high))
         return resize_windows(images, windows, (self.size, self.size))
 
 
@@ -48,13 +49,13 @@ def random_windows(key: jax.Array, batch: int, height: int, width: int, scale: t
     log_ratio = jax.random.uniform(rng.fold(key, "ratio"), shape, minval=math.log(RATIO[0]), maxval=math.log(RATIO[1]))
     widths, heights = jnp.round(jnp.sqrt(area * jnp.exp(log_ratio))), jnp.round(jnp.sqrt(area / jnp.exp(log_ratio)))
     fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
-    first, found = jnp.argmax(fits, 1)[:, None], fits.any(1)
+    first, any_fits = jnp.argmax(fits, 1)[:, None], fits.any(1)
     middle_height = min(height, round(width / RATIO[0])) if width / height < RATIO[0] else height
     middle_width = min(width, round(height * RATIO[1])) if width / height > RATIO[1] else width
-    h = jnp.where(found, jnp.take_along_axis(heights, first, 1)[:, 0], middle_height)
-    w = jnp.where(found, jnp.take_along_axis(widths, first, 1)[:, 0], middle_width)
+    h = jnp.where(any_fits, jnp.take_along_axis(heights, first, 1)[:, 0], middle_height)
+    w = jnp.where(any_fits, jnp.take_along_axis(widths, first, 1)[:, 0], middle_width)
     place = jax.random.uniform(rng.fold(key, "place"), (batch, 2))
-    top = jnp.where(found, jnp.floor(place[:, 0] * (height - h + 1)), (height - middle_height) // 2)
-    left = jnp.where(found, jnp.floor(place[:, 1] * (width - w + 1)), (width - middle_width) // 2)
+    top = jnp.where(any_fits, jnp.floor(place[:, 0] * (height - h + 1)), (height - middle_height) // 2)
+    left = jnp.where(any_fits, jnp.floor(place[:, 1] * (width - w + 1)), (width - middle_width) // 2)
     # A draw next to 1 rounds up in float32.
     return jnp.stack([jnp.minimum(top, height - h), jnp.minimum(left, width - w), h, w], 1)

@@ -84,7 +84,7 @@ def _sign(file: int) -> None:
 
 def _who(holder: bytes) -> str:
     try:
-        found = json.loads(holder)
-        return f"process {found['pid']} on {found['host']} since {found['since']}"
+        record = json.loads(holder)
+        return f"process {record['pid']} on {record['host']} since {record['since']}"
     except (ValueError, TypeError, KeyError):  # it has the lock and has not written yet
         return "another process"

@@ -118,11 +118,11 @@ def _other_rules(root, config):
     file = root / "config.json"
     if not _holds_something(root) or not file.exists():
         return []
-    found = _config_in(file)
-    views = [{"views": block.get("views", ())} for block in (found.get("eval", {}), config.eval)]
-    rules = config_lib.TOP["posthoc"] | found.get("posthoc", {})
+    old_config = _config_in(file)
+    old_views, views = ({"views": block.get("views", ())} for block in (old_config.get("eval", {}), config.eval))
+    rules = config_lib.TOP["posthoc"] | old_config.get("posthoc", {})
     return stage_fingerprint.differences(rules, config.posthoc.to_dict(), "config.posthoc") + (
-        stage_fingerprint.differences(*views, "config.eval")
+        stage_fingerprint.differences(old_views, views, "config.eval")
     )
 
 
@@ -131,12 +131,13 @@ def tuned_value(root: epath.Path, config: ConfigDict) -> float:
     file, key = root / "config.json", config.tuning.key
     known = _config_in(file) if file.exists() else {}
     try:
-        found = config_lib.value_at(known, key)
+        value = config_lib.value_at(known, key)
         then = known["tuning"]
     except (LookupError, TypeError):
         raise UserError(f"{root} holds no choice of {key} yet: train first") from None
-    if message := json_shape.mismatch(found, NUMBER, f"config.{key}"):
+    if message := json_shape.mismatch(value, NUMBER, f"config.{key}"):
         raise json_files.damaged(file, message)
+    assert isinstance(value, float | int)  # which it is now
     if differing := stage_fingerprint.differences(
         then, json.loads(json.dumps(config.tuning.to_dict())), "config.tuning"
     ):
@@ -144,7 +145,7 @@ def tuned_value(root: epath.Path, config: ConfigDict) -> float:
             f"{root} holds a choice of {key} by another rule ({'; '.join(differing)}): choose another --workdir, or "
             "give the config that it was trained with"
         )
-    return found
+    return value
 
 
 def require_own_data(root: epath.Path, dataset: Dataset) -> None:

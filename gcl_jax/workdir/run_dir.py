@@ -119,7 +119,7 @@ class RunDir:
         """Like `claim`, for a look that writes nothing: raise UserError if another run is here."""
         self._compared(self._compared_without_data(check_starts, goes_on=False), dataset, goes_on=False)
 
-    def _compared_without_data(self, check_starts, *, goes_on) -> dict:
+    def _compared_without_data(self, check_starts: Callable[[], None], *, goes_on: bool) -> dict:
         """The keys of this run, equal to those in the folder as far as they are known without the data."""
         keys = ownership.keys_of(self.config, self.stages, self.per_seed)
         starts = ownership.starts_of(self.config.to_dict(), self.stages)
@@ -133,11 +133,11 @@ class RunDir:
             check_starts()
         return keys
 
-    def _compared(self, keys, dataset, *, goes_on) -> tuple[dict, dict]:
+    def _compared(self, keys: dict, dataset: Callable[[], Dataset], *, goes_on: bool) -> tuple[dict, dict]:
         """All keys of this run, equal to those in the folder, and what its data are."""
-        found = same_data(dataset)
-        fingerprint = distributed.run_on_host0(lambda: ownership.fingerprint_of(self.path, found, goes_on=goes_on))
-        keys, data = keys | {"data_fingerprint": fingerprint}, summary.summary(found)
+        same = same_data(dataset)
+        fingerprint = distributed.run_on_host0(lambda: ownership.fingerprint_of(self.path, same, goes_on=goes_on))
+        keys, data = keys | {"data_fingerprint": fingerprint}, summary.summary(same)
         distributed.run_on_host0(lambda: ownership.compare(self.path, keys, data))
         return keys, data
 
@@ -152,10 +152,10 @@ class RunDir:
 
     # The result of several seeds.
 
-    def written_again(self, found: Mapping[int, dict]) -> dict:
-        """What the finished run of the seeds in ``found`` says, written anew if it can be: launchers go by it."""
+    def written_again(self, seed_results: Mapping[int, dict]) -> dict:
+        """The result of a finished run of ``seed_results``, written anew if it can be: launchers go by its time."""
         if not self.per_seed:
-            return found[self.config.seed]
+            return seed_results[self.config.seed]
 
         def again():
             whole = json_files.read(self._result_file, shape=results.SEEDS)
@@ -163,13 +163,13 @@ class RunDir:
                 json_files.write(self._result_file, whole)
             return whole
 
-        return _only(distributed.run_on_host0(again), found)
+        return _only(distributed.run_on_host0(again), seed_results)
 
-    def write_result(self, found: Mapping[int, dict]) -> dict:
-        """Write the result of all seeds, of an earlier run with more of them, too; return that of ``found``."""
+    def write_result(self, seed_results: Mapping[int, dict]) -> dict:
+        """Write the result of all seeds, of an earlier run with more of them, too; return that of ``seed_results``."""
         if not self.per_seed:
-            return found[self.config.seed]
-        each = {f"seed_{seed}": result for seed, result in found.items()}
+            return seed_results[self.config.seed]
+        each = {f"seed_{seed}": result for seed, result in seed_results.items()}
 
         def write():
             others = {file.parent.name: file for file in paths.matching(self.path, "seed_*/result.json")}
@@ -179,13 +179,13 @@ class RunDir:
             json_files.write(self._result_file, content)
             return content
 
-        return _only(distributed.run_on_host0(write), found)
+        return _only(distributed.run_on_host0(write), seed_results)
 
-    def write_evaluation(self, found: Mapping[int, dict]) -> dict:
+    def write_evaluation(self, seed_results: Mapping[int, dict]) -> dict:
         """Write eval.json of all seeds that were evaluated, and return what it says."""
         if not self.per_seed:
-            return found[self.config.seed]
-        each = {f"seed_{seed}": result for seed, result in found.items()}
+            return seed_results[self.config.seed]
+        each = {f"seed_{seed}": result for seed, result in seed_results.items()}
         content = {"across_seeds": results.across_seeds(each), "seeds": each}
         host0.write_json(self.path / "eval.json", content)
         return content
@@ -195,22 +195,22 @@ def same_data(dataset: Callable[[], Dataset]) -> Dataset:
     """The data, with their fingerprint made; UserError in every process where one has none, or others."""
 
     def read():
-        found = dataset()
-        return found, found.fingerprint
+        loaded = dataset()
+        return loaded, loaded.fingerprint
 
-    found, fingerprint = distributed.all_or_raise(read)
+    loaded, fingerprint = distributed.all_or_raise(read)
     distributed.assert_equal("the data set (what its files hold)", fingerprint)
-    return found
+    return loaded
 
 
 def _only(whole: dict, seeds: Iterable[int]) -> dict:
     """The result ``whole`` of several seeds for those that are asked for, which are among them."""
-    asked = {name: whole["seeds"][name] for name in (f"seed_{seed}" for seed in seeds)}
-    if len(asked) == len(whole["seeds"]):
+    selected = {name: whole["seeds"][name] for name in (f"seed_{seed}" for seed in seeds)}
+    if len(selected) == len(whole["seeds"]):
         return whole
-    others = sorted(whole["seeds"].keys() - asked.keys())
+    others = sorted(whole["seeds"].keys() - selected.keys())
     logs.log_info(f"note: the folder holds {', '.join(others)}, too, which the mean here leaves out")
-    return {"across_seeds": results.across_seeds(asked), "seeds": asked}
+    return {"across_seeds": results.across_seeds(selected), "seeds": selected}
 
 
 def _require_visible(file: epath.Path) -> None:

@@ -40,8 +40,8 @@ class StageDir:
 
     def is_saved(self) -> bool:
         """Whether there is a checkpoint."""
-        found = distributed.run_on_host0(lambda: [path.name for path in paths.matching(self.checkpoints, "[0-9]*")])
-        return any(name.isdecimal() for name in found)
+        names = distributed.run_on_host0(lambda: [path.name for path in paths.matching(self.checkpoints, "[0-9]*")])
+        return any(name.isdecimal() for name in names)
 
     def is_done(self) -> bool:
         """Whether the stage is finished."""
@@ -67,8 +67,8 @@ class StageDir:
         def read():
             file = self.path / "skipped.json"
             shape = {"steps": [int, ...], "stage_key?": str}
-            found = json_files.read(file, shape=shape) if file.exists() else {"steps": []}
-            return sorted(found["steps"]) if found.get("stage_key", keys[0]) in keys else []
+            content = json_files.read(file, shape=shape) if file.exists() else {"steps": []}
+            return sorted(content["steps"]) if content.get("stage_key", keys[0]) in keys else []
 
         return distributed.run_on_host0(read)
 

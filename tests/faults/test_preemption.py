@@ -35,7 +35,7 @@ def config():
     return override(digits(), {"eval.batch_size": 64, "data.validation_fraction": 0.1, "classifier.epochs": 1})
 
 
-def signalling(function, calls, number=signal.SIGTERM):
+def signaling(function, calls, number=signal.SIGTERM):
     """``function``, which at its call of that number is called after the signal has come."""
     done = [0]
 
@@ -84,7 +84,7 @@ PHASES = {
 def test_a_signal_in_every_phase(undisturbed, tmp_path, monkeypatch, capsys, phase):
     (owner, name, calls), step = PHASES[phase]
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, signalling(getattr(owner, name), calls))
+        patch.setattr(owner, name, signaling(getattr(owner, name), calls))
         stop(lambda: experiment.run(config(), tmp_path / "run"))
     assert "the same command goes on" in capsys.readouterr().out
     assert not (tmp_path / "run" / "representation" / "DONE.json").exists()
@@ -105,13 +105,13 @@ def test_an_evaluation_that_is_cut_off_again_and_again_is_owed(undisturbed, tmp_
     workdir, make = tmp_path / "run", evaluate.make_eval_step
     for batches in (4, 2):
         with monkeypatch.context() as patch:
-            patch.setattr(evaluate, "make_eval_step", lambda *a, n=batches: signalling(make(*a), n, signal.SIGINT))
+            patch.setattr(evaluate, "make_eval_step", lambda *a, n=batches: signaling(make(*a), n, signal.SIGINT))
             stop(lambda: experiment.run(config(), workdir))
         assert saved(workdir) == [5, 8]
         kinds = [json.loads(line)["kind"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
         assert kinds == ["train"] * 2  # 4, 8
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "fit", signalling(Trainer.fit, 1, signal.SIGINT))
+        patch.setattr(Trainer, "fit", signaling(Trainer.fit, 1, signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):  # no command: Python's own answer
             experiment.run(config(), workdir)
     assert saved(workdir) == [5, 8]
@@ -130,7 +130,7 @@ def test_a_signal_in_the_class_means_pass_and_while_tuning(tmp_path, monkeypatch
     whole = experiment.run(override(load_config(f"digits_lt:{row}"), short), tmp_path / "whole")
     owner, name, calls = patched
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, signalling(getattr(owner, name), calls))
+        patch.setattr(owner, name, signaling(getattr(owner, name), calls))
         stop(lambda: experiment.run(override(load_config(f"digits_lt:{row}"), short), tmp_path / "run"))
     assert not (tmp_path / "run" / "result.json").exists()
     again = experiment.run(override(load_config(f"digits_lt:{row}"), short), tmp_path / "run")
@@ -139,7 +139,7 @@ def test_a_signal_in_the_class_means_pass_and_while_tuning(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("patched", [(runs, "run_cell"), pytest.param((StageRun, "log"), marks=pytest.mark.slow)])
 def test_a_table_stops_and_says_what_is_not_finished(tmp_path, monkeypatch, capsys, patched):
-    monkeypatch.setattr(*patched, signalling(getattr(*patched), 1))
+    monkeypatch.setattr(*patched, signaling(getattr(*patched), 1))
     arguments = ["table1", f"--workdir={tmp_path}", "--dataset=digits_lt", "--ratio=100", "--only=ce,gcl"]
     stop(lambda: table.main([*arguments, "--config.representation.epochs=2"]))
     told = capsys.readouterr().out
