@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from gcl_jax import json_files, logs
 from gcl_jax.data import image_kind, pack_index, packed, records
-from gcl_jax.data.pillow import pillow
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.data.encoded_images import EncodedImages
+from gcl_jax.data.pillow import pillow
 from gcl_jax.data.problems import first
 from gcl_jax.errors import UserError
 from gcl_jax.regular_files import shown
