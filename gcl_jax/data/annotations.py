@@ -53,16 +53,16 @@ def read(characters: Callable[[int], str], name: str) -> Entries:
 
 
 class _Codes:
-    """Integers for what else has to be told apart, so that a column takes 8 bytes a row: of ``values`` below 0."""
+    """Integers for values of any kind, so that a column takes 8 bytes a row: those of ``values`` are below 0."""
 
-    def __init__(self, first: int):
-        self._own = first
+    def __init__(self, limit: int):
+        self._limit = limit
         self._codes: dict[int | str, int] = {}
         self.values: list[int | str] = []
 
     def of(self, value: int | str) -> int:
-        """0 <= ``value`` < own stands for itself, others get -1, -2, ..."""
-        if type(value) is int and 0 <= value < self._own:
+        """0 <= ``value`` < limit stands for itself, others get -1, -2, ..."""
+        if type(value) is int and 0 <= value < self._limit:
             return value
         if value not in self._codes:
             self.values.append(value)
@@ -71,7 +71,7 @@ class _Codes:
 
     def stand_for_themselves(self, values: list) -> bool:
         """Whether all of ``values`` do."""
-        return {*map(type, values)} == {int} and min(values) >= 0 and max(values) < self._own
+        return {*map(type, values)} == {int} and min(values) >= 0 and max(values) < self._limit
 
 
 class _Annotations:

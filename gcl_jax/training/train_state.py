@@ -1,37 +1,35 @@
-"""What changes during training."""
-
-from typing import Any
+"""The state of training: everything that a step changes."""
 
 import jax
 from flax import struct
 
-Tree = Any
+from gcl_jax.typing import PyTree
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """State of a stage; donated to the step.
 
-    ``params`` is the complete tree; what is frozen has no gradient and no optimizer state, and not a bit of it changes.
+    ``params`` is the complete tree; frozen parameters have no gradient and no optimizer state, and never change a bit.
     ``model_state`` is {collection: tree} of everything mutable in the network, such as "batch_stats". ``ema`` holds the
     averages of the parameters that train, or nothing. ``metric_sums`` holds running sums since the last logged step, so
-    that a logged mean does not depend on where a run was cut. ``first_nonfinite`` is `non_finite`'s record of the first
+    that a logged mean does not depend on where a run was interrupted. ``first_nonfinite`` is `non_finite`'s record of
+    the first
     step after which a number was not finite; there is none in a checkpoint. ``skipped`` is its record of the steps that
     were skipped, where the config says to skip; a checkpoint's note has their numbers.
     """
 
     step: jax.Array  # int32, updates done in this stage
-    params: Tree
-    model_state: dict[str, Tree]
-    opt_state: Tree
-    method_state: Tree
-    ema: Tree
+    params: PyTree
+    model_state: dict[str, PyTree]
+    opt_state: PyTree
+    method_state: PyTree
+    ema: PyTree
     metric_sums: dict[str, jax.Array]
     first_nonfinite: dict[str, jax.Array]
     skipped: dict[str, jax.Array] | None = None
 
 
-def to_save(state: TrainState) -> dict[str, Tree]:
+def to_save(state: TrainState) -> dict[str, PyTree]:
     """A checkpoint's tree: the state, but for the records of what was not finite; collections side by side."""
     return {
         "step": state.step,
@@ -44,8 +42,8 @@ def to_save(state: TrainState) -> dict[str, Tree]:
     }
 
 
-def from_saved(tree: dict[str, Tree], first_nonfinite: dict[str, jax.Array]) -> TrainState:
+def from_saved(tree: dict[str, PyTree], first_nonfinite: dict[str, jax.Array]) -> TrainState:
     """The inverse of `to_save`."""
-    own = ("step", "params", "opt_state", "method_state", "ema", "metric_sums")
-    model_state = {name: part for name, part in tree.items() if name not in own}
-    return TrainState(model_state=model_state, first_nonfinite=first_nonfinite, **{name: tree[name] for name in own})
+    fields = ("step", "params", "opt_state", "method_state", "ema", "metric_sums")
+    model_state = {name: part for name, part in tree.items() if name not in fields}
+    return TrainState(model_state=model_state, first_nonfinite=first_nonfinite, **{name: tree[name] for name in fields})

@@ -328,7 +328,7 @@ def test_two_streams_are_mixed():
     np.testing.assert_allclose(weight, 0.5 * (1 - lam), rtol=1e-6)
     np.testing.assert_allclose(kept + weight, 1, rtol=1e-6)
     assert rare.tolist() == [1] * 8
-    assert set(next(stage.feed.blocks([0], 0, 0, [1]))) == {"main", "rare"}
+    assert set(next(stage.input_pipeline.blocks([0], 0, 0, [1]))) == {"main", "rare"}
     train(stage, 2)
 
 
@@ -377,4 +377,4 @@ def test_what_depends_on_the_size_of_images_can_be_restored(tmp_path):
     found["params"]["backbone"]["positions"] = np.zeros((4, 16), np.float32)
     starts._require_backbone(config, "representation", found, "a run")
     with pytest.raises(UserError, match=r"positions has shape \(4, 16\), the model needs \(16, 16\)"):
-        stage.accepts(found, "a run")
+        stage.check_start(found, "a run")
