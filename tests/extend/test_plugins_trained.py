@@ -55,7 +55,7 @@ def run_of(tmp_path_factory):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_kill_and_resume(run_of, tmp_path, name):
-    """Killed after 13 of 18 steps, in the second epoch and between two checkpoints, then started again."""
+    """Killed after 13 of about 18 steps, in mid-epoch and between two checkpoints, then started again."""
     whole, arguments = run_of(name)
     workdir = tmp_path / "run"
     killed = python("tests/run_and_kill.py", "representation", "step", "13", *arguments, f"--workdir={workdir}")
