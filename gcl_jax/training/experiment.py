@@ -196,6 +196,7 @@ class _Experiment:
         predictions = stage.evaluate(variables, info)()
         title = logs.named(name, seed, alone=self._config.num_seeds == 1)
         final = own.is_saved() and own.is_done() and as_trained
+        final = final and own.done(results.DONE).get("steps", step) == step  # the last checkpoint may be lost
         more = final_logits.measure_again(stage, variables, info, own.path, title, final=final)
         # What training saw so far, unless the rules after training are others now.
         seen = folder.records(name) if as_trained else []
