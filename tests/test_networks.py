@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
-from tiny import load_config
+from tiny import digits, load_config
 
 from gcl_jax import models
+from gcl_jax.config import validation
 from gcl_jax.errors import UserError
 from gcl_jax.models import BACKBONES, Features, Network
 from gcl_jax.models.norm import BatchNorm
@@ -192,3 +193,32 @@ def test_a_network_is_made_for_what_transforms_leave():
     state, inputs, _ = stage.start(0, start | {"method_state": {}}, "a stage before")
     state, _ = stage.step(state, inputs, next(stage.feed.blocks([0], 0, 0, [1])), np.int32(1))
     assert stage.evaluate(stage.variables(state), inputs.info)()["test"].label.shape == (500,)
+
+
+class Averaging(nn.Module):
+    """A backbone that keeps a mean in a collection of a name that a checkpoint uses otherwise."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        mean = self.variable("ema", "mean", jnp.zeros, images.shape[-1])
+        if train and not self.is_initializing():
+            mean.value = 0.9 * mean.value + 0.1 * images.mean((0, 1, 2))
+        return Features(pooled=nn.Dense(8)((images - mean.value).reshape(len(images), -1)))
+
+
+def test_a_collection_of_a_checkpoints_name_is_refused(monkeypatch):
+    """It would be overwritten in every checkpoint, and nobody would know before the next stage."""
+    monkeypatch.setitem(BACKBONES, "averaging", Averaging)
+    config = digits(model__name="averaging", stages=("representation",))
+    with pytest.raises(UserError, match="keeps a collection called 'ema', which is another part of a checkpoint"):
+        RunContext(config).stage("representation", 1)
+
+
+@pytest.mark.parametrize("experts", [1, 3])
+def test_a_method_gets_as_many_experts_as_it_names(experts):
+    config = load_config("digits_lt:bbn")
+    config.model.experts = experts
+    with pytest.raises(UserError, match=rf"model\.experts is {experts}, but bbn needs 2: set .*experts=2"):
+        validation.validate(config)

@@ -25,7 +25,7 @@ from gcl_jax.training.input_pipeline import InputPipeline
 from gcl_jax.training.network_apply import NetworkApply
 from gcl_jax.training.networks import build_network
 from gcl_jax.training.param_labels import constant_arrays, stage_labels
-from gcl_jax.training.train_state import TrainState, from_saved
+from gcl_jax.training.train_state import RESERVED, TrainState, from_saved
 
 
 class Stage:
@@ -77,6 +77,11 @@ class Stage:
         self._input_shape = jax.eval_shape(transforms.first_view, one_image).shape[1:]  # transforms may resize
         self.apply = NetworkApply(self.network, block.bn, block.bn_scope)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
+        if taken := sorted((set(shapes) - {"params"}) & set(RESERVED)):
+            raise UserError(
+                f"the network keeps a collection called {taken[0]!r}, which is another part of a checkpoint: give it "
+                "another name"
+            )
         blocks = {path[0] for path in traverse_util.flatten_dict(shapes["params"]["backbone"]) if len(path) > 2}
         if block.bn_scope:
             require_one_of(f"config.{name}.bn_scope", block.bn_scope, sorted(blocks))

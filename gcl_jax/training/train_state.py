@@ -31,6 +31,10 @@ class TrainState:
     skipped: dict[str, jax.Array] | None = None
 
 
+# Names of no collection: a checkpoint's other parts, and what is known of the variables in it.
+RESERVED = ("step", "params", "opt_state", "method_state", "ema", "metric_sums", "class_names")
+
+
 def to_save(state: TrainState) -> dict[str, Tree]:
     """A checkpoint's tree: the state, but for the records of what was not finite; collections side by side."""
     return {
@@ -46,6 +50,6 @@ def to_save(state: TrainState) -> dict[str, Tree]:
 
 def from_saved(tree: dict[str, Tree], first_nonfinite: dict[str, jax.Array]) -> TrainState:
     """The inverse of `to_save`."""
-    own = ("step", "params", "opt_state", "method_state", "ema", "metric_sums")
-    model_state = {name: part for name, part in tree.items() if name not in own}
-    return TrainState(model_state=model_state, first_nonfinite=first_nonfinite, **{name: tree[name] for name in own})
+    model_state = {name: part for name, part in tree.items() if name not in RESERVED}
+    own = {name: tree[name] for name in RESERVED if name in tree}
+    return TrainState(model_state=model_state, first_nonfinite=first_nonfinite, **own)
