@@ -185,7 +185,7 @@ def test_eval_only_stores_again(run, damage, capsys):
 
 @pytest.mark.parametrize("there", [True, False])
 def test_an_older_checkpoint_has_its_own_metrics(run, there):
-    """Of a finished stage that lost its last one: it takes no logits that are stored, and stores none as the stage's."""
+    """Of a finished stage that lost its last one: it takes no stored logits, and stores none as the stage's."""
     checkpoints, last = run / "representation" / "checkpoints", stored(run)
     shutil.rmtree(checkpoints / str(max(int(path.name) for path in checkpoints.glob("[0-9]*"))))
     if not there:
