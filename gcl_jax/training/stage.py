@@ -25,7 +25,7 @@ from gcl_jax.training.input_pipeline import InputPipeline
 from gcl_jax.training.network_apply import NetworkApply
 from gcl_jax.training.networks import build_network
 from gcl_jax.training.param_labels import constant_arrays, stage_labels
-from gcl_jax.training.train_state import RESERVED, TrainState, from_saved
+from gcl_jax.training.train_state import RESERVED, TrainState, from_saved, require_savable
 
 
 class Stage:
@@ -235,6 +235,7 @@ class Stage:
         )
         if self.skips:
             state = state.replace(skipped=non_finite.none_skipped(self.config.non_finite.max_skips, state))
+        require_savable(state)
         return state, info.replace(train_features=None)  # of use to init_params only, and large
 
     def shapes(self) -> tuple[TrainState, train_step.StepInputs]:

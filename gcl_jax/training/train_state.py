@@ -5,6 +5,9 @@ from typing import Any
 import jax
 from flax import struct
 
+from gcl_jax.checkpoints.checkpoint import flatten
+from gcl_jax.errors import UserError
+
 Tree = Any
 
 
@@ -53,3 +56,18 @@ def from_saved(tree: dict[str, Tree], first_nonfinite: dict[str, jax.Array]) -> 
     model_state = {name: part for name, part in tree.items() if name not in RESERVED}
     own = {name: tree[name] for name in RESERVED if name in tree}
     return TrainState(model_state=model_state, first_nonfinite=first_nonfinite, **own)
+
+
+def require_savable(state: TrainState) -> None:
+    """Raise UserError, before any work, for what a checkpoint cannot hold: JAX's key arrays, parameters of 16 bits."""
+    for name, leaf in flatten(to_save(state)).items():
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            raise UserError(
+                f"{name} is an array of JAX's keys, which no checkpoint holds: make it with jax.random.PRNGKey, or "
+                "keep its jax.random.key_data"
+            )
+        if name.startswith("params/") and leaf.dtype.itemsize < 4:
+            raise UserError(
+                f"{name} is of type {leaf.dtype}: parameters are kept in float32, and computed with in "
+                "config.precision or the type that the network casts them to"
+            )
