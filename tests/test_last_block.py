@@ -36,6 +36,7 @@ def flat(tree):
     return {path: np.array(value) for path, value in traverse_util.flatten_dict(jax.device_get(tree)).items()}
 
 
+@pytest.mark.slow
 def test_the_last_block_starts_anew_and_trains_under_a_trunk_that_stays():
     stage = built(**LAST_BLOCK)
     found = jax.device_get(stage._init_network(jax.random.key(7))) | {"method_state": {}}

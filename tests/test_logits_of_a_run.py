@@ -214,6 +214,7 @@ def test_other_rules_change_no_file(run, unfinished):
     assert files(run) == before
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side(tmp_path):
     experiment.run(short(num_seeds=2, seeds_at_once=2), tmp_path / "run")
     for seed in ("seed_0", "seed_1"):
@@ -223,6 +224,7 @@ def test_seeds_side_by_side(tmp_path):
     assert files(tmp_path / "run" / "seed_0") != files(tmp_path / "run" / "seed_1")
 
 
+@pytest.mark.slow
 def test_photographs_are_named(tmp_path):
     root = photographs.four_classes(tmp_path / "photographs")
     config = photographs.config_of(root, "folder", representation__epochs=1, stages=("representation",))
@@ -251,7 +253,8 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", ["half written", pytest.param("written", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["half written", "written"])
 def test_kill_between_checkpoint_and_done(tmp_path, plugin, moment):
     """It goes on from the last checkpoint, with nothing left to train, and leaves what an undisturbed run leaves."""
     flags = [

@@ -161,7 +161,7 @@ def saved(folder, step):
         ]
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", [pytest.param("sgd", marks=pytest.mark.slow), "adamw"])
 def test_a_skipped_step_is_one_that_never_was(tmp_path, capsys, name):
     """Steps 9 (the last of an epoch) and 10 (the first of another, with another rate): only their number counts."""
     bad = {"representation.method.first": 9, "representation.method.last": 10, "checkpoint.every_steps": 1}
@@ -225,6 +225,7 @@ def test_skips_are_the_same_in_dispatches_of_any_length(tmp_path, monkeypatch):
     assert done["skipped_steps"] == [7]
 
 
+@pytest.mark.slow
 def test_skips_have_a_bound(tmp_path):
     """Which a run that met it can be given anew; what was skipped before counts."""
     bad = {"representation.method.last": 10, "checkpoint.every_steps": 8}

@@ -1,12 +1,10 @@
 """What kind of image some bytes are, and whether they can be decoded."""
 
 import dataclasses
-import functools
 import hashlib
 import io
 import os
 import types
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +12,7 @@ from tqdm import tqdm
 
 from gcl_jax.data import image_size, signatures
 from gcl_jax.data.encoded_images import EncodedImages
+from gcl_jax.data.pillow import pillow
 from gcl_jax.errors import UserError
 
 AT_ONCE = 4096  # images handed to the threads together
@@ -95,21 +94,6 @@ def look_at_all(images: Sequence[tuple[EncodedImages, int]], *, decode: bool = T
             for kind in pool.map(look_at, images[start : start + AT_ONCE]):
                 progress.update()
                 yield kind
-
-
-def pillow() -> types.ModuleType:
-    """The module PIL.Image; UserError where Pillow is not installed."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise UserError("photographs need Pillow: pip install 'gcl_jax[photos]'") from error
-    _quiet(Image)
-    return Image
-
-
-@functools.cache
-def _quiet(image_module):
-    warnings.simplefilter("ignore", image_module.DecompressionBombWarning)  # `image_size` has refused what is one
 
 
 def decoder() -> types.ModuleType:

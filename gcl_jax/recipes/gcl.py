@@ -13,7 +13,7 @@ NOISE_MULTIPLIER = {"cifar10_lt": 0.5, "places_lt": 1.0}
 FIRST_MIXUP_ALPHA = {"cifar10_lt": 1.0, "digits_lt": 0.0, "photos_lt": 0.2, "imagenet_lt": 0.2}
 SECOND_MIXUP_ALPHA = {"cifar10_lt": 1.0, "digits_lt": 0.0, "photos_lt": 0.2}
 SECOND_SCALE = {"cifar10_lt": 20.0, "places_lt": 15.0}
-PUBLISHED = {
+PUBLISHED: Mapping[str, float | Mapping[int, float]] = {
     "cifar10_lt": {200: 79.03, 100: 82.68, 50: 85.46},
     "cifar100_lt": {200: 44.88, 100: 48.71, 50: 53.55},
     "imagenet_lt": 54.88,
@@ -22,7 +22,7 @@ PUBLISHED = {
 }
 
 
-def _first(p, name="gcl"):
+def _first(p: Protocol, name: str = "gcl") -> dict:
     clouded = c.method(
         name,
         scale=30.0,
@@ -33,7 +33,14 @@ def _first(p, name="gcl"):
     return p.train(clouded, alone=False)
 
 
-def _second(p: Protocol, sampler: Mapping, name="gcl", trainable="head/", head="cosine", **hyperparameters) -> dict:
+def _second(
+    p: Protocol,
+    sampler: Mapping,
+    name: str = "gcl",
+    trainable: str = "head/",
+    head: str = "cosine",
+    **hyperparameters: object,
+) -> dict:
     # 0.002 is the published code's effective rate: its schedule and its parameter group multiply 0.1 by 0.1 and 0.2.
     default = dict(
         scale=p.pick(SECOND_SCALE),

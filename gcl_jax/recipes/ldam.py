@@ -1,10 +1,16 @@
 """LDAM-DRW (Cao et al. 2019)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from gcl_jax import config as c
 from gcl_jax.recipes.protocol import Protocol
 from gcl_jax.recipes.registry import recipe
+
+# Factor of the batch, and factors of the rate after the boundaries; () = the protocol's.
+SCHEDULE: Mapping[str, tuple[float, tuple[float, ...]]] = {"cifar10_lt": (2, (1e-2, 1e-4)), "imagenet_lt": (1, ())}
 
 
 @recipe(
@@ -22,5 +28,6 @@ def ldam_drw(p: Protocol) -> ConfigDict:
     It has no code for the large data sets, which keep their batch and schedule.
     """
     ldam = c.method("ldam", scale=30.0, max_margin=0.5, reweighting="deferred", beta=0.9999, deferred_percent=80.0)
-    schedule = {"cifar10_lt": dict(batch=2, decay_factors=(1e-2, 1e-4)), "imagenet_lt": {}}
-    return p.experiment(representation=p.train(ldam, **p.pick(schedule)))
+    batch, decay_factors = p.pick(SCHEDULE)
+    decay: dict[str, Any] = {"decay_factors": decay_factors} if decay_factors else {}
+    return p.experiment(representation=p.train(ldam, batch=batch, **decay))

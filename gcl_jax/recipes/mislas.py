@@ -1,5 +1,7 @@
 """MiSLAS (Zhong et al. 2021)."""
 
+from collections.abc import Mapping
+
 from ml_collections import ConfigDict
 
 from gcl_jax import config as c
@@ -9,7 +11,7 @@ from gcl_jax.recipes.registry import NO_RATIO, recipe
 
 # Imbalance ratio: (smoothing of the largest class, of the smallest, whether batch norm shifts, rate factor of the
 # classifier); ratios that it has no setting for take the first.
-SETTINGS = {
+SETTINGS: Mapping[str, Mapping[float, tuple[float, float, bool, float]]] = {
     "cifar10_lt": {100: (0.3, 0.0, False, 0.5), 50: (0.2, 0.0, False, 0.2), 10: (0.1, 0.0, False, 0.2)},
     "cifar100_lt": {100: (0.4, 0.1, True, 0.2), 50: (0.3, 0.0, True, 0.1), 10: (0.2, 0.0, True, 0.1)},
     "imagenet_lt": {NO_RATIO: (0.3, 0.0, True, 0.05)},
@@ -38,7 +40,7 @@ def mislas(p: Protocol) -> ConfigDict:
     Its own README has at ratios 100 / 50 / 10: 82.5 / 85.7 / 90.0 on CIFAR-10-LT, 47.0 / 52.3 / 63.2 on CIFAR-100-LT.
     """
     settings = p.pick(SETTINGS)
-    head, tail, shifted, factor = settings.get(p.imbalance_ratio, next(iter(settings.values())))
+    head, tail, shifted, factor = settings.get(p.imbalance_ratio or NO_RATIO, next(iter(settings.values())))
     first = c.method("cross_entropy", mixup_alpha=p.pick(MIXUP_ALPHA))
     smoothed = p.retrain(
         c.method("mislas", smoothing_head=head, smoothing_tail=tail),

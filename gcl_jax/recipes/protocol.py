@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
@@ -124,6 +124,7 @@ class Protocol:
             **{**scope, **stage},
         )
 
-    def training_free(self, method: Mapping, **stage: object) -> dict:
-        """A stage of no epochs: its method makes the classifier of what the stage before trained."""
-        return c.stage(method, c.sampler("instance"), epochs=0, batch_size=self.batch_size, bn="frozen", **stage)
+    def training_free(self, method: Mapping, *, head: str = "") -> dict:
+        """A stage of no epochs: its method makes the classifier of the stage before; ``head`` "" is the method's."""
+        chosen: dict[str, Any] = {"head": head} if head else {}
+        return c.stage(method, c.sampler("instance"), epochs=0, batch_size=self.batch_size, bn="frozen", **chosen)

@@ -54,9 +54,9 @@ def gaussian_blur(images: jax.Array, sigmas: jax.Array, highest: float) -> jax.A
             edges = [(reach, reach) if i == axis else (0, 0) for i in range(4)]
             padded = jnp.pad(images, edges, mode="edge").astype(jnp.uint32)
             size = images.shape[axis]
-            total = sum(
-                weights[:, i] * jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(2 * reach + 1)
-            )
+            total = jnp.zeros_like(images, jnp.uint32)
+            for i in range(2 * reach + 1):
+                total += weights[:, i] * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
             images = ((total + 2**23) >> 24).astype(jnp.uint8)
     return images
 

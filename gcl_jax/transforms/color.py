@@ -76,13 +76,13 @@ def color_jitter(key: jax.Array, images: jax.Array, strengths: tuple[float, ...]
     low = jnp.maximum(1 - s, 0)
     factors = low + (1 + s - low) * jax.random.uniform(rng.fold(key, "factors"), (batch, 3))
     order = jax.vmap(lambda key: jax.random.permutation(key, kinds))(jax.random.split(rng.fold(key, "order"), batch))
-    shifts = jax.random.uniform(rng.fold(key, "hue"), (batch,), minval=-hue, maxval=hue) if hue else None
     x = images.astype(jnp.float32)
     if not hue:
         for place in range(3):
             x = _enhance(x, order[:, place], factors)
         return x
     # Hue once for all images, after what each has before it and before the rest.
+    shifts = jax.random.uniform(rng.fold(key, "hue"), (batch,), minval=-hue, maxval=hue)
     hue_at = jnp.argmax(order == HUE, 1)
     for after in (False, True):
         for place in range(4):

@@ -119,10 +119,10 @@ def _other_rules(root, config):
     if not _holds_something(root) or not file.exists():
         return []
     old_config = _config_in(file)
-    views = [{"views": block.get("views", ())} for block in (old_config.get("eval", {}), config.eval)]
+    old_views, views = ({"views": block.get("views", ())} for block in (old_config.get("eval", {}), config.eval))
     rules = config_lib.TOP["posthoc"] | old_config.get("posthoc", {})
     return stage_fingerprint.differences(rules, config.posthoc.to_dict(), "config.posthoc") + (
-        stage_fingerprint.differences(*views, "config.eval")
+        stage_fingerprint.differences(old_views, views, "config.eval")
     )
 
 
@@ -137,6 +137,7 @@ def tuned_value(root: epath.Path, config: ConfigDict) -> float:
         raise UserError(f"{root} holds no choice of {key} yet: train first") from None
     if message := json_shape.mismatch(value, NUMBER, f"config.{key}"):
         raise json_files.damaged(file, message)
+    assert isinstance(value, float | int)  # which it is now
     if differing := stage_fingerprint.differences(
         then, json.loads(json.dumps(config.tuning.to_dict())), "config.tuning"
     ):

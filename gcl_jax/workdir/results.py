@@ -81,13 +81,14 @@ def across_seeds(results: Mapping[str, Mapping]) -> dict:
     """
     first, *others = (result["stages"] for result in results.values())
     stages = [stage for stage in first if all(stage in other for other in others)]
-    table = {}
+    table: dict[str, dict[str, dict]] = {}
     for stage in stages:
         table[stage] = {}
         for column in COLUMNS:
             tests = [r["stages"][stage]["final"]["test"] for r in results.values()]
-            values = [balanced_accuracy(t) if column == "balanced_accuracy" else t.get(column) for t in tests]
-            if all(v is not None for v in values):
+            of_seeds = [balanced_accuracy(t) if column == "balanced_accuracy" else t.get(column) for t in tests]
+            values = [value for value in of_seeds if value is not None]
+            if len(values) == len(tests):
                 with np.errstate(over="ignore", invalid="ignore"):  # of an NLL that is beyond all bounds
                     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
                     table[stage][column] = {"mean": float(np.mean(values)), "std": spread}
@@ -97,7 +98,8 @@ def across_seeds(results: Mapping[str, Mapping]) -> dict:
 def format_table(result: Mapping) -> str:
     """The final table: one row a stage, on the test set, with what each column is over below it."""
     heads = ("stage", "epochs", "accuracy", "(best)", "balanced", "many", "medium", "few", "NLL", "ECE %")
-    rows, some_best = [heads], any(stage["best"].get("on_test") for stage in result["stages"].values())
+    rows: list[tuple[str, ...]] = [heads]
+    some_best = any(stage["best"].get("on_test") for stage in result["stages"].values())
     for name, stage in result["stages"].items():
         test = stage["final"]["test"]
         best = stage["best"].get("on_test", {}).get("test_accuracy")

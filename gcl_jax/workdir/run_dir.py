@@ -119,7 +119,7 @@ class RunDir:
         """Like `claim`, for a look that writes nothing: raise UserError if another run is here."""
         self._compared(self._compared_without_data(check_starts, goes_on=False), dataset, goes_on=False)
 
-    def _compared_without_data(self, check_starts, *, goes_on) -> dict:
+    def _compared_without_data(self, check_starts: Callable[[], None], *, goes_on: bool) -> dict:
         """The keys of this run, equal to those in the folder as far as they are known without the data."""
         keys = ownership.keys_of(self.config, self.stages, self.per_seed)
         starts = ownership.starts_of(self.config.to_dict(), self.stages)
@@ -133,7 +133,7 @@ class RunDir:
             check_starts()
         return keys
 
-    def _compared(self, keys, dataset, *, goes_on) -> tuple[dict, dict]:
+    def _compared(self, keys: dict, dataset: Callable[[], Dataset], *, goes_on: bool) -> tuple[dict, dict]:
         """All keys of this run, equal to those in the folder, and what its data are."""
         same = same_data(dataset)
         fingerprint = distributed.run_on_host0(lambda: ownership.fingerprint_of(self.path, same, goes_on=goes_on))

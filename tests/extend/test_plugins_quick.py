@@ -2,14 +2,16 @@
 
 import dataclasses
 import json
+import re
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import ROOT
 from experiments import CONFIGS, get_config
-from extending import advance, make_stage, plugins  # noqa: F401
+from extending import PLUGINS, advance, make_stage, plugins  # noqa: F401
 from flax import traverse_util
 from ml_collections import ConfigDict
 from tiny import override
@@ -63,6 +65,13 @@ def flat(tree):
 def moved(before, after):
     before, after = flat(before), flat(after)
     return {name for name in before if not np.array_equal(before[name], after[name])}
+
+
+def test_every_plugin_is_trained_and_on_the_page():
+    files = {file.stem for file in PLUGINS.glob("*.py")}
+    assert files - {"accuracy_by_count"} == set(CONFIGS)  # which reads a run
+    page = (ROOT / "docs" / "extending.md").read_text()
+    assert files <= set(re.findall(r"extend/plugins/(\w+)\.py", page))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
