@@ -183,6 +183,20 @@ def test_eval_only_stores_again(run, damage, capsys):
     assert ("is damaged" in capsys.readouterr().out) == (damage == "cut")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_an_older_checkpoint_has_its_own_metrics(run, there):
+    """Of a finished stage that lost its last one: it takes no stored logits, and stores none as the stage's."""
+    checkpoints, last = run / "representation" / "checkpoints", stored(run)
+    shutil.rmtree(checkpoints / str(max(int(path.name) for path in checkpoints.glob("[0-9]*"))))
+    if not there:
+        (run / "representation" / "logits_test.npz").unlink()
+    before = files(run)
+    found = evaluated(run, eval__metrics=("agreement", "brier"))
+    assert found["agreement"]["all"] == pytest.approx(found["accuracy"])
+    assert found["brier"] != metrics.METRICS["brier"](last.logits, last.labels, last.class_counts)
+    assert files(run) == before
+
+
 @pytest.mark.parametrize("unfinished", [False, True])
 def test_other_rules_change_no_file(run, unfinished):
     """Nor does what may still train."""

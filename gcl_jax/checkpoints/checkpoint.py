@@ -245,8 +245,12 @@ class Checkpoints:
         return jax.tree.unflatten(jax.tree.structure(like), [state[name] for name in flatten(like)]), note
 
     def _constant_arrays(self, start: Mapping[str, jax.Array], kept: Mapping) -> dict[str, jax.Array]:
-        """The arrays that the note's ``kept`` names: the ``start``'s where they have its digest, or the file's."""
+        """The arrays that the note's ``kept`` names: the ``start``'s where they have its digest, or the file's.
+
+        In the first case the file is made anew where it was lost: the run may save nothing more that needs it.
+        """
         if frozen.digest(jax.device_get(dict(start))) == kept["digest"]:
+            distributed.run_on_host0(lambda: frozen.write(self._folder, jax.device_get(dict(start))))
             return dict(start)
         arrays = distributed.all_or_raise(lambda: frozen.read(self._folder, kept))
         return {name: jax.device_put(array, start[name].sharding) for name, array in arrays.items()}

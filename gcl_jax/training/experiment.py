@@ -202,6 +202,7 @@ class _Experiment:
         predictions = stage.evaluate(variables, info)()
         title = logs.named(name, seed, alone=self._config.num_seeds == 1)
         final = stage_dir.is_saved() and stage_dir.is_done() and as_trained
+        final = final and stage_dir.done(results.DONE).get("steps", step) == step  # the last checkpoint may be lost
         more = final_logits.measure_again(stage, variables, info, stage_dir.path, title, final=final)
         # What training saw so far, unless the rules after training are others now.
         seen = folder.records(name) if as_trained else []

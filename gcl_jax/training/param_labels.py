@@ -16,8 +16,7 @@ def stage_labels(name: str, block: ConfigDict, variables: Mapping) -> tuple[dict
     """(labels, groups) of the parameters in ``variables``, arrays or shapes, under the ``block`` of the stage ``name``.
 
     ``bn`` = "stats_only" freezes scale and bias of the backbone's batch norm. Raises UserError for a rule that matches
-    no
-    parameter, where nothing trains, and where something frozen would stay as random as it starts.
+    no parameter, where nothing trains, and where something frozen would stay as random as it starts.
     """
     stats = traverse_util.flatten_dict(variables["batch_stats"])
     norms = {path[:-1] for path in stats if path[0] == "backbone"}

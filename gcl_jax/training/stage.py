@@ -25,7 +25,7 @@ from gcl_jax.training.input_pipeline import InputPipeline
 from gcl_jax.training.network_apply import NetworkApply
 from gcl_jax.training.networks import build_network
 from gcl_jax.training.param_labels import constant_arrays, stage_labels
-from gcl_jax.training.train_state import TrainState, from_saved
+from gcl_jax.training.train_state import RESERVED, TrainState, from_saved, require_savable
 from gcl_jax.typing import PyTree
 
 
@@ -79,6 +79,11 @@ class Stage:
         self._input_shape = jax.eval_shape(transforms.first_view, one_image).shape[1:]  # transforms may resize
         self.apply = NetworkApply(self.network, block.bn, block.bn_scope)
         shapes = jax.eval_shape(self._init_network, jax.random.key(0))
+        if taken := sorted((set(shapes) - {"params"}) & set(RESERVED)):
+            raise UserError(
+                f"the network keeps a collection called {taken[0]!r}, which is another part of a checkpoint: give it "
+                "another name"
+            )
         blocks = {path[0] for path in traverse_util.flatten_dict(shapes["params"]["backbone"]) if len(path) > 2}
         if block.bn_scope:
             require_one_of(f"config.{name}.bn_scope", block.bn_scope, sorted(blocks))
@@ -236,6 +241,7 @@ class Stage:
         )
         if self.skips:
             state = state.replace(skipped=non_finite.empty_skip_record(self.config.non_finite.max_skips, state))
+        require_savable(state)
         return state, info.replace(train_features=None)  # large, and only init_params needs them
 
     def shapes(self) -> tuple[TrainState, train_step.StepInputs]:

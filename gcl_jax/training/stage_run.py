@@ -186,6 +186,8 @@ class StageRun:
         UserError if a number in it is not finite.
         """
         self._watch.require_finite(step, state)
+        if self._best:  # with this checkpoint its line is one that a kill does not make again
+            self._best.wait()
         self._checkpoints.save(step, self._copy(state), self._note() | {"evaluation_owed": pending_eval})
         self._watch.last_saved = step
 

@@ -133,8 +133,7 @@ def accumulate(
     Returns the last mutable state and the mean of the trees.
 
     A micro-batch holds every ``micro_batches``-th example, so that no example changes its device. Batch norm, mixup and
-    weighted
-    means see a micro-batch at a time; running statistics and the method's state move with each.
+    weighted means see a micro-batch at a time; running statistics and the method's state move with each.
     """
     n = micro_batches
     rows = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(len(x) // n, n, *x.shape[1:]), 0, 1), row)
