@@ -81,7 +81,7 @@ def trajectory(built, seeds):
     while done < STEPS:
         # Step 1 by itself, then as many at a time as the layout says, ending with the epoch.
         size = 1 if done == 0 else min(built.steps_per_call, per_epoch - done % per_epoch, STEPS - done)
-        block = next(built.feed.blocks(seeds, done // per_epoch, done % per_epoch, [size]))
+        block = next(built.input_pipeline.blocks(seeds, done // per_epoch, done % per_epoch, [size]))
         state, _ = built.step(state, inputs, block, np.int32(size))
         done += size
         if done in (1, STEPS):

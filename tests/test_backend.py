@@ -130,6 +130,7 @@ def test_too_little_memory_is_refused_before_anything_is_trained(monkeypatch, tm
     assert not list(tmp_path.rglob("DONE.json"))
 
 
+@pytest.mark.slow
 def test_a_later_stage_that_does_not_fit_is_refused_before_the_first_has_trained(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "available", lambda: 3 * 2**19)
     config = override(digits(), {"representation.batch_size": 8, "classifier.batch_size": 256})

@@ -94,13 +94,13 @@ def test_a_head_that_is_taken_over_needs_the_same_classes(network, method, capsy
     for names in (("d", "c", "b", "a"), ("a", "b", "c", "e"), ("a", "b", "c"), (*ABCD, "e")):
         one = stage(names, "cross_entropy", **kwargs)
         one._init = lambda key, one=one: one._fresh()  # nothing is compiled
-        for take in (one.accepts, lambda found, origin, one=one: one.restore_variables(0, found, origin)):
+        for take in (one.check_start, lambda found, origin, one=one: one.restore_variables(0, found, origin)):
             with pytest.raises(UserError, match="RUN has other classes than the data") as error:
                 take(network, "RUN")
             assert ("restore=backbone/" in str(error.value)) == (method != "lws")
-    stage(ABCD, "cross_entropy", **kwargs).accepts(network, "RUN")
+    stage(ABCD, "cross_entropy", **kwargs).check_start(network, "RUN")
     assert not capsys.readouterr().out
-    stage(("0", "1", "2", "3"), "cross_entropy", **kwargs).accepts(network, "RUN")
+    stage(("0", "1", "2", "3"), "cross_entropy", **kwargs).check_start(network, "RUN")
     said = capsys.readouterr().out
     assert "note: RUN names its classes, the data number theirs: they are taken to be the same" in said
 
@@ -110,7 +110,7 @@ def test_a_backbone_alone_goes_with_any_classes(network, capsys):
         for method, kwargs in (("cross_entropy", {"restore": "backbone/"}), ("nearest_class_mean", {})):
             one = stage(names, method, **kwargs)
             one._init = lambda key, one=one: one._fresh()
-            one.accepts(network, "RUN")
+            one.check_start(network, "RUN")
             one.restore_variables(0, network, "RUN")
     assert not capsys.readouterr().out
 
@@ -194,7 +194,7 @@ def test_what_was_looked_at_takes_no_memory(finished_start, monkeypatch):
         leaf[:] = 1
     monkeypatch.setattr(warm_start.checkpoint, "read_variables", lambda *_: (fresh, {"class_names": ABCD}, 3))
     config = override(digits(), SMALL | {"classifier.init_from": str(finished_start)})
-    ((start, found),) = starts.look(config, "classifier", [0, 1, 2]).items()
+    ((start, found),) = starts.load_starts(config, "classifier", [0, 1, 2]).items()
     assert start == str(finished_start)
     assert found["class_names"] == ABCD
     kernel = found["params"]["backbone"]["conv1"]["kernel"]

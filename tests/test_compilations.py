@@ -28,7 +28,8 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 SHORT = {"data.validation_fraction": 0.2, "eval.batch_size": 64, "representation.epochs": 3, "classifier.epochs": 2}
 
 
-@pytest.mark.parametrize("steps_per_call", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("steps_per_call", [1, 3])
 def test_seeds_in_turn_share_their_programs(tmp_path, compiled, monkeypatch, steps_per_call):
     """Two seeds, two stages, several epochs with log lines and checkpoints that cut dispatches short, two splits."""
     monkeypatch.setattr(backend, "loops", lambda *, resident: steps_per_call > 1)

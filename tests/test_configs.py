@@ -213,7 +213,7 @@ def test_every_listed_config_builds_and_shapes_its_steps(dataset, name, override
     for stage in stages(dataset, configs(dataset, name, overrides)):
         if stage.settings.epochs:
             state, constants = stage.shapes()
-            block = next(stage.feed.blocks([0], 0, 0, [1]))
+            block = next(stage.input_pipeline.blocks([0], 0, 0, [1]))
             after, _ = jax.eval_shape(stage.step, state, constants, block, np.int32(1))
             assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
 
@@ -253,6 +253,8 @@ def test_every_stage_of_every_listed_config_takes_a_step(monkeypatch, dataset, n
     for leaf in jax.tree.leaves(state.params):
         assert np.isfinite(leaf).all()
     if stage.settings.epochs:
-        state, metric_sums = stage.step(state, constants, next(stage.feed.blocks([0], 0, 0, [1])), np.int32(1))
+        state, metric_sums = stage.step(
+            state, constants, next(stage.input_pipeline.blocks([0], 0, 0, [1])), np.int32(1)
+        )
         assert np.isfinite(metric_sums["loss"])
         assert state.step == 1

@@ -1,5 +1,6 @@
 """What a stage does not train is saved once, beside its checkpoints, and never lost."""
 
+import errno
 import os
 import pathlib
 import shutil
@@ -74,6 +75,71 @@ def test_a_file_that_is_lost_is_made_again(run, harm):
     assert found.keys() == expected.keys()
     for name in found:
         np.testing.assert_array_equal(found[name], expected[name])
+
+
+@pytest.mark.parametrize("harm", ["missing", "changed"])
+def test_a_stage_that_only_lacked_its_end_makes_it_again(run, harm):
+    """Killed between its last checkpoint and DONE.json: nothing is saved any more that would need the file."""
+    expected, _, _ = read(run)
+    file = kept(run / "classifier")
+    if harm == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(b"")
+    done_file(run, "classifier").unlink()
+    (run / "result.json").unlink()
+    experiment.run(digits(), str(run))
+    found, _, _ = read(run)
+    assert found.keys() == expected.keys()
+
+
+def test_damage_anywhere_in_the_file_is_known(tmp_path):
+    """Whatever zipfile and numpy make of it: also a version, a method and a flag that they do not know."""
+    checkpoints = epath.Path(tmp_path) / "stage" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    note = {"digest": frozen.write(checkpoints, {"params/w": np.arange(3, dtype=np.float32)})}
+    file = kept(checkpoints.parent)
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        for bits in (1, 128, 255):
+            file.write_bytes(whole[:place] + bytes([whole[place] ^ bits]) + whole[place + 1 :])
+            try:
+                arrays = frozen.read(checkpoints, note)
+            except UserError:
+                continue
+            assert frozen.digest(arrays) == note["digest"]
+
+
+def test_a_full_disk_leaves_the_other_seeds_file_whole(tmp_path, monkeypatch):
+    """Where a kill left a link to it under the name that is written to."""
+    seeds = [epath.Path(tmp_path) / seed / "stage" / "checkpoints" for seed in ("seed_0", "seed_1")]
+    for checkpoints in seeds:
+        checkpoints.mkdir(parents=True)
+    arrays = {"params/w": np.arange(9, dtype=np.float32)}
+    note = {"digest": frozen.write(seeds[0], arrays)}
+    file = kept(seeds[0].parent)
+    left = seeds[1].parent / f".{file.name}.tmp"
+    os.link(file, left)
+
+    def full(stream, **arrays):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(frozen, "_others", lambda seed: [])
+    with pytest.raises(UserError, match="No space left"):
+        frozen.write(seeds[1], arrays)
+    frozen.read(seeds[0], note)
+
+
+def test_the_best_checkpoint_has_it_from_its_stage(tmp_path):
+    """Also where it is saved before any other: one file, which both find."""
+    config = override(digits(), {"data.validation_fraction": 0.1, "checkpoint.every_steps": 1000})
+    experiment.run(config, str(tmp_path / "run"))
+    stage = epath.Path(tmp_path) / "run" / "classifier"
+    assert [file.parent for file in pathlib.Path(stage).rglob("frozen_*")] == [pathlib.Path(stage)]
+    for folder in (stage, stage / "best_on_validation"):
+        arrays, note, _ = checkpoint.read(folder / "checkpoints")
+        assert set(note["frozen"]["names"]) <= set(arrays)
 
 
 def steps(run):

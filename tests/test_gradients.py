@@ -46,7 +46,7 @@ def advance(stage, steps, first=0, state=None):
     start, inputs, _ = stage.start(0, found, "a stage before")
     state = start if state is None else state
     states = [jax.device_get(to_save(state))]
-    for block in stage.feed.blocks([0], 0, first, [1] * steps):
+    for block in stage.input_pipeline.blocks([0], 0, first, [1] * steps):
         state, _ = stage.step(state, inputs, block, np.int32(1))
         states.append(jax.device_get(to_save(state)))
     return states, state

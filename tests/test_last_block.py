@@ -36,6 +36,7 @@ def flat(tree):
     return {path: np.array(value) for path, value in traverse_util.flatten_dict(jax.device_get(tree)).items()}
 
 
+@pytest.mark.slow
 def test_the_last_block_starts_anew_and_trains_under_a_trunk_that_stays():
     stage = built(**LAST_BLOCK)
     found = jax.device_get(stage._init_network(jax.random.key(7))) | {"method_state": {}}
@@ -50,7 +51,7 @@ def test_the_last_block_starts_anew_and_trains_under_a_trunk_that_stays():
     kernel = (*LAST, "conv1", "kernel")
     assert np.abs(own[kernel] - published[kernel]).max() > 0.01
     np.testing.assert_array_equal(own["head", "kernel"], published["head", "kernel"])  # restore names it
-    for block in stage.feed.blocks([0], 0, 0, [1, 1]):
+    for block in stage.input_pipeline.blocks([0], 0, 0, [1, 1]):
         state, _ = stage.step(state, inputs, block, np.int32(1))
     assert all(np.abs(value - own[path]).max() > 0 for path, value in flat(stage.trained(state.params)).items())
     for path, value in flat(state.model_state["batch_stats"]).items():
@@ -61,7 +62,7 @@ def test_without_a_scope_the_trunks_statistics_move_too():
     stage = built(bn_scope="", **LAST_BLOCK)
     state, inputs, _ = stage.start(0, None, "")
     before = flat(state.model_state["batch_stats"])
-    for block in stage.feed.blocks([0], 0, 0, [1]):
+    for block in stage.input_pipeline.blocks([0], 0, 0, [1]):
         state, _ = stage.step(state, inputs, block, np.int32(1))
     after = flat(state.model_state["batch_stats"])
     assert not any(np.array_equal(value, before[path]) for path, value in after.items())

@@ -183,6 +183,20 @@ def test_eval_only_stores_again(run, damage, capsys):
     assert ("is damaged" in capsys.readouterr().out) == (damage == "cut")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_an_older_checkpoint_has_its_own_metrics(run, there):
+    """Of a finished stage that lost its last one: it takes no stored logits, and stores none as the stage's."""
+    checkpoints, last = run / "representation" / "checkpoints", stored(run)
+    shutil.rmtree(checkpoints / str(max(int(path.name) for path in checkpoints.glob("[0-9]*"))))
+    if not there:
+        (run / "representation" / "logits_test.npz").unlink()
+    before = files(run)
+    found = evaluated(run, eval__metrics=("agreement", "brier"))
+    assert found["agreement"]["all"] == pytest.approx(found["accuracy"])
+    assert found["brier"] != metrics.METRICS["brier"](last.logits, last.labels, last.class_counts)
+    assert files(run) == before
+
+
 @pytest.mark.parametrize("unfinished", [False, True])
 def test_other_rules_change_no_file(run, unfinished):
     """Nor does what may still train."""
@@ -200,6 +214,7 @@ def test_other_rules_change_no_file(run, unfinished):
     assert files(run) == before
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side(tmp_path):
     experiment.run(short(num_seeds=2, seeds_at_once=2), tmp_path / "run")
     for seed in ("seed_0", "seed_1"):
@@ -209,6 +224,7 @@ def test_seeds_side_by_side(tmp_path):
     assert files(tmp_path / "run" / "seed_0") != files(tmp_path / "run" / "seed_1")
 
 
+@pytest.mark.slow
 def test_photographs_are_named(tmp_path):
     root = photographs.four_classes(tmp_path / "photographs")
     config = photographs.config_of(root, "folder", representation__epochs=1, stages=("representation",))
@@ -237,7 +253,8 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", ["half written", pytest.param("written", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["half written", "written"])
 def test_kill_between_checkpoint_and_done(tmp_path, plugin, moment):
     """It goes on from the last checkpoint, with nothing left to train, and leaves what an undisturbed run leaves."""
     flags = [

@@ -17,7 +17,7 @@ from gcl_jax.training.trainer import Program, Trainer
 def test_no_dispatch_crosses_what_is_due(per_epoch, log_every, save_every, most):
     """From every step on: the epoch ends with the last one, and log lines and checkpoints with some other."""
     for first in range(3 * per_epoch):
-        found = lengths(first, per_epoch, [Every(log_every, per_epoch), Every(save_every)], most=most)
+        found = lengths(first, per_epoch, [Every(log_every, per_epoch), Every(save_every)], max_steps=most)
         stops = list(itertools.accumulate(found, initial=first))
         end = (first // per_epoch + 1) * per_epoch
         assert stops[-1] == end
@@ -35,7 +35,7 @@ def trainer(runs, state=0, *, step, blocks, epochs, per_epoch, log_every, save_e
     """A `Trainer` with the outputs of every stage."""
     program = Program("a stage", step, None, blocks, epochs, per_epoch, most)
     line = Every(log_every, per_epoch)
-    save = Save(Every(save_every), minutes=0, by_the_clock=line)
+    save = Save(Every(save_every), minutes=0, check_clock=line)
     outputs = [NonFinite(line), Log(line), Evaluate(Every(eval_every * per_epoch)), Stop(), save]
     return Trainer(program, runs, outputs, state, first)
 

@@ -50,7 +50,7 @@ def make_stage(dataset, method, *, bn="train", devices=2, name="representation",
 
 
 def advance(stage, state, inputs, steps, first=0):
-    for block in stage.feed.blocks([0], 0, first, [1] * steps):
+    for block in stage.input_pipeline.blocks([0], 0, first, [1] * steps):
         state, _ = stage.step(state, inputs, block, np.int32(1))
     return state
 

@@ -37,14 +37,14 @@ def built(micro_batches, *, devices=1, bn="frozen", method="cross_entropy", **ov
     dataset = data.load(**{key: config.data[key] for key in keys})
     grid = mesh.make_mesh(jax.devices()[:devices])
     stage = Stage(config, "representation", dataset, data.make_loader("device", dataset, grid), grid)
-    batches.divides(config, "representation", grid, False)
+    batches.check_divides(config, "representation", grid, False)
     return stage
 
 
 def after(stage, steps=3):
     found = jax.device_get(stage._init_network(jax.random.key(7))) | {"method_state": {}}
     state, constants, _ = stage.start(0, found, "")
-    for block in stage.feed.blocks([0], 0, 0, [1] * steps):
+    for block in stage.input_pipeline.blocks([0], 0, 0, [1] * steps):
         state, metric_sums = stage.step(state, constants, block, np.int32(1))
     return flatten(jax.device_get(train_state.to_save(state))), jax.device_get(metric_sums)
 

@@ -1,5 +1,6 @@
 """What networks promise: features by kind, cuts at a block, heads with batch norm, dropout's key, options."""
 
+import dataclasses
 from functools import partial
 from typing import ClassVar
 
@@ -9,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
-from tiny import load_config
+from tiny import digits, load_config
 
-from gcl_jax import models
+from gcl_jax import config as config_lib
+from gcl_jax import methods, models
+from gcl_jax.config import validation
 from gcl_jax.errors import UserError
 from gcl_jax.models import BACKBONES, Features, Network
 from gcl_jax.models.norm import BatchNorm
@@ -189,6 +192,60 @@ def test_a_network_is_made_for_what_transforms_leave():
     stage = RunContext(config).stage("meta_embedding", 1)
     start = jax.device_get(stage._init_network(jax.random.key(0)))
     assert start["params"]["head"]["attention"]["spatial_kernel"].shape == (3 * 3 * 64, 3 * 3)
-    state, inputs, _ = stage.start(0, start | {"method_state": {}}, "a stage before")
-    state, _ = stage.step(state, inputs, next(stage.feed.blocks([0], 0, 0, [1])), np.int32(1))
-    assert stage.evaluate(stage.variables(state), inputs.info)()["test"].label.shape == (500,)
+
+
+class Averaging(nn.Module):
+    """A backbone that keeps a mean in a collection of a name that a checkpoint uses otherwise."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        mean = self.variable("ema", "mean", jnp.zeros, images.shape[-1])
+        if train and not self.is_initializing():
+            mean.value = 0.9 * mean.value + 0.1 * images.mean((0, 1, 2))
+        return Features(pooled=nn.Dense(8)((images - mean.value).reshape(len(images), -1)))
+
+
+def test_a_collection_of_a_checkpoints_name_is_refused(monkeypatch):
+    """It would be overwritten in every checkpoint, and nobody would know before the next stage."""
+    monkeypatch.setitem(BACKBONES, "averaging", Averaging)
+    config = digits(model__name="averaging", stages=("representation",))
+    with pytest.raises(UserError, match="keeps a collection called 'ema', which is another part of a checkpoint"):
+        RunContext(config).stage("representation", 1)
+
+
+class Narrow(nn.Module):
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        return Features(pooled=nn.Dense(8, param_dtype=jnp.bfloat16)(images.reshape(len(images), -1)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Keyed(methods.CrossEntropy):
+    """Cross-entropy whose state is a key."""
+
+    def init_state(self, key, variables, info):
+        return {"key": key}
+
+
+def test_what_no_checkpoint_holds_is_refused_before_it_trains(monkeypatch):
+    monkeypatch.setitem(BACKBONES, "narrow", Narrow)
+    monkeypatch.setitem(methods.METHODS, "keyed", Keyed)
+    config = digits(model__name="narrow")
+    with pytest.raises(UserError, match="params/backbone/Dense_0/bias is of type bfloat16: parameters are kept in"):
+        RunContext(config).stage("representation", 1).compile()
+    config = digits()
+    config.representation.method = config_lib.method("keyed")
+    with pytest.raises(UserError, match="method_state/key is an array of JAX's keys"):
+        RunContext(config).stage("representation", 1).compile()
+
+
+@pytest.mark.parametrize("experts", [1, 3])
+def test_a_method_gets_as_many_experts_as_it_names(experts):
+    config = load_config("digits_lt:bbn")
+    config.model.experts = experts
+    with pytest.raises(UserError, match=rf"model\.experts is {experts}, but bbn needs 2: set .*experts=2"):
+        validation.validate(config)

@@ -126,7 +126,7 @@ def adds_one(state, inputs, row):
         method_state={},
         ema={},
         metric_sums={"loss": state.metric_sums["loss"] + row["loss"]},
-        first_nonfinite=non_finite.noted(state.first_nonfinite, state.step + 1, metrics, (params, {}, {})),
+        first_nonfinite=non_finite.record_first(state.first_nonfinite, state.step + 1, metrics, (params, {}, {})),
     )
 
 
@@ -134,9 +134,9 @@ def test_any_array_of_a_step_makes_it_skip():
     """Also the optimizer's own, such as an overflow that would freeze a parameter for ever."""
     params = {"w": jnp.zeros(2)}
     opt_state = {"count": jnp.int32(0), "trace": jnp.float32(0)}
-    none = non_finite.none_yet(params, {}, {})
+    none = non_finite.empty_record(params, {}, {})
     state = TrainState(jnp.int32(0), params, {}, opt_state, {}, {}, {"loss": jnp.float32(0)}, none)
-    state = state.replace(skipped=non_finite.none_skipped(2, state))
+    state = state.replace(skipped=non_finite.empty_skip_record(2, state))
     step = jax.jit(non_finite.skip_nonfinite(adds_one, lambda step: step == 3))
     rows = [(1.0, 1.0), (np.nan, 1.0), (2.0, np.inf), (np.inf, 1.0), (4.0, 5.0), (np.nan, np.nan)]
     for loss, trace in rows:
@@ -161,7 +161,7 @@ def saved(folder, step):
         ]
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", [pytest.param("sgd", marks=pytest.mark.slow), "adamw"])
 def test_a_skipped_step_is_one_that_never_was(tmp_path, capsys, name):
     """Steps 9 (the last of an epoch) and 10 (the first of another, with another rate): only their number counts."""
     bad = {"representation.method.first": 9, "representation.method.last": 10, "checkpoint.every_steps": 1}
@@ -225,6 +225,7 @@ def test_skips_are_the_same_in_dispatches_of_any_length(tmp_path, monkeypatch):
     assert done["skipped_steps"] == [7]
 
 
+@pytest.mark.slow
 def test_skips_have_a_bound(tmp_path):
     """Which a run that met it can be given anew; what was skipped before counts."""
     bad = {"representation.method.last": 10, "checkpoint.every_steps": 8}
@@ -271,7 +272,7 @@ def test_what_another_config_left_out_is_not_left_out_again(tmp_path):
 def test_one_of_two_seeds_side_by_side_skips(tmp_path):
     """The other's numbers are those that it has without."""
     short = {"num_seeds": 2, "seeds_at_once": 2, "checkpoint.every_steps": 18} | SKIP
-    entries = RunContext(config()).stage("representation", 1).feed.entries
+    entries = RunContext(config()).stage("representation", 1).input_pipeline.entries
     labels = [sum(entries(seed, 7)["main"]["labels"]) for seed in (0, 1)]
     assert labels[0] != labels[1]
     for name, only in (("whole", 10**6), ("run", labels[0])):

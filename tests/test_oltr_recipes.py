@@ -101,6 +101,7 @@ def test_rates_on_places(oltr_decoupling):
         assert (stage.batch_size, stage.optimizer.momentum, stage.optimizer.weight_decay) == (128, 0.9, 5e-4)
 
 
+@pytest.mark.slow
 def test_the_feature_layer_of_places_goes_on():
     """512 dimensions behind any backbone, by hand; OLTR's second stage takes the layer, without it a fresh one."""
 

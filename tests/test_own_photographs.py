@@ -80,7 +80,7 @@ def test_a_deep_network_takes_steps_at_224_pixels(folder, name):
     stage = RunContext(config).stage("representation", 1)
     state, constants, _ = stage.start(0, None, "")
     before = np.array(state.params["backbone"]["layer4_0"]["conv2"]["kernel"])
-    for block in stage.feed.blocks([0], 0, 0, [1, 1]):
+    for block in stage.input_pipeline.blocks([0], 0, 0, [1, 1]):
         assert block["main"]["image"].shape == (1, 4, 224, 224, 3)
         state, metric_sums = stage.step(state, constants, block, np.int32(1))
     assert np.isfinite(metric_sums["loss"])

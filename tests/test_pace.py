@@ -217,7 +217,7 @@ def test_one_program_for_any_number_of_steps(monkeypatch):
         stages.append(parts.stage("representation", 1))
         assert stages[-1].steps_per_call == most
         state, inputs = stages[-1].shapes()
-        block = next(stages[-1].feed.blocks([0], 0, 0, [1]))
+        block = next(stages[-1].input_pipeline.blocks([0], 0, 0, [1]))
         programs.add(stages[-1].step.lower(state, inputs, block, np.int32(1)).as_text())
     assert len(programs) == 1
 

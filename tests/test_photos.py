@@ -392,7 +392,7 @@ def test_the_classes_of_real_photographs(photos_lt, tmp_path):
     assert (len(parts.dataset.splits["train"]), len(parts.dataset.splits["test"])) == (1887, 505)
     assert (parts.dataset.counts.max(), parts.dataset.counts.min()) == (60, 3)
     stage = parts.stage("representation", 1)
-    block = next(stage.feed.blocks([0], 0, 0, [1]))
+    block = next(stage.input_pipeline.blocks([0], 0, 0, [1]))
     assert block["main"]["image"].shape == (1, 64, 64, 64, 3)
     assert 60 < np.asarray(block["main"]["image"]).mean() < 200
     row = next(parts.loader.rows("test", {"eval": np.arange(64, dtype=np.int32)[None]}))

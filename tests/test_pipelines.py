@@ -78,7 +78,7 @@ def test_every_op_has_defaults_and_a_docstring():
             assert not (cls.__doc__ or f"{cls.__name__}(").startswith(f"{cls.__name__}("), name  # dataclass's own
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("text", [WIDE, POLICIES, SIZES, "choose(crop(2)|flip, apply(0.5, cutout(4)), p=0.5)"])
 def test_shapes_and_dtypes_under_jit(text, channels):
     for x in (images(channels=channels), images(channels=channels).astype(jnp.float32)):

@@ -69,7 +69,7 @@ def test_one_plan_and_one_result_from_every_source(root, from_list, tmp_path, so
     plans = []
     for each in (config_of(root, "list"), config):
         parts = RunContext(each)
-        plans.append([parts.stage(name, 1).feed.plan(0, 0)["main"] for name in EPOCHS])
+        plans.append([parts.stage(name, 1).input_pipeline.plan(0, 0)["main"] for name in EPOCHS])
     for theirs, ours in zip(*plans, strict=True):
         np.testing.assert_array_equal(theirs, ours)
     result = experiment.run(config, str(tmp_path / "run"))

@@ -125,7 +125,7 @@ def test_a_place_that_cannot_be_written_is_named_before_any_work(tmp_path):
         command.main(["embedding", "--workdir=nowhere", f"--out={tmp_path / 'file'}"])
 
 
-@pytest.mark.parametrize("classes", [10, 12])
+@pytest.mark.parametrize("classes", [10, pytest.param(12, marks=pytest.mark.slow)])
 def test_many_classes_have_a_scale_of_colours_instead_of_a_legend(tmp_path, monkeypatch, classes):
     shown, draw_scale = [], Figure.colorbar
     monkeypatch.setattr(Figure, "legend", lambda self, *args, **kwargs: shown.append("legend"))

@@ -143,6 +143,7 @@ def test_a_kill_between_the_first_saves_of_two_seeds_changes_no_bit(tmp_path):
         assert lines[0] == lines[1]
 
 
+@pytest.mark.slow
 def test_what_a_seed_has_saved_alone_is_not_trained_again_side_by_side(tmp_path, capsys):
     """Seeds in turn, stopped before the first save of the second, then given more devices."""
     short = {"stages": ("representation",), "num_seeds": 2, "checkpoint.keep": 10}

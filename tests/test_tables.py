@@ -251,6 +251,7 @@ def test_a_posthoc_row_is_evaluated_without_training(made, tmp_path):
     assert adjusted["seeds"][0]["accuracy"] == alone["final"]["test"]["accuracy"]
 
 
+@pytest.mark.slow
 def test_a_tuned_config_alone_chooses_and_keeps_its_choice(made, tmp_path):
     """main's way: the choice lies in the workdir, --eval_only reads it, another grid needs another choice."""
     root, found = made

@@ -15,7 +15,7 @@ from test_inspect import arguments, good
 from test_photos import encoded, picture
 
 from gcl_jax import predict
-from gcl_jax.data import corrupt, folder, image_kind, image_size, on_disk, signatures
+from gcl_jax.data import corrupt, folder, image_kind, image_size, on_disk, pillow, signatures
 from gcl_jax.data.__main__ import main
 from gcl_jax.errors import UserError
 
@@ -146,7 +146,7 @@ def test_an_image_that_is_too_large_is_refused_by_its_header(given, size):
 
 
 def test_large_images_below_the_limit_are_read_without_a_warning(recwarn):
-    image_kind._quiet.cache_clear()  # pytest forgets filters between tests
+    pillow._quiet.cache_clear()  # pytest forgets filters between tests
     stream = io.BytesIO()
     Image.new("1", (11_000, 9_000)).save(stream, "PNG")  # beyond Pillow's warning
     assert image_kind.identify(stream.getvalue(), decode=False).reason == ""

@@ -67,8 +67,8 @@ class _Ours:
         """An epoch's blocks as the host loop asks for them, and how many steps each holds."""
         per_epoch = self.stage.settings.steps_per_epoch
         due = [Every(cifar.LOG_EVERY, per_epoch), Every(self.stage.config.checkpoint.every_steps)]
-        sizes = lengths(0, per_epoch, due, most=self.stage.steps_per_call)
-        return zip(self.stage.feed.blocks([SEED], epoch, 0, sizes), sizes, strict=True)
+        sizes = lengths(0, per_epoch, due, max_steps=self.stage.steps_per_call)
+        return zip(self.stage.input_pipeline.blocks([SEED], epoch, 0, sizes), sizes, strict=True)
 
 
 class Step(_Ours):
@@ -143,13 +143,13 @@ class Epoch(_Ours):
             name=STAGE,
             step=self.program,
             inputs=self.inputs,
-            blocks=lambda _, row, sizes: self.stage.feed.blocks([SEED], self.epochs, row, sizes),
+            blocks=lambda _, row, sizes: self.stage.input_pipeline.blocks([SEED], self.epochs, row, sizes),
             epochs=1,
             steps_per_epoch=steps,
             steps_per_call=self.stage.steps_per_call,
         )
         line = Every(self.stage.settings.log_every, steps)
-        save = Save(Every(self.stage.config.checkpoint.every_steps), 0, by_the_clock=line)
+        save = Save(Every(self.stage.config.checkpoint.every_steps), 0, check_clock=line)
         outputs = [NonFinite(line), Log(line), Evaluate(Every(steps)), Stop(), save]
         self.state = Trainer(program, _LinesOnly(self.seed_run), outputs, self.state).fit()
         self.epochs += 1

@@ -248,8 +248,12 @@ class Checkpoints:
         return jax.tree.unflatten(jax.tree.structure(like), [state[name] for name in flatten(like)]), note
 
     def _constant_arrays(self, start: Mapping[str, jax.Array], frozen_note: Mapping) -> dict[str, jax.Array]:
-        """The arrays that no step changes: those of ``start`` where they have the note's digest, else the file's."""
+        """The arrays that no step changes: those of ``start`` where they have the note's digest, else the file's.
+
+        In the first case the file is written again where it was lost: the run may save nothing more that needs it.
+        """
         if frozen.digest(jax.device_get(dict(start))) == frozen_note["digest"]:
+            distributed.run_on_host0(lambda: frozen.write(self._folder, jax.device_get(dict(start))))
             return dict(start)
         arrays = distributed.all_or_raise(lambda: frozen.read(self._folder, frozen_note))
         return {name: jax.device_put(array, start[name].sharding) for name, array in arrays.items()}

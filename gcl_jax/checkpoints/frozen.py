@@ -1,6 +1,7 @@
 """Arrays that no step of a stage changes: one file for all its checkpoints, which name it by its digest.
 
-The file lies in the stage's folder, frozen_DIGEST.npz. Seeds of one run that start alike share its bytes (hard links).
+The file lies in the stage's folder, frozen_DIGEST.npz, also for the checkpoint that is best on validation. Seeds of one
+run that start alike share its bytes (hard links).
 """
 
 import contextlib
@@ -12,7 +13,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from etils import epath
 
-from gcl_jax import paths
+from gcl_jax import npz_files, paths
+from gcl_jax.checkpoints import integrity
 from gcl_jax.errors import UserError
 from gcl_jax.replacing import replacing
 
@@ -39,8 +41,10 @@ def write(checkpoints: epath.Path, arrays: Mapping[str, np.ndarray]) -> str:
     sha256 = digest(arrays)
     if any(_has_digest(file, sha256) for file in _candidates(checkpoints, sha256)):
         return sha256
-    file = checkpoints.parent / _file_name(sha256)
+    file = _candidates(checkpoints, sha256)[-1 if checkpoints.parent.name == integrity.BEST else 0]
     with replacing(file) as new:
+        if new.exists():  # since a kill; it may be a link to another seed's file, which writing to it would cut short
+            new.unlink()
         if not _link_from_another_seed(file, new, sha256):
             with new.open("wb") as stream:
                 np.savez(stream, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
@@ -59,8 +63,8 @@ def read(checkpoints: epath.Path, note: Mapping) -> dict[str, np.ndarray]:
     problem = "is not what was saved" if any(file.exists() for file in files) else "is missing"
     raise UserError(
         f"{files[0]} {problem}: it holds what the stage does not train, for all checkpoints in {checkpoints}. Put a "
-        "good copy of it there (beside the folder checkpoints), or give the command of its run again, which "
-        "makes it anew"
+        "good copy of it there (beside the folder checkpoints), or give the command of its run again, which makes it "
+        "anew (of a stage that is finished after its DONE.json and the result.json beside its folder are removed)"
     )
 
 
@@ -74,15 +78,17 @@ def _candidates(checkpoints: epath.Path, sha256: str) -> list[epath.Path]:
 
 
 def _load(file: epath.Path) -> dict[str, np.ndarray]:
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        return dict(arrays)
+    with file.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        return {member.filename.removesuffix(".npy"): npz_files.array(archive, member) for member in archive.infolist()}
 
 
 def _has_digest(file: epath.Path, sha256: str) -> bool:
     """Whether ``file`` exists and its arrays have this digest."""
     try:
         return file.exists() and digest(_load(file)) == sha256
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+    except MemoryError:
+        raise
+    except Exception:  # whatever zipfile and numpy raise for a damaged file
         return False
 
 

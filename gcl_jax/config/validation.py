@@ -51,7 +51,8 @@ def validate(config: ConfigDict) -> None:
         if config[name].bn_scope:
             with_scope = [b for b in models.BACKBONES if models.call_takes(b, "bn_scope")]
             require_one_of(f"config.model.name, with {name}.bn_scope,", config.model.name, with_scope)
-        if (needed := METHODS[config[name].method.name].experts) > config.model.get("experts", 1):
+        needed = METHODS[config[name].method.name].experts  # with more, the head would be made for all of them
+        if needed > 1 and needed != config.model.get("experts", 1):
             raise UserError(
                 f"config.model.experts is {config.model.get('experts', 1)}, but {config[name].method.name} needs "
                 f"{needed}: set --config.model.experts={needed}, with one of the backbones that have them "

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gcl_jax.data import image_kind, image_size, signatures
+from gcl_jax.data import image_size, signatures
+from gcl_jax.data.pillow import pillow
 from gcl_jax.runtime import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _of_cmyk(encoded):
     def by_pillow(encoded):
         encoded = encoded if isinstance(encoded, bytes) else encoded.item()  # the latter outside graphs
         try:
-            with image_kind.pillow().open(io.BytesIO(encoded)) as image:
+            with pillow().open(io.BytesIO(encoded)) as image:
                 return np.asarray(image.convert("RGB"))
         except Exception as error:  # whatever damaged bytes lead Pillow to
             raise tf.errors.InvalidArgumentError(None, None, str(error) or type(error).__name__) from error

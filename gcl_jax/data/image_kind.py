@@ -1,12 +1,10 @@
 """The format, kind of pixels and size of an encoded image, and whether it can be decoded."""
 
 import dataclasses
-import functools
 import hashlib
 import io
 import os
 import types
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +12,7 @@ from tqdm import tqdm
 
 from gcl_jax.data import image_size, signatures
 from gcl_jax.data.encoded_images import EncodedImages
+from gcl_jax.data.pillow import pillow
 from gcl_jax.errors import UserError
 
 CHUNK = 4096  # images handed to the threads together
@@ -95,21 +94,6 @@ def identify_all(images: Sequence[tuple[EncodedImages, int]], *, decode: bool = 
             for kind in pool.map(identify_image, images[start : start + CHUNK]):
                 progress.update()
                 yield kind
-
-
-def pillow() -> types.ModuleType:
-    """The module PIL.Image; UserError where Pillow is not installed."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise UserError("photographs need Pillow: pip install 'gcl_jax[photos]'") from error
-    _quiet(Image)
-    return Image
-
-
-@functools.cache
-def _quiet(image_module: types.ModuleType) -> None:
-    warnings.simplefilter("ignore", image_module.DecompressionBombWarning)  # `image_size` refuses such images
 
 
 def decoder() -> types.ModuleType:

@@ -22,6 +22,7 @@ from gcl_jax import json_files, logs
 from gcl_jax.data import image_kind, pack_index, packed, records
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.data.encoded_images import EncodedImages
+from gcl_jax.data.pillow import pillow
 from gcl_jax.data.problems import first_lines
 from gcl_jax.errors import UserError
 from gcl_jax.regular_files import shown
@@ -152,10 +153,10 @@ def _resized(encoded: bytes, shorter: int) -> Packed:
 
     if reason := decode.problem(encoded):
         return Packed(reason=reason)
-    image = image_kind.pillow().fromarray(decode.decoded(encoded).numpy())
+    image = pillow().fromarray(decode.decoded(encoded).numpy())
     size = (max(shorter, round(side * shorter / min(image.size))) for side in image.size)
     stream = io.BytesIO()
-    image.resize(tuple(size), image_kind.pillow().BILINEAR).save(stream, "JPEG", quality=QUALITY)
+    image.resize(tuple(size), pillow().BILINEAR).save(stream, "JPEG", quality=QUALITY)
     return Packed(stream.getvalue(), resized=True)
 
 

@@ -29,13 +29,13 @@ class TwoPartNormalizedHead(nn.Module):
         kernel = self.param("kernel", uniform(dim), (dim, self.num_classes), jnp.float32)
         scores, effect = 0.0, 0.0
         for part in range(PARTS):
-            own = slice(part * dim // PARTS, (part + 1) * dim // PARTS)
-            x, w = normalize(features[:, own], axis=1), kernel[own]
+            part_of = slice(part * dim // PARTS, (part + 1) * dim // PARTS)
+            x, w = normalize(features[:, part_of], axis=1), kernel[part_of]
             # The norm's gradient at a column of zeros is finite this way, and its value the same elsewhere.
             norm = jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(w), axis=0, keepdims=True), 1e-24))
             w = w / (norm + GAMMA)
             scores += dot(x, w) / PARTS
             if direction is not None:
-                e = normalize(direction[None, own], axis=1)
+                e = normalize(direction[None, part_of], axis=1)
                 effect += dot(x, e.T) * dot(e, w) / PARTS
         return {"scores": scores} if direction is None else {"scores": scores, "effect": effect}

@@ -23,11 +23,11 @@ class ProjectionHead(nn.Module):
     def __call__(self, features: jax.Array, *, train: bool = False) -> dict[str, jax.Array]:
         features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
         hidden = nn.relu(torch_linear(self, "hidden_", features, features.shape[-1]))
-        found = {
+        out = {
             "scores": linear_scores(self, features),
             "projection": normalize(torch_linear(self, "projection_", hidden, DIM), axis=1),
         }
         if self.prototypes:
             shape = (self.num_classes, DIM)
-            found["prototypes"] = normalize(self.param("prototypes", uniform(DIM), shape, jnp.float32), axis=1)
-        return found
+            out["prototypes"] = normalize(self.param("prototypes", uniform(DIM), shape, jnp.float32), axis=1)
+        return out

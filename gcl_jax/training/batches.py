@@ -1,4 +1,4 @@
-"""Batch sizes that cannot be trained, of all stages at once."""
+"""Check that the batch sizes of all stages fit the data and the devices."""
 
 from collections.abc import Iterable
 
@@ -12,22 +12,22 @@ from gcl_jax.runtime import mesh as mesh_lib
 
 
 def check(config: ConfigDict, names: Iterable[str], num_train: int, mesh: Mesh, seeds_at_once: int) -> None:
-    """Raise one UserError for all stages ``names`` whose batch is larger than ``num_train`` or cannot be shared out."""
-    message = []
+    """Raise one UserError for all ``names`` whose batch exceeds ``num_train`` or does not divide over the devices."""
+    messages = []
     for name in names:
         try:
             with config_lib.prefix_errors(f"config.{name}."):
                 sampling.steps_per_epoch(num_train, config[name].batch_size)
-            # One seed: left over, or left behind by a kill, it has all devices to itself.
+            # One seed that is left over, or that a kill left behind, trains on all devices.
             for side_by_side in sorted({seeds_at_once > 1, False}, reverse=True):
-                divides(config, name, mesh, side_by_side)
+                check_divides(config, name, mesh, side_by_side)
         except UserError as error:
-            message.append(str(error))
-    if message:
-        raise UserError("; ".join(message))
+            messages.append(str(error))
+    if messages:
+        raise UserError("; ".join(messages))
 
 
-def divides(config: ConfigDict, name: str, mesh: Mesh, side_by_side: bool) -> None:
+def check_divides(config: ConfigDict, name: str, mesh: Mesh, side_by_side: bool) -> None:
     """Raise UserError if a train batch, or a part of it, does not divide over the devices that share it."""
     size, key = config[name].batch_size, f"config.{name}.batch_size"
     if config[name].micro_batches > 1:

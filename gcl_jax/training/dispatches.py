@@ -1,4 +1,4 @@
-"""Where a stage's dispatches of several steps are cut: something is due only where one ends."""
+"""How many steps each dispatch of a stage takes: none runs past a step after which something is due."""
 
 import dataclasses
 from collections.abc import Collection
@@ -17,35 +17,35 @@ class Every:
 
     def due(self, step: int) -> bool:
         """Whether it is due after ``step``, counted from 1."""
-        within = step % self.per_epoch if self.per_epoch else step
-        return within % self.steps == 0
+        in_epoch = step % self.per_epoch if self.per_epoch else step
+        return in_epoch % self.steps == 0
 
     def after(self, step: int) -> int:
         """The first step after ``step`` at which it is due."""
-        within = step % self.per_epoch if self.per_epoch else step
-        following = (within // self.steps + 1) * self.steps
-        return step - within + (min(following, self.per_epoch) if self.per_epoch else following)
+        in_epoch = step % self.per_epoch if self.per_epoch else step
+        next_due = (in_epoch // self.steps + 1) * self.steps
+        return step - in_epoch + (min(next_due, self.per_epoch) if self.per_epoch else next_due)
 
 
-def length(first: int, due: Collection[Every], *, most: int) -> int:
+def length(first: int, cuts: Collection[Every], *, max_steps: int) -> int:
     """How many steps the dispatch takes that begins after step ``first`` of a stage.
 
-    It crosses no step at which any of ``due`` is, and is no longer than ``most``.
+    It runs past no step at which one of ``cuts`` is due, and takes at most ``max_steps``.
 
-    >>> length(10, [Every(4, per_epoch=10), Every(15)], most=3)
+    >>> length(10, [Every(4, per_epoch=10), Every(15)], max_steps=3)
     3
     """
-    return min(first + most, *(every.after(first) for every in due)) - first
+    return min(first + max_steps, *(every.after(first) for every in cuts)) - first
 
 
-def lengths(first: int, per_epoch: int, due: Collection[Every], *, most: int) -> list[int]:
+def lengths(first: int, per_epoch: int, cuts: Collection[Every], *, max_steps: int) -> list[int]:
     """`length` of each dispatch from step ``first`` of a stage to the end of that epoch.
 
-    >>> lengths(10, 10, [Every(4, per_epoch=10), Every(15)], most=3)
+    >>> lengths(10, 10, [Every(4, per_epoch=10), Every(15)], max_steps=3)
     [3, 1, 1, 3, 2]
     """
-    found, end = [], (first // per_epoch + 1) * per_epoch
+    sizes, end = [], (first // per_epoch + 1) * per_epoch
     while first < end:
-        found.append(length(first, due, most=most))
-        first += found[-1]
-    return found
+        sizes.append(length(first, cuts, max_steps=max_steps))
+        first += sizes[-1]
+    return sizes

@@ -42,9 +42,9 @@ def run(
     Raises UserError for a bad config, bad data, or a workdir of another run, or in use by one; `preemption.Stopped`
     where a command was told to stop.
     """
-    asked = config.to_dict() | {"eval_only": eval_only, "versions": results.versions(), "code": results.code()}
+    command = config.to_dict() | {"eval_only": eval_only, "versions": results.versions(), "code": results.code()}
     distributed.assert_equal(
-        "the command", asked, lambda own, first: "; ".join(stage_fingerprint.differences(first, own))
+        "the command", command, lambda here, first: "; ".join(stage_fingerprint.differences(first, here))
     )
     distributed.all_or_raise(lambda: validation.validate(config))
     run_dir = RunDir.open(workdir, config, folder_per_seed=folder_per_seed)
@@ -52,23 +52,25 @@ def run(
     # What is only looked at may lie where nothing can be written.
     with contextlib.nullcontext() if eval_only or finished else run_dir.locked():
         if config.tuning.key:
-            run_dir = run_dir.of(_tuned(run_dir, trains=not (eval_only or finished), eval_only=eval_only))
+            run_dir = run_dir.of(_tuned(run_dir, training=not (eval_only or finished), eval_only=eval_only))
         with backend.matmul_precision(config.precision), jax.debug_nans(config.debug_nans):
             experiment = _Experiment(run_dir, overrides)
             return experiment.evaluate() if eval_only else experiment.train(finished=finished)
 
 
-def _tuned(run_dir: RunDir, *, trains: bool, eval_only: bool) -> ConfigDict:
+def _tuned(run_dir: RunDir, *, training: bool, eval_only: bool) -> ConfigDict:
     """The config with the value of the tuned key: that of the run in the folder, or what is chosen now."""
     config = run_dir.config
     run_dir.check_before_tuning()
     if not eval_only:
         run_dir.check_rules()
-    if not trains:
+    if not training:
         return tuning.with_value(config, run_dir.tuned_value())
     folder = run_dir.path / "tuning"
-    own = folder / f"held_out_{config.tuning.validation_fraction:g}"
-    return tuning.settled(config, folder, functools.partial(_train_held_out, folder=own, seeds=run_dir.seeds))
+    held_out_folder = folder / f"held_out_{config.tuning.validation_fraction:g}"
+    return tuning.settled(
+        config, folder, functools.partial(_train_held_out, folder=held_out_folder, seeds=run_dir.seeds)
+    )
 
 
 def _train_held_out(config: ConfigDict, folder: epath.Path, seeds: Mapping[int, SeedDir]) -> dict[int, str]:
@@ -94,8 +96,8 @@ class _Experiment:
         # A finished run only shows its result: what else is wrong with its stages today does not matter.
         dataset = self._dataset if finished else lambda: self._parts.build(self._names, looked)
         self._dir.claim(dataset, self._check_starts, finished=finished)
-        found = self._train_all()
-        return self._dir.written_again(found) if finished else self._dir.write_result(found)
+        seed_results = self._train_all()
+        return self._dir.written_again(seed_results) if finished else self._dir.write_result(seed_results)
 
     def evaluate(self) -> dict:
         """Evaluate what is there, with today's eval and posthoc keys."""
@@ -114,7 +116,7 @@ class _Experiment:
         # Before the data are read, and for what has to be read from there only: else it may be gone by now.
         if seeds:
             distributed.all_or_raise(lambda: starts.check_labels(self._config, self._names))
-        return starts.look(self._config, self._names[0], seeds)
+        return starts.load_starts(self._config, self._names[0], seeds)
 
     def _check_starts(self) -> None:
         """Raise UserError if a stage that is done started from something else than its init_from holds today."""
@@ -124,21 +126,21 @@ class _Experiment:
             distributed.all_or_raise(self._dataset)
         for seed, folder in done.items():
             started_from = folder.done({"started_from": str})["started_from"]
-            start, own = starts.start_of(self._config, name, seed), ("random",)
+            start, digests = starts.start_of(self._config, name, seed), ("random",)
             if start.origin:
-                own = self._parts.stage(name, 1).restore_variables(seed, start.load(), start.origin)[1]
+                digests = self._parts.stage(name, 1).restore_variables(seed, start.load(), start.origin)[1]
             message = f"{folder.path} started from something else than what is asked ({start.origin or 'no init_from'})"
-            distributed.all_or_raise(lambda same=started_from in own, message=message: _require_same(same, message))
+            distributed.all_or_raise(lambda same=started_from in digests, message=message: _require_same(same, message))
 
     def _train_all(self) -> dict[int, dict]:
         """Result of every seed; those without one train, ``seeds_at_once`` side by side where they can."""
-        found, at_once = {}, self._parts.seeds_at_once
+        seed_results, at_once = {}, self._parts.seeds_at_once
         for seed, folder in self._dir.seeds.items():
             if folder.is_finished():
                 logs.log_info(f"{folder.path} is finished already; its result:")
-                found[seed] = folder.result()
-                logs.log_info(results.format_table(found[seed]))
-        pending = {seed: folder for seed, folder in self._dir.seeds.items() if seed not in found}
+                seed_results[seed] = folder.result()
+                logs.log_info(results.format_table(seed_results[seed]))
+        pending = {seed: folder for seed, folder in self._dir.seeds.items() if seed not in seed_results}
         self._compile(pending)
         for start in range(0, len(pending), at_once):
             group = dict(list(pending.items())[start : start + at_once])
@@ -147,10 +149,10 @@ class _Experiment:
                 self._train_stage(name, group)
             for seed, folder in group.items():
                 done = {name: folder.stage(name).done(results.DONE) for name in self._names}
-                found[seed] = self._result(seed, done)
-                folder.write_result(found[seed])
-                logs.log_info(results.format_table(found[seed]))
-        return found
+                seed_results[seed] = self._result(seed, done)
+                folder.write_result(seed_results[seed])
+                logs.log_info(results.format_table(seed_results[seed]))
+        return seed_results
 
     def _compile(self, pending: Mapping[int, SeedDir]) -> None:
         """All stages, before the first trains: what does not fit the memory is known at once."""
@@ -169,7 +171,11 @@ class _Experiment:
                 run_stage(self._parts.stage(name, 1), {seed: path})
 
     def _evaluate_seed(self, seed: int, folder: SeedDir, as_trained: bool) -> dict:
-        done = {name: found for name in self._names if (found := self._evaluate_stage(name, seed, folder, as_trained))}
+        done = {
+            name: evaluated
+            for name in self._names
+            if (evaluated := self._evaluate_stage(name, seed, folder, as_trained))
+        }
         if not done:
             raise UserError(f"--eval_only: {folder.path} holds no checkpoint of {', '.join(self._names)}; train first")
         result = self._result(seed, done)
@@ -178,25 +184,26 @@ class _Experiment:
         return result
 
     def _evaluate_stage(self, name: str, seed: int, folder: SeedDir, as_trained: bool) -> dict | None:
-        stage, own = self._parts.stage(name, 1), folder.stage(name)
-        if own.is_saved():
-            variables, step = distributed.all_or_raise(lambda: warm_start.read(own.checkpoints))
+        stage, stage_dir = self._parts.stage(name, 1), folder.stage(name)
+        if stage_dir.is_saved():
+            variables, step = distributed.all_or_raise(lambda: warm_start.read(stage_dir.checkpoints))
             distributed.assert_equal(f"the checkpoint of {name}", warm_start.digest(warm_start.arrays(variables)))
-            variables = stage.checked(variables, str(own.path))
+            variables = stage.checked(variables, str(stage_dir.path))
         elif (
             start := starts.start_of(self._config, name, seed)
         ).origin:  # the start itself, or what the stage makes of it where it has no epochs
-            found = start.load()
-            distributed.assert_equal(f"what {name} starts from", warm_start.digest(warm_start.arrays(found)))
-            made = None if stage.settings.epochs else stage.start(seed, found, start.origin)
-            variables, step = stage.variables(made[0]) if made else stage.checked(found, start.origin), 0
+            loaded = start.load()
+            distributed.assert_equal(f"what {name} starts from", warm_start.digest(warm_start.arrays(loaded)))
+            made = None if stage.settings.epochs else stage.start(seed, loaded, start.origin)
+            variables, step = stage.variables(made[0]) if made else stage.checked(loaded, start.origin), 0
         else:
             return None
         info = stage.info()
         predictions = stage.evaluate(variables, info)()
         title = logs.named(name, seed, alone=self._config.num_seeds == 1)
-        final = own.is_saved() and own.is_done() and as_trained
-        more = final_logits.measure_again(stage, variables, info, own.path, title, final=final)
+        final = stage_dir.is_saved() and stage_dir.is_done() and as_trained
+        final = final and stage_dir.done(results.DONE).get("steps", step) == step  # the last checkpoint may be lost
+        more = final_logits.measure_again(stage, variables, info, stage_dir.path, title, final=final)
         # What training saw so far, unless the rules after training are others now.
         seen = folder.records(name) if as_trained else []
         return {

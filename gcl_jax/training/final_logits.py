@@ -28,7 +28,7 @@ def store_and_measure(
     splits = [split for split in stored_logits.SPLITS if split in stage.dataset.splits]
     if not (keep or names):
         return {}
-    found = {}
+    by_split = {}
     with contextlib.ExitStack() as stack:
         if not keep:
             folder = epath.Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -37,8 +37,8 @@ def store_and_measure(
             listed = " and ".join(f"{split} {_size(size)}" for split, size in sizes.items())
             logs.log_info(f"{name}: logits stored as float16, {listed}")
         for split in splits if names else ():
-            found[split] = distributed.run_on_host0(lambda split=split: _measured(folder, split, names, name))
-    return found
+            by_split[split] = distributed.run_on_host0(lambda split=split: _measured(folder, split, names, name))
+    return by_split
 
 
 def measure_again(
@@ -75,10 +75,10 @@ def _write(stage: Stage, variables: tuple, info: ClassInfo, folder: epath.Path, 
 
 def _measured(folder: epath.Path, split: str, names: tuple[str, ...], stage: str) -> dict:
     stored = stored_logits.read(folder, split)
-    found, problems = metrics.measure(names, stored.logits, stored.labels, stored.class_counts)
+    measured, problems = metrics.measure(names, stored.logits, stored.labels, stored.class_counts)
     for problem in problems:
         logs.log_info(f"warning: {stage}, {split}: {problem}; it is null in the result, and the rest is not affected")
-    return found
+    return measured
 
 
 def _is_whole(folder: epath.Path, split: str, stage: Stage) -> bool:

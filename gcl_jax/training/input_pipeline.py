@@ -1,4 +1,4 @@
-"""What the steps of a stage consume: index plans, rows and random numbers, pure functions of seed, epoch and step."""
+"""The input of the steps of a stage: index plans, rows and random numbers, pure functions of seed, epoch and step."""
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +10,7 @@ from gcl_jax import rng, sampling
 from gcl_jax.data import Split
 from gcl_jax.data.blocks import blocks
 from gcl_jax.data.encoded_images import EncodedImages
+from gcl_jax.data.loader import Loader
 from gcl_jax.data.process_shard import ProcessShard
 from gcl_jax.methods.base import Stream
 from gcl_jax.sampling import Sampler
@@ -27,7 +28,7 @@ class InputPipeline:
         self,
         name: str,
         split: Split,
-        loader,
+        loader: Loader,
         mesh: Mesh,
         *,
         streams: Mapping[str, Stream],
@@ -58,35 +59,35 @@ class InputPipeline:
         }
 
     def entries(self, seed: int, step: int) -> dict[str, dict]:
-        """What the batch of ``step`` (from 1) consists of: {stream: {"indices" in the training split, "labels"}}.
+        """The examples in the batch of ``step`` (from 1): {stream: {"indices" in the training split, "labels"}}.
 
-        Of photographs also "files".
+        For photographs also their "files".
         """
         epoch, row = divmod(step - 1, self._steps_per_epoch)
-        images, found = self._split.images, {}
+        images, examples = self._split.images, {}
         for stream, plan in self.plan(seed, epoch).items():
             indices = plan[row]
-            found[stream] = {"indices": indices.tolist(), "labels": self._split.labels[indices].tolist()}
+            examples[stream] = {"indices": indices.tolist(), "labels": self._split.labels[indices].tolist()}
             if isinstance(images, EncodedImages):
-                found[stream]["files"] = [images.where(i) for i in indices]
-        return found
+                examples[stream]["files"] = [images.where(i) for i in indices]
+        return examples
 
     def blocks(self, seeds: Sequence[int], epoch: int, first: int, lengths: Iterable[int]) -> Iterator[dict]:
-        """What the dispatches of `lengths` steps consume, from row ``first`` of the epoch's plan on."""
+        """The blocks of dispatches of ``lengths`` steps each, from row ``first`` of the epoch's plan on."""
         plans = [self.plan(seed, epoch) for seed in seeds]
         if self._seeds == 1:
             plan = plans[0]
         else:  # [steps, seeds, batch]: a row holds every seed's
             plan = {stream: np.stack([plan[stream] for plan in plans], axis=1) for stream in plans[0]}
-        columns = self._columns()
+        shard = self._process_shard()
 
-        def crop_noise(stream, row):
-            return columns.take(self._draws(seeds, epoch, first, stream, row), axis=0)
+        def crop_noise(stream: str, row: int) -> np.ndarray:
+            return shard.take(self._crop_noise(seeds, epoch, first, stream, row), axis=0)
 
-        own = {stream: columns.take(rows[first:], axis=1) for stream, rows in plan.items()}
-        return blocks(self._loader.rows("train", own, crop_noise), lengths, self._rows, columns.place)
+        local_plan = {stream: shard.take(rows[first:], axis=1) for stream, rows in plan.items()}
+        return blocks(self._loader.rows("train", local_plan, crop_noise), lengths, self._rows, shard.place)
 
-    def _columns(self) -> ProcessShard:
+    def _process_shard(self) -> ProcessShard:
         """The entries of a train batch that this process reads."""
         size, steps = self._batch_size, self._rows
         sharding = train_step.block_sharding(self._mesh, self._seeds)
@@ -94,9 +95,9 @@ class InputPipeline:
             return ProcessShard(sharding, [steps, size], steps=0)
         return ProcessShard(sharding, [self._seeds, steps, size], steps=1)
 
-    def _draws(self, seeds: Sequence[int], epoch: int, first: int, stream: str, row: int) -> np.ndarray:
+    def _crop_noise(self, seeds: Sequence[int], epoch: int, first: int, stream: str, row: int) -> np.ndarray:
         """Random numbers of the crops that a loader makes in a row after ``first``: float32[(seeds,) B, views, n]."""
         shape = (self._batch_size, self._streams[stream].views, self._loader.crop_noise_size)
         keys = (self._name, "crop", stream, epoch, first + row)
-        many = [rng.numpy_generator(seed, *keys).random(shape, np.float32) for seed in seeds]
-        return many[0] if self._seeds == 1 else np.stack(many)
+        noise = [rng.numpy_generator(seed, *keys).random(shape, np.float32) for seed in seeds]
+        return noise[0] if self._seeds == 1 else np.stack(noise)

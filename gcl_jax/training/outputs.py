@@ -1,7 +1,7 @@
-"""What training puts out while it goes on: lines, evaluations, checkpoints, an early end; each when it is due.
+"""The outputs of training: log lines, evaluations, checkpoints, an early end; each when it is due.
 
-A `Trainer` calls its outputs after each dispatch, in their order. They may look at the state at once; what needs
-numbers of it is put off with `Moment.later`, until the next dispatch is on its way, so that the device never waits.
+A `Trainer` calls its outputs after each dispatch, in their order. They may use the state at once; work that has to
+fetch numbers is deferred with `Moment.defer` until the next dispatch is on its way, so that the device never waits.
 """
 
 import dataclasses
@@ -24,10 +24,10 @@ class Runs(Protocol):
         """Report numbers that are not finite; UserError if the run has to end."""
 
     def log(self, step: int, metric_sums: dict) -> str:
-        """Write the training line; returns what the progress bar shows of it."""
+        """Write the training line; returns a text for the progress bar."""
 
     def evaluate(self, step: int, state: TrainState) -> Callable[[], object]:
-        """Dispatch an evaluation; what is returned fetches and writes it."""
+        """Dispatch an evaluation; calling the result fetches and writes it."""
 
     def save(self, step: int, state: TrainState, pending_eval: bool) -> None:
         """Save a checkpoint."""
@@ -35,56 +35,57 @@ class Runs(Protocol):
 
 @dataclasses.dataclass
 class Moment:
-    """Where a stage stands after a dispatch, and what its outputs have decided about it so far.
+    """The state of a stage after a dispatch, and what its outputs have decided so far.
 
-    ``metric_sums`` are on the device. ``stop`` says that training ends here, ``pending_eval`` that an evaluation which
-    was due has been cut off. ``show`` puts a text on the progress bar.
+    ``last`` marks the end of the stage. ``metric_sums`` are on the device. ``deferred`` is work for later (`defer`).
+    ``show`` puts a text on the progress bar. ``stop`` says that training ends here, ``pending_eval`` that an evaluation
+    which was due has been cut off.
     """
 
     step: int
     last: bool
     state: TrainState
     metric_sums: Any
-    put_off: list[Callable[[], object]]
+    deferred: list[Callable[[], object]]
     show: Callable[[str], None]
     stop: bool = False
     pending_eval: bool = False
 
-    def later(self, work: Callable[[], object]) -> None:
-        """Have ``work`` done once the next dispatch is on its way, or before a checkpoint is saved."""
-        self.put_off.append(work)
+    def defer(self, work: Callable[[], object]) -> None:
+        """Do ``work`` once the next dispatch is on its way, or before a checkpoint is saved."""
+        self.deferred.append(work)
 
-    def settle(self) -> None:
-        """Do all that was put off, in order."""
-        while self.put_off:
-            self.put_off.pop(0)()
+    def run_deferred(self) -> None:
+        """Do all deferred work, in order."""
+        while self.deferred:
+            self.deferred.pop(0)()
 
     @functools.cached_property
     def fetched(self) -> Any:
-        """``metric_sums`` on the host; waits for the step, so it is for `later`."""
+        """``metric_sums`` on the host; waits for the step, so use it in deferred work."""
         return jax.device_get(self.metric_sums)
 
 
 class Output:
-    """Something that is done after a dispatch; those dispatches end where any of ``cuts`` is due."""
+    """Called after each dispatch. No dispatch runs past a step at which one of ``cuts`` is due."""
 
     cuts: Collection[Every] = ()
 
-    def __call__(self, runs: Runs, now: Moment) -> None:
-        """Do it, if it is due at this moment."""
+    def __call__(self, runs: Runs, moment: Moment) -> None:
+        """Act, if the output is due at this moment."""
         raise NotImplementedError
 
 
 class NonFinite(Output):
-    """Reports steps that were not finite, where a log line is due; before that, since such a line is not written."""
+    """Reports steps that were not finite, where a log line is due; before `Log`, which cannot write such a line."""
 
     def __init__(self, every: Every):
         self.every, self.cuts = every, (every,)
 
-    def __call__(self, runs: Runs, now: Moment) -> None:
+    def __call__(self, runs: Runs, moment: Moment) -> None:
         """See `Output`."""
-        if self.every.due(now.step):
-            now.later(lambda: runs.check(now.step, now.fetched))
+        if self.every.due(moment.step):
+            moment.defer(lambda: runs.check(moment.step, moment.fetched))
 
 
 class Log(Output):
@@ -93,10 +94,10 @@ class Log(Output):
     def __init__(self, every: Every):
         self.every, self.cuts = every, (every,)
 
-    def __call__(self, runs: Runs, now: Moment) -> None:
+    def __call__(self, runs: Runs, moment: Moment) -> None:
         """See `Output`."""
-        if self.every.due(now.step):
-            now.later(lambda: now.show(runs.log(now.step, now.fetched)))
+        if self.every.due(moment.step):
+            moment.defer(lambda: moment.show(runs.log(moment.step, moment.fetched)))
 
 
 class Evaluate(Output):
@@ -105,39 +106,39 @@ class Evaluate(Output):
     def __init__(self, every: Every):
         self.every, self.cuts = every, (every,)
 
-    def __call__(self, runs: Runs, now: Moment) -> None:
-        """See `Output`; where it is cut off by a stop, the moment's evaluation is pending."""
-        if now.last or self.every.due(now.step):
+    def __call__(self, runs: Runs, moment: Moment) -> None:
+        """See `Output`; where a stop cuts it off, ``pending_eval`` is set."""
+        if moment.last or self.every.due(moment.step):
             try:
-                now.later(runs.evaluate(now.step, now.state))
+                moment.defer(runs.evaluate(moment.step, moment.state))
             except preemption.Stopped:
-                now.pending_eval = now.stop = True
+                moment.pending_eval = moment.stop = True
 
 
 class Stop(Output):
     """Ends training where `preemption` says so."""
 
-    def __call__(self, runs: Runs, now: Moment) -> None:
-        """See `Output`; of several processes each asks equally often."""
-        now.stop = now.stop or preemption.should_stop()
+    def __call__(self, runs: Runs, moment: Moment) -> None:
+        """See `Output`; every process has to call it equally often."""
+        moment.stop = moment.stop or preemption.should_stop()
 
 
 class Save(Output):
-    """Saves a checkpoint; also at the end of the stage, where training stops, and by the clock.
+    """Saves a checkpoint: each ``every``, at the end of the stage, where training stops, and by the clock.
 
-    If more than ``minutes`` (0 = never) went by since the last one, where ``by_the_clock`` is due.
+    By the clock: where ``check_clock`` is due, if more than ``minutes`` (0 = never) have passed since the last one.
     """
 
-    def __init__(self, every: Every, minutes: float, by_the_clock: Every):
+    def __init__(self, every: Every, minutes: float, check_clock: Every):
         self.every, self.cuts = every, (every,)
-        self._minutes, self._by_the_clock, self._saved_at = minutes, by_the_clock, time.monotonic()
+        self._minutes, self._check_clock, self._saved_at = minutes, check_clock, time.monotonic()
 
-    def __call__(self, runs: Runs, now: Moment) -> None:
+    def __call__(self, runs: Runs, moment: Moment) -> None:
         """See `Output`."""
-        late = self._by_the_clock.due(now.step) and self._is_late()
-        if late or now.last or now.stop or self.every.due(now.step):
-            now.settle()  # a checkpoint never stands for a step whose lines are not written yet
-            runs.save(now.step, now.state, now.pending_eval)
+        late = self._check_clock.due(moment.step) and self._is_late()
+        if late or moment.last or moment.stop or self.every.due(moment.step):
+            moment.run_deferred()  # a checkpoint never stands for a step whose lines are not written yet
+            runs.save(moment.step, moment.state, moment.pending_eval)
             self._saved_at = time.monotonic()
 
     def _is_late(self) -> bool:

@@ -1,4 +1,4 @@
-"""Which parameters of a stage train: its rules, and what batch norm keeps, put together as labels."""
+"""Labels of a stage's parameters: which train, in which group, and which are frozen, by rules and batch norm mode."""
 
 from collections.abc import Mapping
 
@@ -15,8 +15,8 @@ from gcl_jax.methods import METHODS, Method
 def stage_labels(name: str, block: ConfigDict, variables: Mapping) -> tuple[dict, dict[str, optim.ParamGroup]]:
     """(labels, groups) of the parameters in ``variables``, arrays or shapes, under the ``block`` of the stage ``name``.
 
-    ``bn`` = "stats_only" freezes what the backbone's batch norm scales by. Raises UserError for a rule that matches no
-    parameter, where nothing trains, and where something frozen would stay as random as it starts.
+    ``bn`` = "stats_only" freezes scale and bias of the backbone's batch norm. Raises UserError for a rule that matches
+    no parameter, where nothing trains, and where something frozen would stay as random as it starts.
     """
     stats = traverse_util.flatten_dict(variables["batch_stats"])
     norms = {path[:-1] for path in stats if path[0] == "backbone"}
@@ -31,34 +31,34 @@ def stage_labels(name: str, block: ConfigDict, variables: Mapping) -> tuple[dict
         )
     if not groups:
         raise UserError(f"config.{name} trains no parameter: leave the stage out of config.stages")
-    _require_no_random_rest(name, block, labels, stats)
+    _require_frozen_restored(name, block, labels, stats)
     return labels, groups
 
 
-def _require_no_random_rest(name, block, labels, stats):
-    """Raise UserError if ``restore`` leaves out what does not change any more, unless the method makes it."""
+def _require_frozen_restored(name: str, block: ConfigDict, labels: Mapping, stats: Mapping) -> None:
+    """Raise UserError if ``restore`` leaves out what stays frozen, unless the method's init_params sets it."""
     restores = warm_start.restored_by(block.restore)
     flat = traverse_util.flatten_dict(labels)
-    stays = [path for path in flat if flat[path] == optim.FROZEN]
-    stays += [path for path in stats if _keeps_stats(block, path)]
-    if not any(map(restores, [*flat, *stays])):
+    constant = [path for path in flat if flat[path] == optim.FROZEN]
+    constant += [path for path in stats if _keeps_stats(block, path)]
+    if not any(map(restores, [*flat, *constant])):
         raise UserError(f"config.{name}.restore is {cut(repr(block.restore))}, which matches no parameter")
     if METHODS[block.method.name].init_params is not Method.init_params:
-        stays = [path for path in stays if path[0] != "head"]
-    if left := ["/".join(path) for path in stays if not restores(path)]:
+        constant = [path for path in constant if path[0] != "head"]
+    if missing := ["/".join(path) for path in constant if not restores(path)]:
         raise UserError(
-            f"config.{name}.restore is {cut(repr(block.restore))}, which leaves out {left[0]}: it is frozen, and would "
-            "stay as in a network that nobody has trained. Restore it, or let it train"
+            f"config.{name}.restore is {cut(repr(block.restore))}, which leaves out {missing[0]}: it is frozen, and "
+            "would stay as in a network that nobody has trained. Restore it, or let it train"
         )
 
 
 def constant_arrays(block: ConfigDict, labels: Mapping, batch_stats: Mapping) -> list[str]:
-    """Names in a checkpoint of what no step of a stage changes: frozen parameters, statistics that stay."""
+    """Names in a checkpoint of the arrays that no step of a stage changes: frozen parameters, constant statistics."""
     params = [path for path, label in traverse_util.flatten_dict(labels).items() if label == optim.FROZEN]
     stats = [path for path in traverse_util.flatten_dict(batch_stats) if params and _keeps_stats(block, path)]
     return [*("/".join(("params", *path)) for path in params), *("/".join(("batch_stats", *path)) for path in stats)]
 
 
-def _keeps_stats(block, path):
+def _keeps_stats(block: ConfigDict, path: tuple[str, ...]) -> bool:
     """Whether the running statistics at ``path``, such as ("backbone", "bn1", "mean"), do not change in training."""
     return path[0] == "backbone" and (block.bn == "frozen" or (block.bn_scope != "" and path[1] != block.bn_scope))

@@ -18,16 +18,16 @@ from gcl_jax.training.trainer import Program, Trainer
 def run_stage(stage: Stage, workdirs: Mapping[int, epath.Path]) -> bool:
     """Train ``stage`` to its end, or on from the newest checkpoints, for each seed in ``workdirs`` {seed: folder}.
 
-    There are as many seeds as ``stage.seeds``. False, with nothing changed and a line that says so, if their
-    checkpoints have no step in common: they then have to go on one by one. A checkpoint that is damaged is set aside,
-    and the one before it taken. Raises `preemption.Stopped` with the step saved where a stop is due.
+    There are ``stage.seeds`` seeds. Returns False, and logs a line but changes nothing, if their checkpoints have no
+    step in common: they then have to go on one by one. A damaged checkpoint is put in quarantine, and the one before
+    it used. Raises `preemption.Stopped` with the step saved where a stop is due.
     """
     while True:
         with contextlib.suppress(RestartFromCheckpoint), SideBySide(stage, workdirs) as runs:
             if not runs.resume():
                 return False
             state = runs.state()
-            if not stage.settings.epochs and runs.first is None:  # a stage whose start is all of it
+            if not stage.settings.epochs and runs.first is None:  # its initialization is the whole stage
                 runs.evaluate(0, state)()
                 runs.save(0, state)
             runs.evaluate_pending(state)
@@ -39,12 +39,12 @@ def run_stage(stage: Stage, workdirs: Mapping[int, epath.Path]) -> bool:
 
 
 def _program(stage: Stage, runs: SideBySide, seeds: list[int]) -> Program:
-    only = seeds[0] if len(seeds) == 1 else None
+    seed = seeds[0] if len(seeds) == 1 else None
     return Program(
-        name=logs.named(stage.name, only, alone=stage.config.num_seeds == 1),
+        name=logs.named(stage.name, seed, alone=stage.config.num_seeds == 1),
         step=stage.compile() if stage.settings.epochs else None,
         inputs=runs.inputs(),
-        blocks=lambda epoch, row, lengths: stage.feed.blocks(seeds, epoch, row, lengths),
+        blocks=lambda epoch, row, lengths: stage.input_pipeline.blocks(seeds, epoch, row, lengths),
         epochs=stage.settings.epochs,
         steps_per_epoch=stage.settings.steps_per_epoch,
         steps_per_call=stage.steps_per_call,
@@ -59,5 +59,5 @@ def _outputs(stage: Stage) -> list[Output]:
         Log(line),
         Evaluate(Every(config.eval.every_epochs * per_epoch)),
         Stop(),
-        Save(Every(config.checkpoint.every_steps), config.checkpoint.every_minutes, by_the_clock=line),
+        Save(Every(config.checkpoint.every_steps), config.checkpoint.every_minutes, check_clock=line),
     ]

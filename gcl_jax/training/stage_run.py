@@ -64,9 +64,9 @@ class StageRun:
 
     def __exit__(self, *exception) -> None:
         with contextlib.ExitStack() as stack:  # each, whatever becomes of the others
-            for one in (self._board, self._best, self._checkpoints):
-                if one:
-                    stack.callback(one.close)
+            for resource in (self._board, self._best, self._checkpoints):
+                if resource:
+                    stack.callback(resource.close)
 
     def saved_steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
@@ -84,16 +84,16 @@ class StageRun:
 
         `RestartFromCheckpoint` is then raised in all processes.
         """
-        found = damaged = None
+        result = damaged = None
         try:
-            found = read()
+            result = read()
         except integrity.Damaged as error:
             damaged = error
         message = distributed.gather([str(damaged.folder), damaged.reason] if damaged else None)
-        if bad := next((one for one in message if one), None):
+        if bad := next((damage_of_process for damage_of_process in message if damage_of_process), None):
             integrity.quarantine(integrity.Damaged(epath.Path(bad[0]), bad[1]))
             raise RestartFromCheckpoint from damaged
-        return found
+        return result
 
     def resume(self, step: int | None) -> None:
         """Go on from the checkpoint of ``step`` (None = from the start), and forget all that came after it.
@@ -186,6 +186,8 @@ class StageRun:
         UserError if a number in it is not finite.
         """
         self._watch.require_finite(step, state)
+        if self._best:  # with this checkpoint its line is one that a kill does not make again
+            self._best.wait()
         self._checkpoints.save(step, self._copy(state), self._note() | {"evaluation_owed": pending_eval})
         self._watch.last_saved = step
 
@@ -256,8 +258,8 @@ def best_epochs(records: list[dict]) -> dict:
 
 def save_predictions(folder: epath.Path, predictions: dict[str, metrics.Predictions]) -> None:
     """Write every example's prediction, and what is confused with what, to predictions_SPLIT.npz."""
-    for name, found in predictions.items():
-        confused = metrics.confusion(found.label, found.predicted)
+    for name, of_split in predictions.items():
+        confused = metrics.confusion(of_split.label, of_split.predicted)
         path = folder / f"predictions_{name}.npz"
         with replacing(path) as new, new.open("wb") as file:
-            np.savez_compressed(file, confusion=confused, **vars(found))
+            np.savez_compressed(file, confusion=confused, **vars(of_split))

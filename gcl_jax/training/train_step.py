@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,18 +18,18 @@ from gcl_jax.runtime import mesh as mesh_lib
 from gcl_jax.training import non_finite
 from gcl_jax.training.train_state import TrainState
 from gcl_jax.transforms import StageTransforms
+from gcl_jax.typing import PyTree
 
-Tree = Any
 
+class StepInputs(struct.PyTreeNode):
+    """Arguments of the step that do not change.
 
-@struct.dataclass
-class StepInputs:
-    """Arguments of the step that do not change: never donated, and never closed over (a captured array
-    becomes a constant of the program)."""
+    They are never donated, and never closed over, since a captured array becomes a constant of the program.
+    """
 
     key: jax.Array  # the stage's root key
     info: ClassInfo
-    arrays: Tree  # the loader's resident arrays, or {}
+    arrays: PyTree  # the loader's resident arrays, or {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +49,12 @@ def make_update(
     method: Method,
     rule: GradientRule,
     optimizer: optax.GradientTransformationExtraArgs,
-    param_labels: Tree,
+    param_labels: PyTree,
     transforms: StageTransforms,
-    fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
+    fetch: Callable[[PyTree, PyTree], tuple[jax.Array, jax.Array]],
     settings: StepSettings,
 ) -> Callable[[TrainState, StepInputs, dict], TrainState]:
-    """Build ``update(state, inputs, row) -> state``: one step; ``row`` is {stream: what the loader's fetch takes}.
+    """Build ``update(state, inputs, row) -> state``: one step; ``row`` is {stream: item for the loader's fetch}.
 
     Gather, transforms, mix, forward, loss, gradient and update: a pure function, which `make_train_step` compiles.
     ``optimizer`` and ``param_labels`` are those of `optim.make_optimizer`, over the complete parameter tree.
@@ -109,9 +108,9 @@ def make_update(
             (model_state, method_state), (grads, metrics) = gradient(mutable_state, row, step_key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, learning_rate=t.learning_rate)
         params = optim.apply_updates(state.params, updates, param_labels)
-        changed, method_state = method.after_update(params, method_state, t, inputs.info)
-        params = optim.keep_frozen(changed, params, param_labels)
-        made = (optim.trained_leaves(params, param_labels), model_state, method_state)
+        projected, method_state = method.after_update(params, method_state, t, inputs.info)
+        params = optim.keep_frozen(projected, params, param_labels)
+        updated = (optim.trained_leaves(params, param_labels), model_state, method_state)
         return TrainState(
             step=state.step + 1,
             params=params,
@@ -120,24 +119,27 @@ def make_update(
             method_state=method_state,
             ema=optim.update_ema(state.ema, params, param_labels, settings.ema_decay),
             metric_sums=add_to_metric_sums(state.metric_sums, metrics, restart=restarts(state.step, settings)),
-            first_nonfinite=non_finite.noted(state.first_nonfinite, state.step + 1, metrics, made),
+            first_nonfinite=non_finite.record_first(state.first_nonfinite, state.step + 1, metrics, updated),
         )
 
     return update
 
 
-def accumulate(gradient: Callable, mutable_state: Tree, row: Tree, key: jax.Array, parts: int) -> tuple[Tree, Tree]:
-    """Run ``gradient(mutable_state, row, key) -> (mutable_state, tree)`` over ``parts`` micro-batches in turn.
+def accumulate(
+    gradient: Callable, mutable_state: PyTree, row: PyTree, key: jax.Array, micro_batches: int
+) -> tuple[PyTree, PyTree]:
+    """Run ``gradient(mutable_state, row, key) -> (mutable_state, tree)`` over ``micro_batches`` in turn.
 
     Returns the last mutable state and the mean of the trees.
 
-    A micro-batch holds every ``parts``-th example, so that each device keeps its own. Batch norm, mixup and weighted
-    means see a micro-batch at a time; running statistics and the method's state move with each.
+    A micro-batch holds every ``micro_batches``-th example, so that no example changes its device. Batch norm, mixup and
+    weighted means see a micro-batch at a time; running statistics and the method's state move with each.
     """
-    micro = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(len(x) // parts, parts, *x.shape[1:]), 0, 1), row)
-    keys = jax.vmap(lambda part: rng.fold(key, "micro", part))(jnp.arange(parts))
+    n = micro_batches
+    rows = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(len(x) // n, n, *x.shape[1:]), 0, 1), row)
+    keys = jax.vmap(lambda i: rng.fold(key, "micro", i))(jnp.arange(n))
     mutable_state, trees = jax.lax.scan(
-        lambda mutable_state, one: gradient(mutable_state, *one), mutable_state, (micro, keys)
+        lambda mutable_state, row_and_key: gradient(mutable_state, *row_and_key), mutable_state, (rows, keys)
     )
     return mutable_state, jax.tree.map(lambda x: jnp.mean(x, axis=0), trees)
 
@@ -148,45 +150,50 @@ def make_train_step(
     """Jit ``step(state, inputs, block, n) -> (state, metrics)``: ``n`` <= ``rows`` updates in one dispatch.
 
     ``block`` holds ``rows`` rows of the plan, of which the first ``n`` (int32, traced) are used: one program,
-    and the same bits, wherever a stage is cut. With ``rows`` = 1 there is no loop in it. With
+    and the same bits, however a stage is divided into dispatches. With ``rows`` = 1 there is no loop in it. With
     ``seeds`` > 1 everything but the data set and ``n`` has a leading seed axis: independent replicates
     side by side, over the mesh's 'seed' axis. The state is donated; ``metrics`` is a copy of its metric sums,
     and of the records of its first non-finite step and of those that were skipped.
     """
 
     def train_step(state: TrainState, inputs: StepInputs, block: dict, n: jax.Array) -> tuple[TrainState, dict]:
-        def one(i, state):
+        def update_with_row(i, state):
             return update(state, inputs, jax.tree.map(lambda leaf: leaf[i], block))
 
-        state = jax.lax.fori_loop(0, n, one, state) if rows > 1 else one(0, state)
+        state = jax.lax.fori_loop(0, n, update_with_row, state) if rows > 1 else update_with_row(0, state)
         return state, {**state.metric_sums, "first_nonfinite": state.first_nonfinite, "skipped": state.skipped}
 
-    everywhere = mesh_lib.replicated(mesh)
-    own = everywhere
+    replicated = mesh_lib.replicated(mesh)
+    per_seed = replicated
     if seeds > 1:
-        train_step = jax.vmap(train_step, in_axes=(0, StepInputs(0, 0, None), 0, None))
-        own = mesh_lib.over_seeds(mesh)
+        train_step = jax.vmap(train_step, in_axes=(0, _prefix(0, 0, None), 0, None))
+        per_seed = mesh_lib.over_seeds(mesh)
     return jax.jit(
         train_step,
         donate_argnums=0,
-        in_shardings=(own, StepInputs(own, own, everywhere), block_sharding(mesh, seeds), everywhere),
-        out_shardings=(own, everywhere),  # every process logs from the metric sums
+        in_shardings=(per_seed, _prefix(per_seed, per_seed, replicated), block_sharding(mesh, seeds), replicated),
+        out_shardings=(per_seed, replicated),  # every process logs from the metric sums
         compiler_options=backend.compiler_options(),
     )
 
 
+def _prefix(key: PyTree, info: PyTree, arrays: PyTree) -> PyTree:
+    """A prefix of the tree `StepInputs`, such as a sharding for each field."""
+    return StepInputs(key, info, arrays)
+
+
 def block_sharding(mesh: Mesh, seeds: int) -> jax.sharding.NamedSharding:
-    """Where a block's batches lie: [steps, B, ...], or [seeds, steps, B, ...]."""
+    """The sharding of a block's batches: [steps, B, ...], or [seeds, steps, B, ...]."""
     return mesh_lib.over_batch(mesh, leading=1 if seeds == 1 else 2, seeds=seeds > 1)
 
 
 def restarts(step: jax.Array, settings: StepSettings) -> jax.Array:
-    """Whether the metric sums begin anew with the update of ``step``, counted from 0."""
+    """Whether the metric sums restart with the update of ``step``, counted from 0."""
     return step % settings.steps_per_epoch % settings.log_every == 0
 
 
 def empty_metric_sums(method: Method) -> dict[str, jax.Array]:
-    """Running sums before the first step."""
+    """Metric sums before the first step."""
     return {name: jnp.float32(0) for name in ("count", "loss", *method.logged)}
 
 

@@ -27,7 +27,7 @@ from gcl_jax.workdir import host0
 def choice_fingerprint(config: ConfigDict) -> dict:
     """All that a choice depends on: grid, fraction, seeds, posthoc rules, and how everything up to the stage trains."""
     name = config.tuning.key.split(".")[0]
-    asked = {
+    keys = {
         "tuning": config.tuning.to_dict(),
         "seeds": list(config_lib.seeds(config)),
         "posthoc": config.posthoc.to_dict(),
@@ -36,8 +36,8 @@ def choice_fingerprint(config: ConfigDict) -> dict:
         "path": config.data.path,
     }
     if files := stage_identity.files(config):
-        asked["files"] = files
-    return json.loads(json.dumps(asked, default=list))
+        keys["files"] = files
+    return json.loads(json.dumps(keys, default=list))
 
 
 def choice_file(folder: epath.Path, config: ConfigDict) -> epath.Path:
@@ -74,19 +74,19 @@ def warning(config: ConfigDict) -> str:
 
 def held_out(config: ConfigDict) -> ConfigDict:
     """The run that trains what comes before the tuned stage on the training images that are not held out."""
-    found = copy.deepcopy(config)
+    reduced = copy.deepcopy(config)
     place = config.stages.index(config.tuning.key.split(".")[0])
-    found.stages = config.stages[:place]
-    found.data.validation_fraction = config.tuning.validation_fraction
-    found.tuning.key = ""
-    return found
+    reduced.stages = config.stages[:place]
+    reduced.data.validation_fraction = config.tuning.validation_fraction
+    reduced.tuning.key = ""
+    return reduced
 
 
 def with_value(config: ConfigDict, value: float) -> ConfigDict:
     """``config`` with ``value`` for the tuned key."""
-    found = copy.deepcopy(config)
-    found.update_from_flattened_dict({config.tuning.key: value})
-    return found
+    changed = copy.deepcopy(config)
+    changed.update_from_flattened_dict({config.tuning.key: value})
+    return changed
 
 
 def choose(config: ConfigDict, starts: Mapping[int, str]) -> dict:
@@ -100,13 +100,13 @@ def choose(config: ConfigDict, starts: Mapping[int, str]) -> dict:
     parts, scores = RunContext(held_out(config)), []
     with backend.matmul_precision(config.precision):
         for value in config.tuning.grid:
-            stage = parts.under(with_value(config, value)).stage(name, 1)
+            stage = parts.with_config(with_value(config, value)).stage(name, 1)
             recalls = []
             for seed, folder in starts.items():
                 start = Start(str(folder), before)
                 state, inputs, _ = stage.start(seed, start.load(), start.origin)
-                found = stage.evaluate(stage.variables(state), inputs.info, ("validation",))()
-                recalls.append(metrics.summarize(found["validation"], parts.dataset.counts)["macro_recall"])
+                predictions = stage.evaluate(stage.variables(state), inputs.info, ("validation",))()
+                recalls.append(metrics.summarize(predictions["validation"], parts.dataset.counts)["macro_recall"])
             scores.append(float(np.mean(recalls)))
     chosen = config.tuning.grid[int(np.argmax(scores))]
     if optimistic := warning(config):

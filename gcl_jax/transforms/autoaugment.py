@@ -83,8 +83,8 @@ class AutoAugment(ImageTransform):
         kinds, values, signed = policy_tables(names, levels)
         batch = len(images)
         chosen = jax.random.randint(rng.fold(key, "policy"), (batch,), 0, len(names))
-        uniforms = jax.random.uniform(rng.fold(key, "apply"), (batch, 2))
-        applied = uniforms < jnp.asarray(probabilities, jnp.float32)[chosen]
+        probability_draws = jax.random.uniform(rng.fold(key, "apply"), (batch, 2))
+        applied = probability_draws < jnp.asarray(probabilities, jnp.float32)[chosen]
         signs = jnp.where(jax.random.bernoulli(rng.fold(key, "sign"), 0.5, (batch, 2)), 1.0, -1.0)
         base = np.isin(names, ENHANCE).astype(np.float32)
         taps = geometry.TAPS[geometry.BICUBIC if np.isin(names, ("shear_x", "shear_y")).any() else geometry.NEAREST]

@@ -57,10 +57,10 @@ def torchvision_values(magnitude: int, height: int, width: int) -> tuple[np.ndar
         **dict.fromkeys(("brightness", "color", "contrast", "sharpness"), 0.9 * part),
     }
     base = np.isin(OPS, ("brightness", "color", "contrast", "sharpness")).astype(float)
-    moved = np.array([amounts.get(name, 0.0) for name in OPS])
+    signed = np.array([amounts.get(name, 0.0) for name in OPS])
     unsigned = {"posterize": 8 - round(magnitude / ((BINS - 1) / 4)), "solarize": 255 - 255 * part}
     fixed = np.array([unsigned.get(name, 0.0) for name in OPS])
-    values = np.stack([base + moved + fixed, base - moved + fixed], 1).astype(np.float32)
+    values = np.stack([base + signed + fixed, base - signed + fixed], 1).astype(np.float32)
     return values, np.isin(OPS, list(amounts))
 
 

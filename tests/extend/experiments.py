@@ -67,7 +67,7 @@ CONFIGS = {
     ),
     "rare_mixup": lambda: one_stage(("rare_mixup",), mix="rare_mixup(1.0)"),
     "head_bias": lambda: one_stage(("head_bias",), evaluation=dict(metrics=("head_bias", "mcc"))),
-    "blobs": lambda: one_stage(("blobs",), data=dict(source="blobs", name="blobs", imbalance_ratio=10.0)),
+    "blobs": lambda: one_stage(("blobs",), data=dict(source="blobs", name="blobs", imbalance_ratio=10.0), epochs=5),
     "two_estimators": lambda: one_stage(("two_estimators",), ("two_estimators", {})),
 }
 

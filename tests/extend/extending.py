@@ -59,6 +59,6 @@ def advance(stage, state, inputs, steps: int):
     """The state ``steps`` updates further."""
     for _ in range(steps):
         epoch, place = divmod(int(state.step), stage.settings.steps_per_epoch)
-        block = next(stage.feed.blocks([0], epoch, place, [1]))
+        block = next(stage.input_pipeline.blocks([0], epoch, place, [1]))
         state, _ = stage.step(state, inputs, block, np.int32(1))
     return state

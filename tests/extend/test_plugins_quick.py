@@ -2,14 +2,16 @@
 
 import dataclasses
 import json
+import re
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import ROOT
 from experiments import CONFIGS, get_config
-from extending import advance, make_stage, plugins  # noqa: F401
+from extending import PLUGINS, advance, make_stage, plugins  # noqa: F401
 from flax import traverse_util
 from ml_collections import ConfigDict
 from tiny import override
@@ -63,6 +65,13 @@ def flat(tree):
 def moved(before, after):
     before, after = flat(before), flat(after)
     return {name for name in before if not np.array_equal(before[name], after[name])}
+
+
+def test_every_plugin_is_trained_and_on_the_page():
+    files = {file.stem for file in PLUGINS.glob("*.py")}
+    assert files - {"accuracy_by_count"} == set(CONFIGS)  # which reads a run
+    page = (ROOT / "docs" / "extending.md").read_text()
+    assert files <= set(re.findall(r"extend/plugins/(\w+)\.py", page))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -319,7 +328,7 @@ def test_two_streams_are_mixed():
     np.testing.assert_allclose(weight, 0.5 * (1 - lam), rtol=1e-6)
     np.testing.assert_allclose(kept + weight, 1, rtol=1e-6)
     assert rare.tolist() == [1] * 8
-    assert set(next(stage.feed.blocks([0], 0, 0, [1]))) == {"main", "rare"}
+    assert set(next(stage.input_pipeline.blocks([0], 0, 0, [1]))) == {"main", "rare"}
     train(stage, 2)
 
 
@@ -368,4 +377,4 @@ def test_what_depends_on_the_size_of_images_can_be_restored(tmp_path):
     found["params"]["backbone"]["positions"] = np.zeros((4, 16), np.float32)
     starts._require_backbone(config, "representation", found, "a run")
     with pytest.raises(UserError, match=r"positions has shape \(4, 16\), the model needs \(16, 16\)"):
-        stage.accepts(found, "a run")
+        stage.check_start(found, "a run")

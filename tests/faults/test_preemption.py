@@ -17,7 +17,7 @@ from test_loop import run as run_loop
 from tiny import digits, load_config, override
 
 from gcl_jax import data
-from gcl_jax.checkpoints import checkpoint
+from gcl_jax.checkpoints import checkpoint, integrity
 from gcl_jax.checkpoints.checkpoint import Checkpoints
 from gcl_jax.runtime import preemption
 from gcl_jax.table import __main__ as table
@@ -273,3 +273,27 @@ def test_the_best_on_validation_is_kept_where_a_stage_can_start_from(undisturbed
     after, _, _ = checkpoint.read(tmp_path / "run" / "classifier" / "checkpoints")
     kernel = "params/backbone/conv1/kernel"
     np.testing.assert_array_equal(after[kernel], variables[kernel])
+
+
+def test_a_checkpoint_waits_for_the_best_before_it(tmp_path, monkeypatch):
+    """Killed between the two, a run would go on with the line of a best that is nowhere."""
+    list_files, save = Checkpoints._list_files, StageRun.save
+
+    def slowly(checkpoints):
+        if checkpoints._folder.parent.name == integrity.BEST:
+            time.sleep(1)
+        list_files(checkpoints)
+
+    def saved_both(run, step, *args):
+        save(run, step, *args)
+        run._checkpoints.wait()
+        records = [x for x in run._run.records("representation") if x["kind"] == "validation"]
+        best = max(records, key=lambda x: x["accuracy"])["step"]
+        folder = run._dir.path / integrity.BEST / "checkpoints"
+        there.append(best in [int(path.name) for path in folder.iterdir() if path.name.isdecimal()])
+
+    there = []
+    monkeypatch.setattr(Checkpoints, "_list_files", slowly)
+    monkeypatch.setattr(StageRun, "save", saved_both)
+    experiment.run(override(config(), {"checkpoint.every_steps": 8, "stages": ("representation",)}), tmp_path / "run")
+    assert there == [True, True]
