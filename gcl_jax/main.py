@@ -3,7 +3,7 @@
 from gcl_jax.runtime import command, preemption
 
 if __name__ == "__main__":  # what follows takes a second to import
-    preemption.answer_from_the_start()
+    preemption.handle_signals_while_importing()
     command.begin()
 
 import sys
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
     """Run the experiment; a UserError becomes one line and exit status 1, a signal a saved step and status 0."""
     logging.set_verbosity(logging.ERROR)  # Orbax tells every step of a save
     backend.keep_freed_memory()
-    distributed.start(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, found_by_jax=_DISTRIBUTED.value)
+    distributed.start(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, autodetect=_DISTRIBUTED.value)
     jax_settings.pin()
     distributed.all_or_raise(lambda: validation.validate(_CONFIG.value))  # once all can be told
     from gcl_jax.runtime import compilation_cache  # now that the config is good: the heavy half
@@ -61,7 +61,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _command(argv: list[str]) -> None:
-    with leaving.in_time():
+    with leaving.exit_within():
         main(argv)
 
 

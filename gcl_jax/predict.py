@@ -25,7 +25,7 @@ from absl import logging
 
 from gcl_jax import command_line
 from gcl_jax.data import on_disk
-from gcl_jax.data.problems import first
+from gcl_jax.data.problems import first_lines
 from gcl_jax.data.walk import SUFFIXES, shortened, walk
 from gcl_jax.errors import UserError, exit_on_user_error, require
 from gcl_jax.replacing import replacing
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str]) -> None:
     if bad:
         message = [f"{path} is no image that can be read ({reason})" for path, reason in bad.items()]
         raise UserError(
-            f"{len(bad):,} of {len(paths):,} files have no answer:" + "".join(f"\n  {t}" for t in first(message))
+            f"{len(bad):,} of {len(paths):,} files have no answer:" + "".join(f"\n  {t}" for t in first_lines(message))
         )
 
 

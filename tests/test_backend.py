@@ -17,14 +17,14 @@ from gcl_jax.training import experiment
 
 
 def test_one_step_a_dispatch_on_cpu(monkeypatch):
-    assert backend.steps_per_call(0, most=50) == 1
-    assert backend.steps_per_call(8, most=50) == 1
+    assert backend.steps_per_call(0, max_steps=50) == 1
+    assert backend.steps_per_call(8, max_steps=50) == 1
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert backend.steps_per_call(0, most=50) == 50
-    assert backend.steps_per_call(8, most=50) == 8
-    assert backend.steps_per_call(100, most=50) == 50
-    assert backend.steps_per_call(0, most=500) == backend.LOOP_ROWS
-    assert backend.steps_per_call(0, most=50, resident=False) == 1
+    assert backend.steps_per_call(0, max_steps=50) == 50
+    assert backend.steps_per_call(8, max_steps=50) == 8
+    assert backend.steps_per_call(100, max_steps=50) == 50
+    assert backend.steps_per_call(0, max_steps=500) == backend.LOOP_ROWS
+    assert backend.steps_per_call(0, max_steps=50, resident=False) == 1
     assert backend.compiler_options() == {}
     assert backend.eval_batch_size(0) == 1024
 

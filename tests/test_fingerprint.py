@@ -117,16 +117,24 @@ def records(images):
 )
 def test_records_stand_for_their_images(other):
     images = [encoded(picture(i)) for i in range(3)]
-    assert records(images).identity() == records(list(images)).identity() != records(other(images)).identity()
-    assert records(images).older_identity() == records(other(images)).older_identity()
+    assert (
+        records(images).content_digest()
+        == records(list(images)).content_digest()
+        != records(other(images)).content_digest()
+    )
+    assert records(images).legacy_digest() == records(other(images)).legacy_digest()
 
 
 def test_names_size_and_decoding_are_part_of_it(classes, monkeypatch):
     paths = np.array(["train/ant/0.jpg", "train/ant/1.jpg"], object)
     one = Files(str(classes), paths, 32)
-    found = {one.identity(), Files(str(classes), paths[::-1], 32).identity(), Files(str(classes), paths, 33).identity()}
+    found = {
+        one.content_digest(),
+        Files(str(classes), paths[::-1], 32).content_digest(),
+        Files(str(classes), paths, 33).content_digest(),
+    }
     monkeypatch.setattr(photographs_lib, "DECODING", "JPEG by another transform")
-    assert len(found | {one.identity()}) == 4
+    assert len(found | {one.content_digest()}) == 4
 
 
 def test_digests_follow_their_images(classes):
@@ -136,13 +144,13 @@ def test_digests_follow_their_images(classes):
     chosen = np.array([5, 2, 17])
     part = images[chosen]
     read_anew = Files(images.root, images.paths[chosen], images.size)
-    assert part.identity() == read_anew.identity()
+    assert part.content_digest() == read_anew.content_digest()
 
 
 def test_what_cannot_be_read_for_it_is_named(classes):
     images = Files(str(classes), np.array(["train/ant/0.jpg", "train/ant/none.jpg", "train/ant"], object), 32)
     with pytest.raises(UserError, match=r"2 of 3 images cannot be read: (.|\n)*none\.jpg: no such file\n.*Is a direct"):
-        images.identity()
+        images.content_digest()
 
 
 # Runs over them.
@@ -184,7 +192,7 @@ def older(started):
     config, run = started
     known = json.loads((run / "config.json").read_text())
     assert known["training"]["data_fingerprint"] == dataset_of(config).fingerprint
-    known["training"]["data_fingerprint"] = dataset_of(config).older_fingerprint
+    known["training"]["data_fingerprint"] = dataset_of(config).legacy_fingerprint
     (run / "config.json").write_text(json.dumps(known))
     return config, run
 
@@ -208,7 +216,9 @@ def test_a_real_run_is_refused_over_them_and_an_older_one_is_evaluated(copy, tmp
     result = experiment.run(config, str(run))
     assert result["data"]["fingerprint"] == dataset_of(config).fingerprint
     known = (run / "config.json").read_text()
-    (run / "config.json").write_text(known.replace(result["data"]["fingerprint"], dataset_of(config).older_fingerprint))
+    (run / "config.json").write_text(
+        known.replace(result["data"]["fingerprint"], dataset_of(config).legacy_fingerprint)
+    )
     assert experiment.run(config, str(run), eval_only=True)["final"] == result["final"]
     assert "is of an older gcl_jax" in capsys.readouterr().out
     (run / "config.json").write_text(known)
@@ -224,7 +234,7 @@ def test_a_real_run_is_refused_over_them_and_an_older_one_is_evaluated(copy, tmp
 
 
 def test_their_fingerprint_is_what_that_commit_computed(classes):
-    assert load(classes, "folder").older_fingerprint.startswith("7df0a5ff13f0ced7")
+    assert load(classes, "folder").legacy_fingerprint.startswith("7df0a5ff13f0ced7")
 
 
 def test_one_that_is_looked_at_says_a_word(older, capsys):
@@ -270,5 +280,5 @@ def test_one_of_other_names_is_refused_as_before(older, copy):
 def test_arrays_have_the_fingerprint_that_they_had():
     keys = {"name": "digits", "path": "", "profile": "none", "imbalance_ratio": 1.0, "subset_seed": 0}
     dataset = data.load(source="digits", validation_fraction=0.0, **keys)
-    assert dataset.fingerprint == dataset.older_fingerprint
+    assert dataset.fingerprint == dataset.legacy_fingerprint
     assert dataset.fingerprint.startswith("2b627e1f43a6e9f6")  # computed by commit 8f92ab7

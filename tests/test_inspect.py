@@ -45,7 +45,7 @@ def noise(tmp_path):
 )
 @pytest.mark.parametrize("decode", [False, True])
 def test_the_kind_of_an_image(tmp_path, mode, name, expected, decode):
-    found = image_kind.look(photographs.write(tmp_path / name, mode).read_bytes(), decode=decode)
+    found = image_kind.identify(photographs.write(tmp_path / name, mode).read_bytes(), decode=decode)
     assert (found.format, found.kind, found.width, found.height, found.reason) == (*expected, 8, 6, "")
 
 
@@ -61,13 +61,13 @@ def test_what_is_no_image_has_a_reason(tmp_path, noise):
     }
     for name, (content, reason) in damaged.items():
         (tmp_path / name).write_bytes(content)
-        found = image_kind.look((tmp_path / name).read_bytes())
+        found = image_kind.identify((tmp_path / name).read_bytes())
         assert found.reason.startswith(reason), name
         assert found.reason, name
         assert not found.format
-    assert image_kind.look((tmp_path / "half.jpg").read_bytes(), decode=False).reason == ""  # its header is whole
+    assert image_kind.identify((tmp_path / "half.jpg").read_bytes(), decode=False).reason == ""  # its header is whole
     unreadable = Files(str(tmp_path), np.array(["none.jpg", "."]), 8)
-    none, folder = image_kind.look_at_all([(unreadable, 0), (unreadable, 1)])
+    none, folder = image_kind.identify_all([(unreadable, 0), (unreadable, 1)])
     assert none.reason == "no such file"
     assert "Is a directory" in folder.reason
 
@@ -82,7 +82,7 @@ def test_without_pillow_the_cure_is_named(noise, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match=r"pip install 'gcl_jax\[photos\]'"):
-        image_kind.look(noise.read_bytes())
+        image_kind.identify(noise.read_bytes())
 
 
 # The command.

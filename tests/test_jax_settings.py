@@ -19,7 +19,7 @@ from gcl_jax.workdir import ownership, results
 
 GROUPS = {
     "PINNED": set(settings.PINNED),
-    "IDENTITY": set(settings.IDENTITY),
+    "FINGERPRINTED": set(settings.FINGERPRINTED),
     "BY_CONFIG": set(settings.BY_CONFIG),
     "LEFT_AT_DEFAULT": set(settings.LEFT_AT_DEFAULT),
     "COMPILER": set(settings.COMPILER),
@@ -37,7 +37,7 @@ def test_every_setting_of_jax_is_in_one_group():
 @pytest.fixture
 def kept():
     """What a test changes of JAX's settings is as before after it."""
-    before = {name: getattr(jax.config, name) for name in (*settings.PINNED, *settings.IDENTITY)
+    before = {name: getattr(jax.config, name) for name in (*settings.PINNED, *settings.FINGERPRINTED)
               if name in jax.config.values}  # fmt: skip
     yield before
     for name, value in before.items():
@@ -84,7 +84,7 @@ def test_commands_pin_it_and_an_import_does_not(kept, name, value):
 def test_what_is_not_used_is_named(monkeypatch, capsys, variable, stays):
     name, value = variable.split("=")
     monkeypatch.setenv(name, value)
-    settings.leave_out()
+    settings.drop_unused()
     assert (name in os.environ) == stays
     assert (variable in capsys.readouterr().err) != stays
 

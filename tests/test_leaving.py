@@ -8,14 +8,14 @@ import pytest
 CRASHES = """
 import sys
 from gcl_jax.runtime import leaving
-leaving.without_teardown()
+leaving.skip_teardown()
 import atexit, os, signal
 class Library:
     def __del__(self, kill=os.kill, own=os.getpid(), number=signal.SIGSEGV):
         kill(own, number)
 sys.modules["library"] = Library()  # which goes when the interpreter does
 atexit.register(lambda: print("done at exit"))
-with leaving.in_time():
+with leaving.exit_within():
     print("written", end=" ")
     {ends}
 """

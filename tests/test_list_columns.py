@@ -24,7 +24,7 @@ def test_line_ends_and_encodings_of_every_system_are_read(tmp_path, end, encodin
 
 def test_a_line_end_is_one_wherever_a_part_ends(monkeypatch):
     text = "".join(f"{'x' * (i % 7)}/1.jpg {i}\r\n" for i in range(200))
-    monkeypatch.setattr(entries, "PART", 3)
+    monkeypatch.setattr(entries, "CHUNK", 3)
     found = entries.parse(text, "train.txt")
     assert found.labels.tolist() == list(range(200))
     assert found.numbers == tuple(range(1, 201))

@@ -37,7 +37,7 @@ def write(folder, kind):
 
 @pytest.mark.parametrize("kind", ["text", "JSON", "full JSON"])
 def test_a_million_images_take_seconds(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(json_stream, "PART", json_stream.PART // 20)
+    monkeypatch.setattr(json_stream, "CHUNK", json_stream.CHUNK // 20)
     photos = write(tmp_path, kind)
     start = time.process_time()
     found = lists.read_list(photos["train_list"], "train_list")
@@ -79,7 +79,7 @@ STRANGE = {
 @pytest.mark.parametrize("part", [1, 2, 7, 50, 10_000])
 @pytest.mark.parametrize("indent", [None, 1])
 def test_json_is_the_same_in_parts_of_any_size(monkeypatch, part, indent):
-    monkeypatch.setattr(json_stream, "PART", part)
+    monkeypatch.setattr(json_stream, "CHUNK", part)
     for ascii_only in (True, False):
         text = json.dumps(STRANGE, indent=indent, ensure_ascii=ascii_only) + "\n "
         found = {}
@@ -95,7 +95,7 @@ def test_json_is_the_same_in_parts_of_any_size(monkeypatch, part, indent):
      '{"a": 1} 2', '{1: 2}', '{"a": [{"b": 1}, {"b": 1]}', '{"a": [1], "a": [2]}', "{'a': 1}", "nul", '{"a": [\\u00]}'],
 )  # fmt: skip
 def test_what_is_no_json_is_told_at_any_size(monkeypatch, text, part):
-    monkeypatch.setattr(json_stream, "PART", part)
+    monkeypatch.setattr(json_stream, "CHUNK", part)
     with pytest.raises(ValueError, match=r"at character \d+|twice"):
         list(json_stream.lists(io.StringIO(text).read, ("a",)))
 

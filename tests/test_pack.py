@@ -150,7 +150,7 @@ def test_resized_images_look_as_training_would_see_them(mode):
     image.save(stream, "PNG")
     found = pack._resized(stream.getvalue(), 30)
     assert found.resized
-    assert image_kind.look(found.encoded) == image_kind.ImageKind("JPEG", "RGB", 40, 30)
+    assert image_kind.identify(found.encoded) == image_kind.ImageKind("JPEG", "RGB", 40, 30)
     seen = decode.decoded(stream.getvalue()).numpy().reshape(30, 2, 40, 2, 3).mean((1, 3))
     assert np.abs(decode.decoded(found.encoded).numpy() - seen).mean() < (20 if mode == "1" else 3)
 
@@ -187,7 +187,7 @@ def test_skipped_images_are_told_and_counted_as_from_the_list(spoilt, tmp_path, 
     assert "4 images cannot be decoded and are skipped" in told
     assert f"{spoilt}/train/bee/0.jpg: empty file" in told
     theirs = load(spoilt, "list", on_bad_image="skip")
-    monkeypatch.setattr(image_kind, "look_at_all", lambda *a, **k: pytest.fail("images of a pack are decoded again"))
+    monkeypatch.setattr(image_kind, "identify_all", lambda *a, **k: pytest.fail("images of a pack are decoded again"))
     ours = load(tmp_path / "out", "packed", on_bad_image="skip")
     assert ours.describe() == theirs.describe()
     assert ours.describe()["skipped"] == {"train": 3, "test": 1}

@@ -73,7 +73,7 @@ def test_a_checkpoint_is_read_back(folder):
     found, note, step = checkpoint.read(folder / "checkpoints")
     np.testing.assert_array_equal(found["params/head"], tree["params"]["head"])
     assert (note["of"], step) == ("it", 3)
-    integrity.aside(folder).mkdir()
+    integrity.quarantine_folder(folder).mkdir()
     integrity.refuse_to_start_over(folder)  # there is a good one
 
 

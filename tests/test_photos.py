@@ -115,7 +115,7 @@ def test_formats_are_what_pillow_sees(kind):
 def test_what_is_looked_at_and_what_is_read_agree(kind):
     given = KINDS[kind]()
     assert decode.problem(given) == ""
-    assert image_kind.look(given).reason == ""
+    assert image_kind.identify(given).reason == ""
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_what_is_looked_at_and_what_is_read_agree(kind):
 )
 def test_what_is_not_read_is_refused_by_both(given, reason):
     assert re.search(reason, decode.problem(given))
-    assert re.search(reason, image_kind.look(given).reason)
+    assert re.search(reason, image_kind.identify(given).reason)
 
 
 def test_a_strip_is_cut_before_it_is_resized():

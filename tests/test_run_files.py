@@ -38,7 +38,7 @@ SEEDS = {
     "across_seeds": {"representation": {"accuracy": {"mean": 1.0, "std": 0.5}}},
     "seeds": {"seed_0": RESULT},
 }
-DATASET = types.SimpleNamespace(fingerprint="f", older_fingerprint="e")
+DATASET = types.SimpleNamespace(fingerprint="f", legacy_fingerprint="e")
 OTHERS = (None, 5, -1.5, "x", [], {}, True, [None], {"x": 1}, 10**400)
 
 

@@ -85,7 +85,7 @@ STOPPED = """
 import os, signal, sys
 from gcl_jax.runtime import preemption, streams
 streams.guard()
-preemption.answer_from_the_start()
+preemption.handle_signals_while_importing()
 open(sys.argv[1], "w").write("begun")
 os.kill(os.getpid(), signal.SIGHUP)
 open(sys.argv[1], "w").write("went on")

@@ -231,7 +231,7 @@ def test_they_are_inspected_and_packed(name, prepared, tmp_path, capsys):
         for i in range(len(theirs.splits[part])):
             assert ours.splits[part].images.encoded(i) == theirs.splits[part].images.encoded(i)
         # TFDS's images are no copies of the files of those names, and the pack does not pass for one of them.
-        assert ours.splits[part].images.identity() == theirs.splits[part].images.identity()
+        assert ours.splits[part].images.content_digest() == theirs.splits[part].images.content_digest()
 
 
 def test_an_image_that_is_none_is_skipped(prepared, tmp_path, monkeypatch):
@@ -258,7 +258,7 @@ def test_names_are_read_once(prepared, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(records, "value", lambda *_: pytest.fail("a record is read for its name again"))
         again = tfds_list.read("i_naturalist2018", str(folder), photos)
-        assert again.train.images.older_identity() == first.splits["train"].images.older_identity()
+        assert again.train.images.legacy_digest() == first.splits["train"].images.legacy_digest()
     for damaged in ("[", '["one"]'):
         file.write_text(damaged)
         assert load("i_naturalist2018", folder, photos).fingerprint == first.fingerprint
@@ -304,7 +304,7 @@ def test_real_lists_of_places_have_names_of_their_own():
         part: entries.parse(_shared(f"data/lt-lists/Places_LT_{part}.txt").read_text(), part).paths
         for part in ("train", "val", "test")
     }
-    keys = [tfds_list.two_last(path) for paths in found.values() for path in paths]
+    keys = [tfds_list.folder_and_name(path) for paths in found.values() for path in paths]
     assert len(set(keys)) == len(keys) == 62_500 + 7_300 + 36_500
     # The names as TFDS's archive would have them, of classes with and without a second part.
     names = {key for key in keys if "/" in key}

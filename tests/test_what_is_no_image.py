@@ -80,14 +80,14 @@ FOREIGN = {
 def test_what_it_is_and_the_cure_are_told_by_every_reader(kind):
     given, told = FOREIGN[kind]
     assert told in decode.problem(given)
-    assert told in image_kind.look(given).reason
+    assert told in image_kind.identify(given).reason
     assert "\n" not in decode.problem(given)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
 def test_what_is_read_is_not_refused(kind):
     given = saved(kind)
-    assert signatures.refusal(given) == decode.problem(given) == image_kind.look(given).reason == ""
+    assert signatures.refusal(given) == decode.problem(given) == image_kind.identify(given).reason == ""
     assert not signatures.is_cut_off(given)
     assert image_size.size(given) == picture().size
 
@@ -142,14 +142,14 @@ def test_an_image_that_is_too_large_is_refused_by_its_header(given, size):
     told = f"too large: {size} pixels, of 178,956,970 at most: make it smaller"
     assert decode.problem(given) == told
     for whole in (True, False):
-        assert image_kind.look(given, decode=whole).reason == told
+        assert image_kind.identify(given, decode=whole).reason == told
 
 
 def test_large_images_below_the_limit_are_read_without_a_warning(recwarn):
     pillow._quiet.cache_clear()  # pytest forgets filters between tests
     stream = io.BytesIO()
     Image.new("1", (11_000, 9_000)).save(stream, "PNG")  # beyond Pillow's warning
-    assert image_kind.look(stream.getvalue(), decode=False).reason == ""
+    assert image_kind.identify(stream.getvalue(), decode=False).reason == ""
     assert not recwarn.list
 
 

@@ -1,1 +1,1 @@
-"""Checkpoints: saved, verified, set aside where damaged, and where a stage starts from."""
+"""Checkpoints: saving, verifying and quarantining them, and the variables that a stage starts from."""

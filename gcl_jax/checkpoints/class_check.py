@@ -9,16 +9,16 @@ from gcl_jax.errors import UserError
 def require_same(theirs: Sequence[str] | None, ours: Sequence[str], origin: str, hint: str) -> None:
     """Raise UserError unless a network with the classes ``theirs`` (None = not known) is one for the data's ``ours``.
 
-    ``origin`` names the network, ``cure`` what to do.
+    ``origin`` names the network, and ``hint`` says what to do.
     """
     if message := difference(theirs, ours):
         raise UserError(f"{origin} has other classes than the data: {message}. {hint}")
 
 
 def difference(theirs: Sequence[str] | None, ours: Sequence[str]) -> str:
-    """What is the first difference between a network's classes, "there", and the data's, "here"; "" where none is.
+    """The first difference between a network's classes, "there", and the data's, "here"; "" where there is none.
 
-    Of a side that has only numbers, "0", "1", ..., no more than how many there are can be compared.
+    Classes without names, called "0", "1", ..., can only be counted.
 
     >>> difference(("cat", "dog"), ("dog", "cat"))
     "class 0 is 'cat' there and 'dog' here (the same 2 classes in another order)"
@@ -34,18 +34,18 @@ def difference(theirs: Sequence[str] | None, ours: Sequence[str]) -> str:
     if len(theirs) != len(ours):
         message = f"{len(theirs)} classes there and {len(ours)} here"
         for place, names, others in (("here", ours, theirs), ("there", theirs, ours)):
-            if named and (alone := [name for name in names if name not in set(others)]):
-                return f"{message}, of which {alone[0]!r} is only {place}"
+            if named and (unmatched := [name for name in names if name not in set(others)]):
+                return f"{message}, of which {unmatched[0]!r} is only {place}"
         return message
     if not named or theirs == ours:
         return ""
-    number = next(i for i, (their_name, other) in enumerate(zip(theirs, ours, strict=True)) if their_name != other)
+    number = next(i for i, (name, our_name) in enumerate(zip(theirs, ours, strict=True)) if name != our_name)
     order = f" (the same {len(ours)} classes in another order)" if sorted(theirs) == sorted(ours) else ""
     return f"class {number} is {theirs[number]!r} there and {ours[number]!r} here{order}"
 
 
 def unknown(theirs: Sequence[str] | None, ours: Sequence[str]) -> str:
-    """What cannot be compared, in words; "" where both sides have names.
+    """Why the classes cannot be compared by name, for a message; "" where they can, or both sides have numbers.
 
     >>> unknown(("0", "1"), ("cat", "dog"))
     'has its classes by number only'
@@ -57,5 +57,5 @@ def unknown(theirs: Sequence[str] | None, ours: Sequence[str]) -> str:
     return "has its classes by number only" if _are_numbers(theirs) else "names its classes, the data number theirs"
 
 
-def _are_numbers(names):
+def _are_numbers(names: Sequence[str]) -> bool:
     return list(names) == [str(i) for i in range(len(names))]

@@ -1,7 +1,7 @@
-"""The files of a checkpoint and their checksums: what tells one that is damaged from one that cannot be read just now.
+"""The files of a checkpoint and their checksums, which tell a damaged one from one that cannot be read just now.
 
 The list is written into the checkpoint's folder by the save that makes it, and looked at only where reading failed.
-Checkpoints of older versions have none, nor have those in object stores (gs://), which keep checksums of their own.
+Checkpoints of older versions have no list, nor have those in object stores (gs://), which keep checksums of their own.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from etils import epath
 
 NAME = "files.json"
-_AT_ONCE = 1 << 20  # bytes
+_READ_SIZE = 1 << 20  # bytes
 
 
 def write(folder: epath.Path) -> None:
@@ -20,13 +20,13 @@ def write(folder: epath.Path) -> None:
         return
     items = [path for path in folder.iterdir() if path.is_dir()]
     listed = {str(file.relative_to(folder)): _checksum(file) for item in items for file in _files(item)}
-    (folder / NAME).write_text(json.dumps({"files": listed, "crc32": _of_list(listed)}))
+    (folder / NAME).write_text(json.dumps({"files": listed, "crc32": _list_checksum(listed)}))
 
 
-def changed(folder: epath.Path) -> str | None:
-    """What in ``folder`` is not as it was listed: "" if all is, None if there is no list.
+def find_change(folder: epath.Path) -> str | None:
+    """The first file in ``folder`` that is not as it was listed, in words; "" if all are, None if there is no list.
 
-    Raises OSError where that cannot be read, be it that the folder is gone.
+    Raises OSError where a file cannot be read, or the folder is gone.
     """
     folder.stat()
     try:
@@ -36,7 +36,7 @@ def changed(folder: epath.Path) -> str | None:
     try:
         listed = json.loads(content)
         files = listed["files"]
-        if listed["crc32"] != _of_list(files):
+        if listed["crc32"] != _list_checksum(files):
             return f"{NAME} is not what was saved"
     except (ValueError, LookupError, TypeError):
         return f"{NAME} is not what was saved"
@@ -61,10 +61,10 @@ def _checksum(file: epath.Path) -> list[int]:
     """[CRC-32, size in bytes] of a file."""
     crc = size = 0
     with file.open("rb") as stream:
-        while part := stream.read(_AT_ONCE):
+        while part := stream.read(_READ_SIZE):
             crc, size = zlib.crc32(part, crc), size + len(part)
     return [crc, size]
 
 
-def _of_list(files: dict) -> int:
+def _list_checksum(files: dict) -> int:
     return zlib.crc32(json.dumps(files, sort_keys=True).encode())

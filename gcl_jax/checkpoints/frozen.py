@@ -1,4 +1,4 @@
-"""What no step of a stage changes, saved once: one file for all checkpoints of a stage, which name it by its digest.
+"""Arrays that no step of a stage changes: one file for all its checkpoints, which name it by its digest.
 
 The file lies in the stage's folder, frozen_DIGEST.npz, also for the checkpoint that is best on validation. Seeds of one
 run that start alike share its bytes (hard links).
@@ -34,21 +34,21 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def write(checkpoints: epath.Path, arrays: Mapping[str, np.ndarray]) -> str:
-    """Keep ``arrays`` for the checkpoints in the folder ``checkpoints``; returns their digest.
+    """Write ``arrays`` for the checkpoints in the folder ``checkpoints``; returns their digest.
 
-    Where the file is there already, and whole, nothing is written.
+    Where the complete file exists already, nothing is written.
     """
-    name = digest(arrays)
-    if any(_holds(file, name) for file in _places(checkpoints, name)):
-        return name
-    file = _places(checkpoints, name)[-1 if checkpoints.parent.name == integrity.BEST else 0]
+    sha256 = digest(arrays)
+    if any(_has_digest(file, sha256) for file in _candidates(checkpoints, sha256)):
+        return sha256
+    file = _candidates(checkpoints, sha256)[-1 if checkpoints.parent.name == integrity.BEST else 0]
     with replacing(file) as new:
         if new.exists():  # since a kill; it may be a link to another seed's file, which writing to it would cut short
             new.unlink()
-        if not _linked(file, new, name):
+        if not _link_from_another_seed(file, new, sha256):
             with new.open("wb") as stream:
                 np.savez(stream, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
-    return name
+    return sha256
 
 
 def read(checkpoints: epath.Path, note: Mapping) -> dict[str, np.ndarray]:
@@ -56,25 +56,25 @@ def read(checkpoints: epath.Path, note: Mapping) -> dict[str, np.ndarray]:
 
     Raises UserError where the file that holds them is missing, or is not what was saved.
     """
-    for file in _places(checkpoints, note["digest"]):
-        if _holds(file, note["digest"]):
+    for file in _candidates(checkpoints, note["digest"]):
+        if _has_digest(file, note["digest"]):
             return _load(file)
-    files = _places(checkpoints, note["digest"])
-    what = "is not what was saved" if any(file.exists() for file in files) else "is missing"
+    files = _candidates(checkpoints, note["digest"])
+    problem = "is not what was saved" if any(file.exists() for file in files) else "is missing"
     raise UserError(
-        f"{files[0]} {what}: it holds what the stage does not train, for all checkpoints in {checkpoints}. Put a good "
-        "copy of it there (beside the folder checkpoints), or give the command of its run again, which makes it anew "
-        "(of a stage that is finished after its DONE.json and the result.json beside its folder are removed)"
+        f"{files[0]} {problem}: it holds what the stage does not train, for all checkpoints in {checkpoints}. Put a "
+        "good copy of it there (beside the folder checkpoints), or give the command of its run again, which makes it "
+        "anew (of a stage that is finished after its DONE.json and the result.json beside its folder are removed)"
     )
 
 
-def _file_name(name: str) -> str:
-    return f"frozen_{name[:16]}.npz"
+def _file_name(sha256: str) -> str:
+    return f"frozen_{sha256[:16]}.npz"
 
 
-def _places(checkpoints: epath.Path, name: str) -> list[epath.Path]:
-    """Where the file may lie: in the stage's folder, which of the best checkpoint is one further up."""
-    return [folder / _file_name(name) for folder in (checkpoints.parent, checkpoints.parent.parent)]
+def _candidates(checkpoints: epath.Path, sha256: str) -> list[epath.Path]:
+    """Where the file may lie: in the stage's folder, one level above ``checkpoints`` or, for the best one's, two."""
+    return [folder / _file_name(sha256) for folder in (checkpoints.parent, checkpoints.parent.parent)]
 
 
 def _load(file: epath.Path) -> dict[str, np.ndarray]:
@@ -82,28 +82,30 @@ def _load(file: epath.Path) -> dict[str, np.ndarray]:
         return {member.filename.removesuffix(".npy"): npz_files.array(archive, member) for member in archive.infolist()}
 
 
-def _holds(file: epath.Path, name: str) -> bool:
-    """Whether ``file`` is there and has this digest."""
+def _has_digest(file: epath.Path, sha256: str) -> bool:
+    """Whether ``file`` exists and its arrays have this digest."""
     try:
-        return file.exists() and digest(_load(file)) == name
+        return file.exists() and digest(_load(file)) == sha256
     except MemoryError:
         raise
-    except Exception:  # whatever zipfile and numpy trip over in a damaged file
+    except Exception:  # whatever zipfile and numpy raise for a damaged file
         return False
 
 
-def _linked(file: epath.Path, new: epath.Path, name: str) -> bool:
-    """Whether another seed's file of this digest could be linked to as ``new``; never in object stores."""
+def _link_from_another_seed(file: epath.Path, new: epath.Path, sha256: str) -> bool:
+    """Link another seed's file of this digest as ``new``; False where there is none, and in object stores."""
     if "://" in str(file):
         return False
-    seed, stage = file.parent.parent, file.parent.name
-    for other in _others(seed):
-        if _holds(other / stage / file.name, name):
+    seed_folder, stage = file.parent.parent, file.parent.name
+    for other_folder in _other_seed_folders(seed_folder):
+        if _has_digest(other_folder / stage / file.name, sha256):
             with contextlib.suppress(OSError):
-                os.link(other / stage / file.name, new)
+                os.link(other_folder / stage / file.name, new)
                 return True
     return False
 
 
-def _others(seed: epath.Path) -> Iterable[epath.Path]:
-    return [path for path in paths.matching(seed.parent, "seed_*") if path != seed] if "seed_" in seed.name else []
+def _other_seed_folders(seed_folder: epath.Path) -> Iterable[epath.Path]:
+    if "seed_" not in seed_folder.name:
+        return []
+    return [path for path in paths.matching(seed_folder.parent, "seed_*") if path != seed_folder]

@@ -1,4 +1,4 @@
-"""Published weights in a file, of torch, safetensors or numpy: arrays by the names that torch gave them.
+"""Published weights in a file of torch, safetensors or numpy, as arrays by the names that torch gave them.
 
 A file is data: nothing in it is ever run.
 """
@@ -7,7 +7,6 @@ import os
 import pickle
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from etils import epath
@@ -16,17 +15,17 @@ from gcl_jax import npz_files, regular_files
 from gcl_jax.errors import UserError
 
 TORCH = (".pth", ".pt", ".pth.tar")
-# Under what the state dict lies in a checkpoint; the authors' Places-LT code saves a network in parts.
-WHOLE = ("state_dict", "model")
-PARTS = tuple(f"{a}_{b}" for part in ("model", "block", "classifier") for a, b in
+# The keys of a state dict in a torch checkpoint; the authors' Places-LT code saves a network in parts.
+STATE_DICT_KEYS = ("state_dict", "model")
+PART_KEYS = tuple(f"{a}_{b}" for part in ("model", "block", "classifier") for a, b in
               ((part, "state_dict"), ("state_dict", part)))  # fmt: skip
 
 
 def read(path: str) -> dict[str, np.ndarray]:
     """All arrays of ``path``, by name: .npz, .safetensors (needs safetensors), .pth, .pt or .pth.tar (need torch).
 
-    Of a torch checkpoint the state dict, found as it is, under "state_dict" or "model", or in parts under
-    "model_state_dict", "block_state_dict" and "classifier_state_dict"; what lies beside it is ignored.
+    Of a torch checkpoint these are the state dict's: the file's whole content, its entry "state_dict" or "model", or
+    the parts "model_state_dict", "block_state_dict" and "classifier_state_dict"; other entries are ignored.
 
     Raises UserError for a file that is damaged or of another kind, that torch refuses to load as weights alone, or
     that needs a package which is not installed.
@@ -46,7 +45,7 @@ def read(path: str) -> dict[str, np.ndarray]:
 
 
 def _read_safetensors(file: epath.Path) -> dict[str, np.ndarray]:
-    safetensors = _need("safetensors.numpy", file, "pip install 'gcl_jax[pretrained]'")
+    safetensors = _import("safetensors.numpy", file, "pip install 'gcl_jax[pretrained]'")
     with regular_files.opened(file, "init_from") as stream:
         content = stream.read()
     try:
@@ -62,7 +61,7 @@ def _read_safetensors(file: epath.Path) -> dict[str, np.ndarray]:
 
 
 def _read_torch(file: epath.Path) -> dict[str, np.ndarray]:
-    torch = _need("torch", file, "pip install torch, or convert it to .safetensors or .npz where torch is")
+    torch = _import("torch", file, "pip install torch, or convert it to .safetensors or .npz where torch is")
     try:
         with regular_files.opened(file, "init_from") as stream:
             content = torch.load(stream, map_location="cpu", weights_only=True)
@@ -86,24 +85,24 @@ def _read_torch(file: epath.Path) -> dict[str, np.ndarray]:
                 f"init_from: {file}: {name} is said to be {list(value.shape)}, which the file does not hold"
             )
         if not torch.is_tensor(value):
-            raise UserError(f"init_from: {file} has no state dict of its own or under {', '.join(WHOLE + PARTS)}; "
-                            f"{name!r} is no tensor")  # fmt: skip
+            keys = ", ".join(STATE_DICT_KEYS + PART_KEYS)
+            raise UserError(f"init_from: {file} has no state dict of its own or under {keys}; {name!r} is no tensor")
     return {str(name): value.detach().float().numpy() for name, value in tensors.items()}
 
 
-def _state_dict(content: Any) -> Mapping:
-    """The named tensors of what torch loaded, out of the checkpoint around them."""
+def _state_dict(content: object) -> Mapping:
+    """The named tensors in the ``content`` of a torch checkpoint."""
     if not isinstance(content, Mapping):
         return {type(content).__name__: content}
-    for keys in (WHOLE[:1], WHOLE[1:], PARTS):
-        inner = [content[key] for key in keys if isinstance(content.get(key), Mapping)]
-        if inner:
-            return {name: value for part in inner for name, value in part.items()}
+    for keys in (STATE_DICT_KEYS[:1], STATE_DICT_KEYS[1:], PART_KEYS):
+        parts = [content[key] for key in keys if isinstance(content.get(key), Mapping)]
+        if parts:
+            return {name: value for part in parts for name, value in part.items()}
     return content
 
 
-def _need(module: str, file: epath.Path, hint: str) -> ModuleType:
-    """The package of ``module``, imported with it."""
+def _import(module: str, file: epath.Path, hint: str) -> ModuleType:
+    """The package of ``module``, with ``module`` imported; UserError with ``hint`` where it is not installed."""
     try:
         return __import__(module)
     except ImportError as error:

@@ -16,7 +16,7 @@ from gcl_jax.paths import done_file
 
 
 def seed_folder(init_from: str | epath.Path, seed: int) -> str:
-    """Where ``seed`` starts from: its own folder in a run of several seeds, else ``init_from`` itself.
+    """The folder that ``seed`` starts from: the seed's in ``init_from``, a run of several, else ``init_from`` itself.
 
     Raises UserError if that run has other seeds only.
     """
@@ -31,9 +31,9 @@ def seed_folder(init_from: str | epath.Path, seed: int) -> str:
 def load(init_from: str, stage_before: str | None) -> dict:
     """Variables {"params", "batch_stats", ...} of numpy arrays from ``init_from``, and "class_names" if they are known.
 
-    A file holds a torch state dict (see `pretrained` and `models.torch_names`). A folder is a stage's
-    own, or a run's workdir, of which the stage called ``stage_before`` is taken, or its only one; or one
-    checkpoint's, DIR/checkpoints/STEP.
+    ``init_from`` is a file with a torch state dict (see `pretrained` and `models.torch_names`); the folder of a stage;
+    a run's workdir, of which the stage called ``stage_before`` is taken, or its only one; or the folder of one
+    checkpoint, DIR/checkpoints/STEP.
 
     Raises UserError when there is nothing to load there, and for a stage that is not finished.
     """
@@ -65,14 +65,14 @@ def load(init_from: str, stage_before: str | None) -> dict:
 
 
 def read(checkpoints: epath.Path, step: int | None = None) -> tuple[dict, int]:
-    """What `load` returns of the checkpoint of ``step``, by default the newest one, and its step."""
+    """What `load` returns, of the checkpoint of ``step``, by default the newest one; and that step."""
     variables, note, step = checkpoint.read_variables(checkpoints, step)
-    named = {"class_names": tuple(note["class_names"])} if "class_names" in note else {}
-    return variables | named, step
+    class_names = {"class_names": tuple(note["class_names"])} if "class_names" in note else {}
+    return variables | class_names, step
 
 
 def arrays(variables: Mapping) -> dict:
-    """The variables in what `load` or `read` found."""
+    """The arrays among ``variables``, as `load` or `read` returns them: all but the class names."""
     return {name: tree for name, tree in variables.items() if name != "class_names"}
 
 
@@ -94,11 +94,11 @@ def restore_variables(
                 continue
             name = "/".join(path)
             if path not in old:
-                raise UserError(f"{origin} has no {collection} {name}: it is of another model or head{_cure(path)}")
+                raise UserError(f"{origin} has no {collection} {name}: it is of another model or head{_hint(path)}")
             if np.shape(old[path]) != np.shape(new[path]):
                 raise UserError(
                     f"{origin}: {name} has shape {np.shape(old[path])}, the model needs {np.shape(new[path])}"
-                    f"{_cure(path)}"
+                    f"{_hint(path)}"
                 )
             new[path] = np.asarray(old[path])
             if not np.isfinite(new[path]).all():
@@ -106,7 +106,7 @@ def restore_variables(
         unused = [path for path in old if path not in new and restore_filter(path)]
         if unused:
             name = "/".join(unused[0])
-            raise UserError(f"{origin} holds {name}, for which the model has no place{_cure(unused[0])}")
+            raise UserError(f"{origin} holds {name}, for which the model has no place{_hint(unused[0])}")
         result[collection] = traverse_util.unflatten_dict(new)
     return result
 
@@ -127,12 +127,13 @@ def restored_part(variables: Mapping, restore_filter: Callable[[tuple[str, ...]]
     return traverse_util.unflatten_dict({path: leaf for path, leaf in flat.items() if restore_filter(path[1:])})
 
 
-def _cure(path: tuple[str, ...]) -> str:
+def _hint(path: tuple[str, ...]) -> str:
+    """What to do about a parameter of the head that does not fit."""
     return "; --config.STAGE.restore=backbone/ takes the backbone alone" if path[0] == "head" else ""
 
 
 def digest(variables: Mapping) -> str:
-    """SHA-256 over names and values: the identity of what a stage started from."""
+    """SHA-256 over names and values: part of the fingerprint of a stage that starts from ``variables``."""
     state = hashlib.sha256()
     for path, leaf in sorted(traverse_util.flatten_dict(dict(variables)).items()):
         state.update("/".join(path).encode())

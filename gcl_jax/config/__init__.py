@@ -1,6 +1,7 @@
-"""Configs: the blocks that files are made of, their keys, and what is read from them.
+"""Configs: the blocks that config files are made of, their keys, and the objects that are built from them.
 
-`validation` checks a whole config, `identity` says what it trains, `older` reads those of older versions.
+`validation` checks a whole config, `stage_fingerprint` tells which keys determine a stage's parameters, `migrate` reads
+the configs of older versions.
 """
 
 from gcl_jax.config.accessors import (
@@ -10,7 +11,7 @@ from gcl_jax.config.accessors import (
     build_sampler,
     color_jitter,
     make_schedule,
-    naming,
+    prefix_errors,
     schedule_fields,
     seeds,
     stages_to_run,
@@ -34,6 +35,6 @@ from gcl_jax.config.unknown import unknown_key
 __all__ = [
     "DATA", "OPTIMIZER", "PHOTOS", "PRECISIONS", "RANGES", "STAGE", "STAGE_RANGES", "TOP", "build_gradient_rule",
     "build_method", "build_optimizer", "build_sampler", "check_block", "check_keys", "color_jitter", "experiment",
-    "make_schedule", "method", "naming", "optimizer", "sampler", "schedule_fields", "seeds", "stage", "stages_to_run",
-    "unknown_key", "value_at",
+    "make_schedule", "method", "optimizer", "prefix_errors", "sampler", "schedule_fields", "seeds", "stage",
+    "stages_to_run", "unknown_key", "value_at",
 ]  # fmt: skip

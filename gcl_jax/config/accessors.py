@@ -1,10 +1,11 @@
-"""What the rooms of a run take from a config: methods, samplers, schedules, seeds; and dotted keys."""
+"""The objects and values that a run takes from a config: methods, samplers, optimizers, schedules, seeds."""
 
 import contextlib
 import dataclasses
 import functools
 import operator
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import optax
 from ml_collections import ConfigDict
@@ -18,9 +19,14 @@ from gcl_jax.methods import METHODS, Method
 from gcl_jax.ranges import ranges_of
 from gcl_jax.sampling import SAMPLERS, Sampler
 
+T = TypeVar("T")
+
 
 def color_jitter(data: Mapping) -> tuple[float, ...]:
-    """The color jitter of a data block: none but for photographs, whose keys alone are part of a stage's identity."""
+    """The color jitter of a ``data`` block: zeros unless its source holds photographs, since no other source uses it.
+
+    The keys of ``data.photos`` are part of a stage's fingerprint for photographs alone.
+    """
     return tuple(data["photos"]["color_jitter"]) if holds_photographs(data["source"]) else (0.0, 0.0, 0.0)
 
 
@@ -34,7 +40,7 @@ def value_at(config: Mapping, path: str) -> object:
 
 
 def schedule_fields(stage: Mapping) -> dict:
-    """What `optim.epoch_learning_rates` takes, from a stage's block; linear scaling (Goyal et al. 2017) is applied."""
+    """Arguments of `optim.epoch_learning_rates` from a stage's block, linear scaling (Goyal et al. 2017) applied."""
     keys = ("learning_rate", "schedule", "warmup_percent", "warmup_start", "boundaries_percent", "decay_factors")
     fields = {key: stage["optimizer"][key] for key in keys} | {"epochs": stage["epochs"]}
     if reference := stage["optimizer"]["reference_batch_size"]:
@@ -49,47 +55,48 @@ def make_schedule(stage: Mapping, steps_per_epoch: int) -> optax.Schedule:
 
 
 def build_optimizer(block: Mapping, where: str = "optimizer") -> optim.Optimizer:
-    """The optimizer that a block describes; UserError names the culprit, a key of another optimizer too."""
+    """The optimizer that a block describes; UserError names the wrong key, be it one of another optimizer."""
     optim.OPTIMIZERS.chosen(block, where)
-    with naming(f"{where}."):
+    with prefix_errors(f"{where}."):
         return optim.OPTIMIZERS.build(block, where)
 
 
 def build_gradient_rule(block: Mapping, where: str = "gradient") -> GradientRule:
-    """The gradient rule that a block describes; UserError names the culprit, a key of another rule too."""
+    """The gradient rule that a block describes; UserError names the wrong key, be it one of another rule."""
     GRADIENT_RULES.chosen(block, where)
-    with naming(f"{where}."):
+    with prefix_errors(f"{where}."):
         return GRADIENT_RULES.build(block, where)
 
 
 def build_method(block: Mapping, where: str = "method") -> Method:
-    """The method that a block describes; UserError names the culprit under ``where``."""
+    """The method that a block describes; UserError names the wrong key, with ``where`` before it."""
     return _build(METHODS, block, where)
 
 
 def build_sampler(block: Mapping, where: str = "sampler") -> Sampler:
-    """The sampler that a block describes; UserError names the culprit under ``where``."""
+    """The sampler that a block describes; UserError names the wrong key, with ``where`` before it."""
     return _build(SAMPLERS, block, where)
 
 
-def _build(registry, block, where):
-    name = block.get("name")
-    require_one_of(f"{where}.name", name, registry)
-    fields = {"name": ""} | {f.name: f.default for f in dataclasses.fields(registry[name])}
+def _build(registry: Mapping[str, type[T]], block: Mapping, where: str) -> T:
+    require_one_of(f"{where}.name", block.get("name"), registry)
+    name = block["name"]
+    cls: type = registry[name]
+    fields = {"name": ""} | {f.name: f.default for f in dataclasses.fields(cls)}
     try:
         check_keys(block, fields, where)
     except UserError as error:
         raise UserError(
             f"{error} (the keys of {name!r} are laid down where the config file names it: edit it there)"
         ) from None
-    check_block(block, fields, where, ranges_of(registry[name]))
-    with naming(f"{where}."):
-        return registry[name](**{k: v for k, v in block.items() if k != "name"})
+    check_block(block, fields, where, ranges_of(cls))
+    with prefix_errors(f"{where}."):
+        return cls(**{k: v for k, v in block.items() if k != "name"})
 
 
 @contextlib.contextmanager
-def naming(prefix: str) -> Iterator[None]:
-    """Put the config path in front of a UserError raised by code that does not know it."""
+def prefix_errors(prefix: str) -> Iterator[None]:
+    """A context that puts ``prefix``, a path in the config, before the text of a UserError raised in it."""
     try:
         yield
     except UserError as error:
@@ -102,6 +109,6 @@ def seeds(config: ConfigDict) -> range:
 
 
 def stages_to_run(config: ConfigDict) -> tuple[str, ...]:
-    """The stages from the last one on that starts from somewhere else: what comes before it is not needed."""
+    """The stages that a run trains: from the last one with ``init_from`` on, which needs none of those before it."""
     first = max((i for i, name in enumerate(config.stages) if config[name].init_from), default=0)
     return config.stages[first:]

@@ -31,7 +31,7 @@ def experiment(*, stages: Mapping[str, Mapping], **blocks: object) -> ConfigDict
 def stage(method: Mapping, sampler: Mapping, *, transforms: Mapping | None = None, **fields: object) -> dict:
     """One stage's block; ``fields`` override `STAGE`'s, and the method's head, trainable and restore.
 
-    ``transforms`` has an entry for every stream of the method, so that each can be overridden.
+    The block's ``transforms`` has an entry for every stream of the method, so that each can be overridden.
     """
     built = build_method(method)
     defaults = {"trainable": built.trainable, "restore": built.restore} | (
@@ -65,19 +65,20 @@ def optimizer(**fields: object) -> dict:
     return _fill(OPTIMIZER, fields, "optimizer")
 
 
-def _named(registry, name, hyperparameters, kind):
+def _named(registry: Mapping[str, type], name: str, hyperparameters: Mapping[str, object], kind: str) -> dict:
     require_one_of(f"{kind}.name", name, registry)
     fields = {f.name: f.default for f in dataclasses.fields(registry[name])}
     return {"name": name, **_fill(fields, hyperparameters, f"{kind} {name!r}")}
 
 
-def _fill(defaults, given, where):
-    for key in given:
+def _fill(defaults: Mapping[str, object], values: Mapping[str, object], where: str) -> dict:
+    """``values`` in the types of ``defaults``, completed with these; UserError for a key that ``defaults`` lacks."""
+    for key in values:
         if key not in defaults:
             raise UserError(f"{where} has no key {key!r}{did_you_mean(key, defaults)}")
     filled = {}
     for key, default in defaults.items():
-        value = given.get(key, default)
+        value = values.get(key, default)
         if isinstance(default, Mapping) and default and isinstance(value, Mapping):
             value = _fill(default, value, key)
         elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):

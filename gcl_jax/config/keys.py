@@ -13,7 +13,7 @@ from gcl_jax.optim import OPTIMIZERS
 from gcl_jax.ranges import Range
 
 # The fields of every block with their defaults. Tuples, never lists or None: those can't be overridden.
-# Keys that do not change what is trained are named in identity.py, too.
+# Keys that do not change what is trained are named in stage_fingerprint.py, too.
 PHOTOS = {
     "train_list": "",  # list: FILE of lines "relative/path label", or iNaturalist's annotations (.json)
     "test_list": "",
@@ -40,8 +40,8 @@ DATA = {
     "std": (0.2023, 0.1994, 0.2010),
     "photos": PHOTOS,
 }
-# Blocks with a name also hold the options of all that is registered (`OptionRegistry.bind` below); those that are
-# another's are left at their defaults.
+# Blocks with a name also hold the options of everything that is registered (`OptionRegistry.bind` below); the options
+# of what is not chosen stay at their defaults.
 MODEL: dict[str, object] = {"name": "resnet32"}  # see gcl_jax/models
 GRADIENT: dict[str, object] = {"name": "plain"}  # plain | sam
 OPTIMIZER = {
@@ -137,7 +137,7 @@ RANGES = {
     "steps_per_call": Range("[0, 1000000]"),
     "eval.every_epochs": Range("[1, 1000000]"),
     "eval.batch_size": Range("[0, 1000000]"),
-    "tuning.grid": Range("[-1e6, 1e6]"),  # that of the key which is tuned counts besides
+    "tuning.grid": Range("[-1e6, 1e6]"),  # the range of the key that is tuned holds, too
     "tuning.validation_fraction": Range("(0, 1)"),
     "posthoc.logit_adjustment": Range("[0, 100]"),
     "posthoc.alpha": Range("-1 or [0, 1000]"),
@@ -174,16 +174,16 @@ def check_block(block: Mapping, defaults: Mapping, where: str, allowed: Mapping[
             if not isinstance(value, Mapping | ConfigDict):
                 raise UserError(f"{where}.{key} is {shown(value)}; it must be a block of keys")
             if default:
-                check_block(value, default, f"{where}.{key}", _inside(allowed, key))
+                check_block(value, default, f"{where}.{key}", _ranges_inside(allowed, key))
         else:
             _check_value(value, default, f"{where}.{key}", allowed.get(key))
 
 
-def _inside(allowed, key):
+def _ranges_inside(allowed: Mapping[str, Range], key: str) -> dict[str, Range]:
     return {k.removeprefix(f"{key}."): key_range for k, key_range in allowed.items() if k.startswith(f"{key}.")}
 
 
-def _check_value(value, default, where, allowed):
+def _check_value(value: object, default: object, where: str, allowed: Range | None) -> None:
     if isinstance(default, tuple) and where.split(".")[-1] in TUPLES_OF_TEXT:
         kinds: Any = (tuple, list)
     elif isinstance(default, str | bool):

@@ -1,4 +1,4 @@
-"""Configs that an older version wrote: read like new ones."""
+"""Configs that an older version wrote, with the keys of this version."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _TRAINABLE = {"all": ".*", "classifier": "head/", "scale": "head/scale"}
 
 
 def with_defaults(config: ConfigDict) -> ConfigDict:
-    """``config`` with today's keys in the place of older ones, and the default of every key that it lacks."""
+    """``config`` with older keys replaced by this version's, and the default of every key that it lacks."""
     old = config.to_dict()
     load_plugins(old)
     if isinstance(old.get("non_finite"), Mapping) and "most_skips" in old["non_finite"]:
@@ -26,44 +26,47 @@ def with_defaults(config: ConfigDict) -> ConfigDict:
     if isinstance(old.get("model"), Mapping) and str(old["model"].get("name", "")).endswith("_two_branch"):
         old["model"] = {**old["model"], "name": old["model"]["name"].removesuffix("_two_branch"), "experts": 2}
     blocks = {name: _stage(old[name]) for name in _stage_names(old)}
-    filled = _completed({**old, **blocks}, {**config_lib.TOP, **{name: config_lib.STAGE for name in blocks}})
+    filled = _with_missing_keys({**old, **blocks}, {**config_lib.TOP, **{name: config_lib.STAGE for name in blocks}})
     for name in blocks:
         for kind, registry in (("method", METHODS), ("sampler", SAMPLERS)):
             block = filled[name][kind]
             if block.get("name") in registry:
                 defaults = {f.name: f.default for f in dataclasses.fields(registry[block["name"]])}
-                filled[name][kind] = _completed(block, defaults)
+                filled[name][kind] = _with_missing_keys(block, defaults)
         filled[name]["transforms"] = _every_stream(filled[name])
     return ConfigDict(filled)
 
 
-def _every_stream(block):
+def _every_stream(block: Mapping) -> dict:
     """The block ``transforms`` with an entry for each stream of the method, as `config.stage` makes it."""
-    kind, given = METHODS.get(block["method"].get("name")), dict(block["transforms"])
-    return {name: () for name in kind().streams()} | given if kind else given
+    method, pipelines = METHODS.get(block["method"].get("name")), dict(block["transforms"])
+    return {name: () for name in method().streams()} | pipelines if method else pipelines
 
 
 def training_keys(keys: Mapping) -> dict:
-    """The training keys of a run's config.json as today's `identity.training_keys` would have them."""
+    """The training keys of a run's config.json, as `stage_fingerprint.training_keys` would return them now."""
     try:
         filled = with_defaults(ConfigDict(dict(keys))).to_dict()
-        kept = stage_fingerprint.keys_that_train(filled, _stage_names(keys))
+        migrated = stage_fingerprint.keys_that_train(filled, _stage_names(keys))
     except (AttributeError, KeyError, TypeError):  # not what any version wrote
         return dict(keys)
-    return dict(keys) | {name: kept[name] for name in keys if name in kept}
+    return dict(keys) | {name: migrated[name] for name in keys if name in migrated}
 
 
-def keeps_other_state(keys: Mapping) -> bool:
+def has_old_optimizer_state(keys: Mapping) -> bool:
     """Whether these are the training keys of commit 8f92ab7 or before, whose optimizer state had other names."""
     return any("trainable" not in keys[name] for name in _stage_names(keys))
 
 
-def _stage_names(config):
+def _stage_names(config: Mapping) -> list[str]:
     return [name for name in config if name not in config_lib.TOP and isinstance(config[name], Mapping)]
 
 
-def _stage(block):
-    """A stage's block whose method had the head, and said what trains, starts anew and at which part of the rate."""
+def _stage(block: Mapping) -> Mapping:
+    """A stage's block; where it is of an older version, what were its method's keys become keys of the stage.
+
+    These were the head, the parameters that train or start anew, and their factors of the learning rate.
+    """
     method = dict(block["method"]) if isinstance(block.get("method"), Mapping) else {}
     if "trains" not in method:
         return block
@@ -92,11 +95,11 @@ def _stage(block):
     return {**block, "method": method, "head": head, "trainable": trainable, "restore": restore, "optimizer": optimizer}
 
 
-def _completed(block, defaults):
+def _with_missing_keys(block: Mapping, defaults: Mapping) -> dict:
     result = dict(block)
     for key, default in defaults.items():
         if key not in result:
             result[key] = default
         elif isinstance(default, Mapping) and default and isinstance(result[key], Mapping):
-            result[key] = _completed(result[key], default)
+            result[key] = _with_missing_keys(result[key], default)
     return result

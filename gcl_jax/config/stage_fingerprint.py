@@ -1,6 +1,6 @@
-"""Whose parameters a stage holds: the keys of its config that determine them, and their hash.
+"""The fingerprint of a stage: the keys of its config that determine its parameters, and their hash.
 
-Every key is part of that, but for those named here: what is added to a block enters by itself.
+Every key is part of it, but for those named here: a key that is added to a block enters by itself.
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ from gcl_jax.methods import METHODS
 from gcl_jax.runtime import jax_settings
 from gcl_jax.sampling import SAMPLERS
 
-# Keys, or whole blocks, that do not change what is trained. Both loaders train bit-identically, and the data's
-# fingerprint stands for their paths and for the images that are skipped.
+# Keys, or whole blocks, that do not change the parameters. Both loaders train bit-identically; paths, and the images
+# that are skipped, are covered by the data's fingerprint.
 NOT_TRAINING = frozenset({
     "eval", "tuning", "posthoc", "log", "checkpoint", "non_finite", "debug_nans", "num_seeds", "seeds_at_once",
     "steps_per_call", "stages", "plugins",
@@ -25,28 +25,28 @@ NOT_TRAINING = frozenset({
     "data.photos.validation_list", "data.photos.counts", "data.photos.on_bad_image", "data.photos.allow_outside",
     "model.remat",
 })  # fmt: skip
-# Of a stage's block: not where its start lies, but what it holds, is part of the identity (`stage_key`'s fingerprint).
+# Of a stage's block: the arrays that a stage starts from are hashed (`stage_key`'s fingerprint), not where they lie.
 NOT_TRAINING_STAGE = frozenset({"init_from"})
 
 
 def training_keys(config: ConfigDict, upto: str) -> dict:
     """What determines the parameters at the end of stage ``upto``: data, model, seed, precision, x64, stages so far."""
-    kept = keys_that_train(config.to_dict(), config.stages[: config.stages.index(upto) + 1])
-    return kept | jax_settings.fingerprint()
+    keys = keys_that_train(config.to_dict(), config.stages[: config.stages.index(upto) + 1])
+    return keys | jax_settings.fingerprint()
 
 
 def keys_that_train(config: Mapping, stages: Sequence[str]) -> dict:
-    """The keys of ``config``, its own ``stages`` among them, that are not named as not training."""
-    kept = _without({key: config[key] for key in TOP if key in config}, NOT_TRAINING)
-    if not holds_photographs(kept["data"]["source"]):
-        del kept["data"]["photos"]
-    return kept | {name: _stage_keys(config[name]) for name in stages}
+    """The keys of ``config`` and of its blocks ``stages`` but those of `NOT_TRAINING` and `NOT_TRAINING_STAGE`."""
+    keys = _without({key: config[key] for key in TOP if key in config}, NOT_TRAINING)
+    if not holds_photographs(keys["data"]["source"]):
+        del keys["data"]["photos"]
+    return keys | {name: _stage_keys(config[name]) for name in stages}
 
 
-def _stage_keys(block):
-    kept = _without(block, NOT_TRAINING_STAGE)
-    named = {stream: pipelines for stream, pipelines in kept.get("transforms", {}).items() if pipelines}
-    return {**kept, "transforms": named}  # an empty one is none
+def _stage_keys(block: Mapping) -> dict:
+    keys = _without(block, NOT_TRAINING_STAGE)
+    by_stream = {stream: pipelines for stream, pipelines in keys.get("transforms", {}).items() if pipelines}
+    return {**keys, "transforms": by_stream}  # an empty entry is the same as none
 
 
 def _without(block: Mapping, left_out: frozenset[str], where: str = "") -> dict:
@@ -59,17 +59,17 @@ def _without(block: Mapping, left_out: frozenset[str], where: str = "") -> dict:
 
 
 def files(config: ConfigDict) -> dict:
-    """What `training_keys` leaves to the data's fingerprint: the lists and counts of photographs that are given.
+    """The files of data.photos, lists and counts, that are set: `training_keys` leaves them to the data's fingerprint.
 
-    For whoever has to tell data apart without reading them.
+    They tell data apart without reading them.
     """
     photos = config.data.photos
-    named = {key.rpartition(".")[2] for key in NOT_TRAINING if key.startswith("data.photos.")} - {"allow_outside"}
-    return {key: photos[key] for key in PHOTOS if key in named and photos[key] != PHOTOS[key]}
+    keys = {key.rpartition(".")[2] for key in NOT_TRAINING if key.startswith("data.photos.")} - {"allow_outside"}
+    return {key: photos[key] for key in PHOTOS if key in keys and photos[key] != PHOTOS[key]}
 
 
 def stage_key(keys: Mapping, fingerprint: str) -> str:
-    """Hash of `training_keys` and a fingerprint of data and start; two stages with one key hold the same parameters.
+    """Hash of `training_keys` and a fingerprint of data and start; stages with equal hashes hold the same parameters.
 
     Keys at their defaults are left out, so that a key which a later version adds changes no hash; a default therefore
     never changes its meaning.
@@ -78,7 +78,7 @@ def stage_key(keys: Mapping, fingerprint: str) -> str:
 
 
 def _changed(name: str, value: object) -> object:
-    """A value of `training_keys` without what in it is at its default."""
+    """The value of ``name`` in `training_keys`, without the keys in it that are at their defaults."""
     if name in TOP:
         default = TOP[name]
         return _difference(value, default) if isinstance(value, Mapping) and isinstance(default, Mapping) else value

@@ -15,13 +15,15 @@ from gcl_jax.transforms.flip import Flip
 
 
 def build_transforms(config: ConfigDict, stage: str, method: Method) -> StageTransforms:
-    """The transforms of the stage ``stage`` that trains ``method``; UserError names the culprit."""
+    """The transforms of the stage ``stage`` that trains ``method``; UserError names the wrong key."""
     block, data = config[stage], config.data
     mix = transforms.mix(block.mix, f"config.{stage}.mix")
-    given = stage_pipelines(block, method, f"config.{stage}")
-    streams = {name: given.get(name) or default_pipelines(data, stream) for name, stream in method.streams().items()}
+    overrides = stage_pipelines(block, method, f"config.{stage}")
+    streams = {
+        name: overrides.get(name) or default_pipelines(data, stream) for name, stream in method.streams().items()
+    }
     extra = mix.streams() if mix else {}
-    streams |= {name: given.get(name) or streams["main"] for name in extra}
+    streams |= {name: overrides.get(name) or streams["main"] for name in extra}
     return StageTransforms(tuple(data.mean), tuple(data.std), streams, eval_pipelines(config), mix)
 
 
@@ -36,7 +38,10 @@ def batch_streams(method: Method, mix: BatchTransform | None) -> dict[str, Strea
 
 
 def default_pipelines(data: Mapping, stream: Stream) -> tuple[Pipeline, ...]:
-    """What the keys of ``data`` say, for each view of a stream: crop, flip, color jitter, and its grayscale."""
+    """The pipelines that the keys of ``data`` describe, one for each view of ``stream``.
+
+    Each is crop, flip, color jitter, and the grayscale of the stream, as far as they are switched on.
+    """
     jitter = color_jitter(data)
     steps = [
         *([Crop(data["crop_padding"])] if data["crop_padding"] else []),
@@ -48,7 +53,7 @@ def default_pipelines(data: Mapping, stream: Stream) -> tuple[Pipeline, ...]:
 
 
 def stage_pipelines(block: Mapping, method: Method, where: str) -> dict[str, tuple[Pipeline, ...]]:
-    """{stream: a pipeline a view} of the streams that the stage's block names; UserError names the culprit."""
+    """{stream: a pipeline a view} of the streams that the stage's block names; UserError names the wrong key."""
     mix = transforms.mix(block["mix"], f"{where}.mix")
     if mix:
         _require_mixable(mix, method, block, where)
@@ -68,17 +73,18 @@ def stage_pipelines(block: Mapping, method: Method, where: str) -> dict[str, tup
 
 
 def eval_pipelines(config: Mapping) -> tuple[Pipeline, ...]:
-    """The views of evaluation; UserError names the culprit."""
+    """The pipelines of evaluation, one a view; UserError names the wrong one."""
     return _pipelines(config["eval"]["views"], "config.eval.views")
 
 
-def _pipelines(texts, where):
+def _pipelines(texts: object, where: str) -> tuple[Pipeline, ...]:
     if not isinstance(texts, tuple | list) or not all(isinstance(text, str) for text in texts):
         raise UserError(f"{where} is {shown(texts)}; it must be a tuple of texts, such as ('crop(4)|flip',)")
     return tuple(transforms.pipeline(text, f"{where}[{i}]") for i, text in enumerate(texts))
 
 
-def _require_mixable(mix, method, block, where):
+def _require_mixable(mix: BatchTransform, method: Method, block: Mapping, where: str) -> None:
+    """Raise UserError where the stage's ``method`` cannot train on batches that ``mix`` has mixed."""
     name, streams = block["method"]["name"], method.streams()
     if method.label_mixing == "refused" or "main" not in streams:
         raise UserError(f"{where}.mix is {shown(block['mix'])}, but {name} takes no mixed labels: leave it empty")

@@ -1,11 +1,11 @@
-"""What was meant by a key that does not exist: a typo, a key that stands elsewhere, or one of another name here."""
+"""The likely meaning of a key that does not exist: a typo, a key of another block, or what other programs call it."""
 
 import difflib
 from collections.abc import Iterable, Iterator
 
 from ml_collections import ConfigDict
 
-# What other programs call a key of ours, which is named by the last parts of its path.
+# {the last parts of a key's path: its names in other programs}
 SYNONYMS = {
     "learning_rate": "lr rate base_lr initial_lr",
     "weight_decay": "wd decay l2",
@@ -39,7 +39,7 @@ OURS = {theirs: ours for ours, names in SYNONYMS.items() for theirs in names.spl
 
 
 def unknown_key(config: ConfigDict, path: str) -> str | None:
-    """A one-line complaint if ``path`` (dotted) is no key of ``config``, naming the nearest ones or what there is."""
+    """A one-line message if ``path`` (dotted) is no key of ``config``, naming the nearest keys or its block's."""
     seen: list[str] = []
     block, parts = config, path.split(".")
     if "" in parts:
@@ -56,20 +56,24 @@ def unknown_key(config: ConfigDict, path: str) -> str | None:
     return None
 
 
-def _nearest(config, seen, parts):
-    """Dotted keys: of a typo what is beside it, else where the key is by this or by our name, else what is like it."""
+def _nearest(config: ConfigDict, seen: list[str], parts: list[str]) -> list[str]:
+    """Dotted keys that may be meant by ``parts``, of which ``seen`` exist: the first of these that there are.
+
+    Keys spelled like it in its block; keys of that name, or of ours for it, inside the block or anywhere; keys spelled
+    like it anywhere; keys of the block that begin alike.
+    """
     block, part = config, parts[len(seen)].lower()
     for name in seen:
         block = block[name]
     beside = [".".join([*seen, name]) for name in _like(part, block, 0.8)]
-    every = list(_paths(config))
-    inside = [key for key in every if key.startswith(".".join([*seen, ""]))]
+    all_keys = list(_paths(config))
+    inside = [key for key in all_keys if key.startswith(".".join([*seen, ""]))]
     rest = ".".join(parts[len(seen) :]).lower().replace("-", "_")
     last = rest.rpartition(".")[2]
     names = [rest, last, OURS.get(last, last)]
-    places = [_ending(keys, name) for keys in (inside, every) for name in names]
+    places = [_ending(keys, name) for keys in (inside, all_keys) for name in names]
     alike = [[key for name in _like(last, {k.split(".")[-1] for k in keys}, 0.75) for key in _ending(keys, name)]
-             for keys in (inside, every)]  # fmt: skip
+             for keys in (inside, all_keys)]  # fmt: skip
     begun = [[".".join([*seen, name]) for name in block if name.startswith(part) or part.startswith(f"{name}[")]]
     return next((matches for matches in [beside, *places, *alike, *begun] if matches), [])
 

@@ -74,7 +74,7 @@ def validate(config: ConfigDict) -> None:
     require_one_of("config.non_finite.action", config.non_finite.action, ("stop", "skip"))
 
 
-def _validate_photos(block):
+def _validate_photos(block: ConfigDict) -> None:
     photos, where = block.photos, "config.data.photos"
     require_one_of(f"{where}.on_bad_image", photos.on_bad_image, ("error", "skip"))
     if photos.resize < photos.size:
@@ -97,7 +97,7 @@ def _validate_photos(block):
         raise UserError(f"config.data.loader is {block.loader!r}, but photographs are decoded on the host: set 'host'")
 
 
-def _validate_stage(block, where):
+def _validate_stage(block: ConfigDict, where: str) -> None:
     if block.batch_size % block.micro_batches:
         raise UserError(
             f"{where}.micro_batches is {block.micro_batches}; it must divide {where}.batch_size, {block.batch_size}"
@@ -106,7 +106,7 @@ def _validate_stage(block, where):
     method = config_lib.build_method(block.method.to_dict(), f"{where}.method")
     require_one_of(f"{where}.head", block.head, method.heads or models.HEADS)
     for key in ("trainable", "restore"):
-        with config_lib.naming(f"{where}.{key}: "):
+        with config_lib.prefix_errors(f"{where}.{key}: "):
             optim_labels.compiled(block[key])
     if method.restores_classifier and not re.match(block.restore, "head/kernel"):
         raise UserError(
@@ -133,11 +133,11 @@ def _validate_stage(block, where):
         )
     for key in ("lr_mult", "weight_decay_rules"):
         parse_rules(opt[key], f"{where}.optimizer.{key}")
-    with config_lib.naming(f"{where}.optimizer."):
+    with config_lib.prefix_errors(f"{where}.optimizer."):
         config_lib.make_schedule(block, steps_per_epoch=1)
 
 
-def _validate_tuning(config):
+def _validate_tuning(config: ConfigDict) -> None:
     block = config.tuning
     if not block.key:
         return
@@ -157,6 +157,6 @@ def _validate_tuning(config):
     for value in block.grid:
         stage = ConfigDict({name: copy.deepcopy(config[name])})
         stage.update_from_flattened_dict({block.key: float(value)})
-        with config_lib.naming("config.tuning.grid: "):
+        with config_lib.prefix_errors("config.tuning.grid: "):
             config_lib.check_block(stage[name], config_lib.STAGE, f"config.{name}", config_lib.STAGE_RANGES)
             _validate_stage(stage[name], f"config.{name}")

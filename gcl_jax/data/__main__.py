@@ -30,35 +30,35 @@ from gcl_jax.errors import UserError, exit_on_user_error, require_one_of
 from gcl_jax.runtime import streams
 
 COMMANDS = ("inspect", "pack")
-MOST_PIXELS = 65_500  # a side of a JPEG
+MAX_SIDE = 65_500  # a side of a JPEG
 
 
 @exit_on_user_error()
 def main(arguments: Sequence[str]) -> None:
-    """Print what was asked for; exit status 1 if the data are wrong, and for a UserError, which becomes one line."""
+    """Run the command; exit status 1 if the data are wrong, and for a UserError, which becomes one line."""
     logging.set_verbosity(logging.ERROR)
-    given, config = parse(arguments)
-    if given.command == "pack":
-        write(given, config)
+    options, config = parse(arguments)
+    if options.command == "pack":
+        write(options, config)
         return
-    good = inspect.inspect(config, decode=given.decode)
+    good = inspect.inspect(config, decode=options.decode)
     streams.require_written()
     if not good:
         sys.exit(1)
 
 
-def write(given: argparse.Namespace, config: ConfigDict) -> None:
-    """Pack the data of ``config`` and say what was written."""
+def write(options: argparse.Namespace, config: ConfigDict) -> None:
+    """Pack the data of ``config`` and print what was written."""
     keys, photos = config.data, config.data.photos.to_dict()
     source = data.reader(keys.source).read(data.title(keys.source, keys.name, keys.path), keys.path, photos)
     for line in remarks(source.splits, source.class_names):  # a pack's images are not compared again
         print(line)
-    index = pack.pack(source, given.out, shorter=given.shorter, skip=photos["on_bad_image"] == "skip")
+    index = pack.pack(source, options.out, shorter=options.shorter, skip=photos["on_bad_image"] == "skip")
     for part, split in index["splits"].items():
         size = sum(shard["bytes"] for shard in split["shards"]) / 2**20
-        resized = f", {split['resized']:,} of them resized" if given.shorter else ""
+        resized = f", {split['resized']:,} of them resized" if options.shorter else ""
         print(f"{part:<12}{split['images']:,} images{resized}, {size:,.1f} MiB in {len(split['shards'])} files")
-    print(f"written: {given.out}; train with --config.data.source=packed --config.data.path={given.out}")
+    print(f"written: {options.out}; train with --config.data.source=packed --config.data.path={options.out}")
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, ConfigDict]:
@@ -68,46 +68,48 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, ConfigDict]:
     parser.add_argument("--decode", action="store_true", help="inspect: decode every image")
     parser.add_argument("--out", default="", help="pack: the folder to write")
     parser.add_argument("--shorter", type=_pixels, default=0, help="pack: the shorter side of images that are larger")
-    given, rest = parser.parse_known_args(arguments)
-    require_one_of("the command", given.command, COMMANDS)
+    options, rest = parser.parse_known_args(arguments)
+    require_one_of("the command", options.command, COMMANDS)
     config = command_line.config_of([parser.prog, *rest])
     validation.validate(config)
-    if given.command == "pack":
-        _require_packable(given, config.data)
+    if options.command == "pack":
+        _require_packable(options, config.data)
     for flag, value, name in (
-        ("--out", given.out, "pack"),
-        ("--shorter", given.shorter, "pack"),
-        ("--decode", given.decode, "inspect"),
+        ("--out", options.out, "pack"),
+        ("--shorter", options.shorter, "pack"),
+        ("--decode", options.decode, "inspect"),
     ):
-        if value and given.command != name:
+        if value and options.command != name:
             raise UserError(f"{flag} is for {name}: leave it out")
-    return given, config
+    return options, config
 
 
 def _pixels(text: str) -> int:
     """The type of --shorter."""
-    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= MOST_PIXELS:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= MAX_SIDE:
         raise argparse.ArgumentTypeError(
-            f"{text[:20]!r} is no number from 1 to {MOST_PIXELS}; without it images stay as large as they are"
+            f"{text[:20]!r} is no number from 1 to {MAX_SIDE}; without it images stay as large as they are"
         )
     return int(text)
 
 
-def _require_packable(given, block):
+def _require_packable(options: argparse.Namespace, block: ConfigDict) -> None:
+    """Raise UserError unless photographs of the ``data`` block can be written to --out."""
     if not (kind := data.SOURCES[block.source]).photographs or kind.checked:
         raise UserError(
             f"config.data.source is {block.source!r}: photographs are packed, from a list, a folder or TFDS"
         )
-    if not given.out:
+    if not options.out:
         raise UserError("--out is missing: name the folder to write")
-    out, root = map(os.path.expanduser, (given.out, block.path))
+    out, root = map(os.path.expanduser, (options.out, block.path))
     if block.source == "folder" and on_disk.is_below(out, os.path.realpath(root)):
         raise UserError(
-            f"--out: {given.out} lies in config.data.path, where it would be taken for a class: name a folder elsewhere"
+            f"--out: {options.out} lies in config.data.path, where it would be taken for a class: name a folder "
+            "elsewhere"
         )
-    if given.shorter and given.shorter < block.photos.resize:
+    if options.shorter and options.shorter < block.photos.resize:
         raise UserError(
-            f"--shorter is {given.shorter}, less than config.data.photos.resize, {block.photos.resize}: evaluation "
+            f"--shorter is {options.shorter}, less than config.data.photos.resize, {block.photos.resize}: evaluation "
             "would enlarge the images again"
         )
 

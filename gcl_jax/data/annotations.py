@@ -7,21 +7,21 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from gcl_jax.data import json_stream
-from gcl_jax.data.entries import MOST, Entries, reader
+from gcl_jax.data.entries import LABEL_LIMIT, Entries, reader
 from gcl_jax.data.problems import Problem
 from gcl_jax.errors import UserError
 
 KEYS = ("images", "annotations", "categories")
-OWN = 2**62  # ids from 0 on and below stand for themselves
+ID_LIMIT = 2**62  # ids from 0 on and below stand for themselves
 
 
 def parse(text: str, name: str) -> Entries:
-    """`read` of a text.
+    """`read`, for a text in memory.
 
     >>> text = ('{"images": [{"id": 7, "file_name": "a.jpg"}], "annotations": [{"image_id": 7, "category_id": 0}], '
     ...     '"categories": [{"id": 0, "name": "wren"}]}')
-    >>> found = parse(text, "val.json")
-    >>> found.paths, found.labels.tolist(), found.class_names
+    >>> entries = parse(text, "val.json")
+    >>> entries.paths, entries.labels.tolist(), entries.class_names
     (('a.jpg',), [0], ('wren',))
     """
     return read(reader(text), name)
@@ -35,7 +35,7 @@ def read(characters: Callable[[int], str], name: str) -> Entries:
 
     Raises UserError where the file as a whole is something else.
     """
-    ids = _Codes(OWN)
+    ids = _Codes(ID_LIMIT)
     categories: list = []
     images, annotations = _Images(name, ids), _Annotations(name, ids)
     blocks = {"images": images.add, "annotations": annotations.add, "categories": categories.extend}
@@ -53,7 +53,10 @@ def read(characters: Callable[[int], str], name: str) -> Entries:
 
 
 class _Codes:
-    """Integers for values of any kind, so that a column takes 8 bytes a row: those of ``values`` are below 0."""
+    """Integers for ids of any size or type, so that a column of them takes 8 bytes a row.
+
+    Whole numbers from 0 to ``limit`` - 1 are their own codes; the others, ``values``, have the codes -1, -2, ...
+    """
 
     def __init__(self, limit: int):
         self._limit = limit
@@ -61,7 +64,7 @@ class _Codes:
         self.values: list[int | str] = []
 
     def of(self, value: int | str) -> int:
-        """0 <= ``value`` < limit stands for itself, others get -1, -2, ..."""
+        """The code of ``value``."""
         if type(value) is int and 0 <= value < self._limit:
             return value
         if value not in self._codes:
@@ -70,21 +73,21 @@ class _Codes:
         return self._codes[value]
 
     def stand_for_themselves(self, values: list) -> bool:
-        """Whether all of ``values`` do."""
+        """Whether all of ``values`` are their own codes."""
         return {*map(type, values)} == {int} and min(values) >= 0 and max(values) < self._limit
 
 
 class _Annotations:
-    """The columns image and category, in codes."""
+    """The columns image and category of the annotations, in codes."""
 
     def __init__(self, name: str, ids: _Codes):
         self._name, self._ids, self._number = name, ids, 0
-        self.categories = _Codes(MOST)
+        self.categories = _Codes(LABEL_LIMIT)
         self.images, self.labels = array.array("q"), array.array("q")
         self.problems: list[Problem] = []
 
     def add(self, part: list) -> None:
-        """Some annotations."""
+        """Append the annotations ``part``."""
         images, labels = _column(part, "image_id"), _column(part, "category_id")
         if self._ids.stand_for_themselves(images) and self.categories.stand_for_themselves(labels):
             self.images.extend(images)
@@ -101,7 +104,7 @@ class _Annotations:
 
 
 class _Images:
-    """The columns id, in codes, number and path."""
+    """The columns id (in codes), number and path of the images."""
 
     def __init__(self, name: str, ids: _Codes):
         self._name, self._ids, self._number = name, ids, 0
@@ -110,7 +113,7 @@ class _Images:
         self.problems: list[tuple[int, Problem]] = []
 
     def add(self, part: list) -> None:
-        """Some images."""
+        """Append the images ``part``."""
         ids, paths = _column(part, "id"), _column(part, "file_name")
         if self._ids.stand_for_themselves(ids) and {*map(type, paths)} == {str} and _is_utf8("".join(paths)):
             self.ids.extend(ids)
@@ -166,14 +169,14 @@ def _joined(name: str, images: _Images, annotations: _Annotations, class_names: 
 
 
 def _column(part: list, key: str) -> list:
-    """The values of ``key``; none at all where one element has it not."""
+    """The values of ``key``; [] where an element lacks it."""
     try:
         return [entry[key] for entry in part]
     except (KeyError, TypeError):
         return []
 
 
-def _fields(entry, **kinds):
+def _fields(entry: object, **kinds: type | tuple[type, ...]) -> list:
     """The values of the keys named, None where they are absent or of another type (a bool is no int)."""
     values = [entry.get(key) if isinstance(entry, Mapping) else None for key in kinds]
     return [
@@ -201,7 +204,7 @@ def _shortened(number: int | str) -> str:
     return text if len(text) <= 20 else f"{text[:20]}... (of {len(text)} digits)"
 
 
-def _class_names(categories, name):
+def _class_names(categories: list, name: str) -> tuple[str, ...]:
     names = {}
     for category in categories:
         label, text = _fields(category, id=int, name=str)

@@ -51,8 +51,8 @@ def read(name: str, path: str, photos: Mapping | None = None) -> Source:
     return dataclasses.replace(source, train=train, test=test)
 
 
-def _class_names(given: np.ndarray, path: str) -> tuple[str, ...]:
-    names = np.ravel(given)
+def _class_names(array: np.ndarray, path: str) -> tuple[str, ...]:
+    names = np.ravel(array)
     try:
         decoded = tuple(
             map(str, np.char.decode(names, "utf-8", "backslashreplace") if names.dtype.kind == "S" else names)

@@ -19,10 +19,10 @@ def blocks(
     [[[1], [2]], [[3], [0]]]
     """
     for length in lengths:
-        taken = [next(rows) for _ in range(length)]
+        block_rows = [next(rows) for _ in range(length)]
 
         def stack(*leaves, missing=size - length):
             stacked = np.stack(leaves)
             return np.pad(stacked, [(0, missing if i == 0 else 0) for i in range(stacked.ndim)])
 
-        yield place(jax.tree.map(stack, *taken))
+        yield place(jax.tree.map(stack, *block_rows))

@@ -1,4 +1,4 @@
-"""A given number of training images a class, from a file."""
+"""The number of training images of each class, from a file."""
 
 import json
 

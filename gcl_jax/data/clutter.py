@@ -1,4 +1,4 @@
-"""Names of what desktops, cameras, NAS, archives, servers and version control leave in folders of images."""
+"""Names of files and folders that desktops, cameras, NAS, archives, servers and version control leave among images."""
 
 import fnmatch
 import re
@@ -24,7 +24,7 @@ _CLUTTER = re.compile(rf"(?i:{'|'.join(map(fnmatch.translate, PATTERNS))})|(CVS|
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file or folder of this name is of another program, and no data.
+    """Whether a file or folder of this name belongs to another program, and is no data.
 
     >>> [is_clutter(name) for name in ("@eaDir", "._1.jpg", "Thumbs.db", "trash", "1.jpg")]
     [True, True, True, False, False]
@@ -33,7 +33,7 @@ def is_clutter(name: str) -> bool:
 
 
 def title(name: str) -> str:
-    """How a report calls such a name: what macOS puts beside every file has one title.
+    """The name under which a report counts it: one for all the files that macOS puts beside others.
 
     >>> title("._1.jpg"), title("@eaDir")
     ('._*', '@eaDir')

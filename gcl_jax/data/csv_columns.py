@@ -1,4 +1,4 @@
-"""Tables of columns (.csv, .tsv) where a list of images is expected: told apart by their first lines."""
+"""Recognizing tables of columns (.csv, .tsv), by their first lines, where a list of images is expected."""
 
 import csv
 import re
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from gcl_jax.errors import UserError
 
-# As they end in lists, whether this gcl_jax can decode them or not.
+# Names of images in lists, whether gcl_jax can decode them or not.
 IMAGE = re.compile(r"\.(jpe?g|png|bmp|gif|webp|tiff?|heic|avif|jp2|ppm)$", re.IGNORECASE)
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 
 
 def refuse(lines: Sequence[str], name: str) -> None:
-    """Raise UserError, which names the columns, where ``lines``, the first of a list, are those of a table.
+    """Raise UserError, which names the columns, where ``lines``, the first ones of a list, are those of a table.
 
-    Lines ``relative/path label`` are none, whatever stands in the path.
+    Lines ``relative/path label`` are no table, whatever characters the path has.
 
     >>> refuse(["a, b/1.jpg 0"], "train.txt")
     >>> refuse(["path,label", "a/1.jpg,0"], "train.csv")
@@ -31,9 +31,9 @@ def refuse(lines: Sequence[str], name: str) -> None:
     for separator in SEPARATORS:
         spaces = separator == " "
         rows = [line.split() for line in lines] if spaces else _cells(lines, separator)
-        at = _path_column(rows[-len(body) :], images_only=spaces)
-        if at is not None and len({*map(len, rows)}) == 1 and len(rows[0]) > 1 + spaces:
-            raise UserError(_message(rows, at, name, separator, quoted))
+        column = _path_column(rows[-len(body) :], images_only=spaces)
+        if column is not None and len({*map(len, rows)}) == 1 and len(rows[0]) > 1 + spaces:
+            raise UserError(_message(rows, column, name, separator, quoted))
 
 
 def _cells(lines: Sequence[str], separator: str) -> list[list[str]]:
@@ -45,7 +45,7 @@ def _cells(lines: Sequence[str], separator: str) -> list[list[str]]:
 
 
 def _is_entry(line: str) -> bool:
-    """Whether it is an image and a last field, as far as that can be seen."""
+    """Whether ``line`` looks like `relative/path label`."""
     path, *label = line.rsplit(maxsplit=1)
     if not label or IMAGE.search(path):
         return bool(label) and "\t" not in path
@@ -53,7 +53,7 @@ def _is_entry(line: str) -> bool:
 
 
 def _path_column(rows: Sequence[Sequence[str]], *, images_only: bool = False) -> int | None:
-    """The column of images in rows of at least two, or the first where a number ends each; None for other rows."""
+    """The index of the column of images, or 0 where each row ends in a number; None for other or single columns."""
     width = min(map(len, rows))
     if width < 2:
         return None
@@ -62,20 +62,21 @@ def _path_column(rows: Sequence[Sequence[str]], *, images_only: bool = False) ->
     return images[0] if images else 0 if numbered and not images_only else None
 
 
-def _message(rows: Sequence[Sequence[str]], at: int, name: str, separator: str, quoted: bool) -> str:
-    header = len(rows) > 1 and not IMAGE.search(rows[0][at]) and not _is_number(rows[0][-1])
+def _message(rows: Sequence[Sequence[str]], column: int, name: str, separator: str, quoted: bool) -> str:
+    header = len(rows) > 1 and not IMAGE.search(rows[0][column]) and not _is_number(rows[0][-1])
     columns = ", ".join(cell[:40] or "''" for cell in rows[0])
     message = (
         f"{name} is a table of {len(rows[0])} columns with {SEPARATORS[separator]} between them "
         f"({'' if header else 'such as '}{columns}), and a list has lines `relative/path label`: write its column "
         "of paths and the one of labels that you mean, numbered 0..C-1, into such a list"
     )
-    labels = [j for j in (*range(at + 1, len(rows[0])), *range(at)) if all(_is_number(r[j]) for r in rows[header:])]
+    others = (*range(column + 1, len(rows[0])), *range(column))
+    labels = [j for j in others if all(_is_number(row[j]) for row in rows[header:])]
     if not labels or quoted:  # which awk cannot take apart
         return message
     field = {" ": "", "|": " -F'[|]'", "\t": r" -F'\t'"}.get(separator, f" -F'{separator}'")
-    take = f"{'NR>1 ' if header else ''}{{print ${at + 1}, ${labels[0] + 1}}}"
-    return f"{message}, for example: awk{field} '{take}' {name} > list.txt"
+    program = f"{'NR>1 ' if header else ''}{{print ${column + 1}, ${labels[0] + 1}}}"
+    return f"{message}, for example: awk{field} '{program}' {name} > list.txt"
 
 
 def _is_number(cell: str) -> bool:

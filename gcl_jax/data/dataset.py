@@ -1,4 +1,4 @@
-"""The data set that training sees: splits, counts and the long-tailed cut."""
+"""The data set that training sees: its splits, its class counts and the long-tailed cut."""
 
 import dataclasses
 import functools
@@ -16,7 +16,7 @@ PROFILES = (*longtail.PROFILES, "counts", "none")
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Images uint8[N, H, W, c], or photographs that become such, and labels int32[N]."""
+    """Images uint8[N, H, W, c], or photographs that are decoded into such, and labels int32[N]."""
 
     images: np.ndarray | EncodedImages
     labels: np.ndarray
@@ -31,7 +31,7 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What a reader found, before any subset is cut.
+    """The data as a reader returns them, before any subset is cut.
 
     ``positions`` are places in the published training set when the training split is already a
     long-tailed pack in the order drawn; None when it is the whole set in its published order. ``validation``
@@ -48,7 +48,7 @@ class Source:
 
     @property
     def splits(self) -> dict[str, Split]:
-        """The splits that there are, by name."""
+        """{name: split} of those that are not None."""
         parts = {"train": self.train, "test": self.test, "validation": self.validation}
         return {name: split for name, split in parts.items() if split is not None}
 
@@ -79,17 +79,17 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over every split's pixels and labels: equal ones mean the same data.
+        """SHA-256 over every split's pixels and labels: equal fingerprints mean the same data.
 
-        Of photographs it is over their names, their bytes and how these are decoded, which are read for it where they
-        have not been. Raises UserError where they cannot be read.
+        For photographs it is over names, bytes and the way of decoding them; what has not been read yet is read for it.
+        Raises UserError where photographs cannot be read.
         """
-        return self._digest(lambda photographs: photographs.identity())
+        return self._digest(lambda photographs: photographs.content_digest())
 
     @functools.cached_property
-    def older_fingerprint(self) -> str:
-        """What `fingerprint` was up to commit 8f92ab7: photographs were known by their names."""
-        return self._digest(lambda photographs: photographs.older_identity())
+    def legacy_fingerprint(self) -> str:
+        """What `fingerprint` was up to commit 8f92ab7: for photographs over their names, not their bytes."""
+        return self._digest(lambda photographs: photographs.legacy_digest())
 
     def _digest(self, of_photographs: Callable[[EncodedImages], bytes]) -> str:
         digest = hashlib.sha256()
@@ -130,8 +130,9 @@ def cut(
 ) -> Dataset:
     """Cut the long-tailed training subset, then take the validation part from it by class.
 
-    ``profile`` is one of `longtail.PROFILES`, "counts" for ``counts`` int[C] as they are given, or "none" for the data
-    as they are. The largest class of a profile has N / C images (LDAM); of a pack, as many as its own largest class.
+    ``profile`` is one of `longtail.PROFILES`, "counts" for the images a class in ``counts`` int[C], or "none" for all
+    training images. The largest class of a profile has N / C images (LDAM); that of a source that is a long-tailed
+    subset already (see `Source.positions`) keeps its size.
 
     Raises UserError for arrays that do not fit together, an empty class, or too few images.
     """
@@ -163,30 +164,30 @@ def cut(
     if source.validation is not None and not validation_fraction:
         splits["validation"] = source.validation
     if validation_fraction:
-        kept, held = longtail.hold_out(splits["train"].labels, validation_fraction, subset_seed)
-        if not len(held):
+        rest, held_out = longtail.hold_out(splits["train"].labels, validation_fraction, subset_seed)
+        if not len(held_out):
             raise UserError(f"data.validation_fraction {validation_fraction:g} holds out no image: raise it, or use 0")
-        splits |= {"train": splits["train"].take(kept), "validation": splits["train"].take(held)}
+        splits |= {"train": splits["train"].take(rest), "validation": splits["train"].take(held_out)}
     return Dataset(source.name, splits, source.class_names, np.asarray(positions, np.int64), source.skipped)
 
 
 def left_out(source: Source, dataset: Dataset, profile: str) -> str:
-    """How many training images the cut took, and how to have all; "" where it took all."""
-    used, there = len(dataset.positions), len(source.train)
-    if used == there:
+    """A message: how many training images the cut took, and how to use all; "" where it took all."""
+    used, total = len(dataset.positions), len(source.train)
+    if used == total:
         return ""
-    return f"{used:,} of {there:,} training images (data.profile is {profile!r}; --config.data.profile=none uses all)"
+    return f"{used:,} of {total:,} training images (data.profile is {profile!r}; --config.data.profile=none uses all)"
 
 
-def check(source: Source, called: str = "") -> None:
+def check(source: Source, title: str = "") -> None:
     """Raise UserError, naming the array, unless images, labels and classes fit together.
 
-    ``called`` is what the message calls the data; "" for the source's name.
+    ``title`` is what the message calls the data; "" for the source's name.
     """
-    called = called or source.name
+    title = title or source.name
     num_classes = len(source.class_names)
     for part, split in source.splits.items():
-        x, y = f"{called}: x_{part}", f"{called}: y_{part}"
+        x, y = f"{title}: x_{part}", f"{title}: y_{part}"
         if split.images.dtype != np.uint8:
             raise UserError(
                 f"{x} has dtype {split.images.dtype}; images must be uint8, 0..255 (convert them: NaN and scale "
@@ -211,16 +212,16 @@ def check(source: Source, called: str = "") -> None:
             )
     if source.train.images.shape[1:] != source.test.images.shape[1:]:
         raise UserError(
-            f"{called}: training images are {source.train.images.shape[1:]} but test images "
+            f"{title}: training images are {source.train.images.shape[1:]} but test images "
             f"{source.test.images.shape[1:]}: bring them to one size"
         )
     empty = np.flatnonzero(longtail.class_counts(source.train.labels, num_classes) == 0)
     if len(empty):
         raise UserError(
-            f"{called}: class {empty[0]} ({source.class_names[empty[0]]}) has no training image: "
+            f"{title}: class {empty[0]} ({source.class_names[empty[0]]}) has no training image: "
             "number the classes 0..C-1 without gaps, each with at least one image"
         )
     if source.positions is not None and len(source.positions) != len(source.train):
         raise UserError(
-            f"{called}: index_train has {len(source.positions)} entries for {len(source.train)} training images"
+            f"{title}: index_train has {len(source.positions)} entries for {len(source.train)} training images"
         )

@@ -2,7 +2,7 @@
 
 JPEG (gray and CMYK too), PNG (palette, alpha, 16 bits), GIF (its first frame), BMP and WebP, all as 8-bit RGB; EXIF
 orientation is ignored, as Pillow's `open` does in the field's code. The pixels of a JPEG are Pillow's to the bit, in
-crops too. Whatever changes pixels gets a new `photographs.DECODING`.
+crops too. Whatever changes pixels gets a new `encoded_images.DECODING`.
 """
 
 import io
@@ -21,12 +21,12 @@ else:
     tf = quiet_tensorflow.load()
 
 TRIES = 10
-CROP_NOISE_SIZE = 2 * TRIES + 2  # random numbers that one crop takes
+CROP_NOISE_SIZE = 2 * TRIES + 2  # random numbers for one crop
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
-LONGEST = 8  # times the shorter side
+MAX_ASPECT_RATIO = 8  # times the shorter side
 DCT = "INTEGER_ACCURATE"  # Pillow's; TensorFlow's own choice is faster by a few percent, and darker by a level
 BORDER = 1  # pixels around a crop from which its outermost colors are interpolated
-NARROW = 16  # columns: those of a narrower crop libjpeg would not interpolate at all
+MIN_WIDTH = 16  # columns: those of a narrower crop libjpeg would not interpolate at all
 CMYK = 4  # components
 
 
@@ -77,8 +77,8 @@ def random_resized_crop(encoded: tf.Tensor, crop_noise: tf.Tensor, size: int) ->
 
 def jpeg_window(encoded: tf.Tensor, shape: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """The pixels of a JPEG of ``shape`` in ``window`` = top, left, height, width: those of the whole image there."""
-    beside = tf.where(window[3] < NARROW, NARROW, BORDER)
-    border = tf.stack([BORDER, beside])
+    side_border = tf.where(window[3] < MIN_WIDTH, MIN_WIDTH, BORDER)
+    border = tf.stack([BORDER, side_border])
     first = tf.maximum(window[:2] - border, 0)
     last = tf.minimum(window[:2] + window[2:] + border, shape[:2])
     image = tf.cond(
@@ -91,7 +91,7 @@ def jpeg_window(encoded: tf.Tensor, shape: tf.Tensor, window: tf.Tensor) -> tf.T
 
 
 def _of_cmyk(encoded):
-    """The whole image of a CMYK JPEG: TensorFlow rounds down what Pillow rounds, to a level less."""
+    """The whole image of a CMYK JPEG, by Pillow: TensorFlow rounds down where Pillow rounds, to a level less."""
 
     def by_pillow(encoded):
         encoded = encoded if isinstance(encoded, bytes) else encoded.item()  # the latter outside graphs
@@ -125,8 +125,8 @@ def center_crop(encoded: tf.Tensor, size: int, resize: int) -> tf.Tensor:
     image = decoded(encoded)
     shape = tf.shape(image)
     shorter = tf.minimum(shape[0], shape[1])
-    # Of a strip the middle is enough; resized whole it could fill the memory.
-    cut = tf.minimum(shape[:2], LONGEST * shorter)
+    # Of a very long image the middle is enough; resized whole it could fill the memory.
+    cut = tf.minimum(shape[:2], MAX_ASPECT_RATIO * shorter)
     top, left = tf.unstack((shape[:2] - cut) // 2)
     image = image[top : top + cut[0], left : left + cut[1]]
     shape = tf.shape(image)
@@ -157,7 +157,7 @@ def decoded(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _pixels(image, size):
-    # Means of pixels, weighted or not, stay in 0..255; a cast cuts off what is behind the point.
+    # Means of pixels, weighted or not, stay in 0..255; a cast drops the fraction.
     return tf.ensure_shape(tf.cast(image + 0.5, tf.uint8), [size, size, 3])
 
 
@@ -168,7 +168,7 @@ def luma(image: tf.Tensor) -> tf.Tensor:
 
 
 def problem(encoded: bytes) -> str:
-    """Why ``encoded`` cannot be decoded, in a line with the cure; "" where it can.
+    """Why ``encoded`` cannot be decoded, and what to do about it, in one line; "" where it can.
 
     >>> problem(b"")
     'empty file'

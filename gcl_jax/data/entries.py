@@ -12,16 +12,17 @@ import numpy as np
 from gcl_jax.data import csv_columns
 from gcl_jax.data.problems import Problem
 
-MOST = 2**31  # labels are int32
-KNOWN = 100_000  # labels that are looked up instead of read again
-PART = 2**20  # characters that are taken apart together
+LABEL_LIMIT = 2**31  # labels are int32
+MAX_CACHED = 100_000  # labels whose text is looked up, not parsed again
+CHUNK = 2**20  # characters that are split into lines together
 
 
 @dataclasses.dataclass(frozen=True)
 class Entries:
-    """Paths and labels int64[N] of a list, and what was wrong with it; ``numbers`` are its lines, from 1 on.
+    """Paths and labels int64[N] of the good entries of a list, and the ``problems`` of the others.
 
-    ``class_names`` is empty where a list has none; ``unit`` is what ``numbers`` count.
+    ``numbers`` says for each entry which line of the list it was, or whatever ``unit`` is, from 1 on. ``class_names``
+    is empty where a list has none.
     """
 
     name: str
@@ -33,15 +34,15 @@ class Entries:
     unit: str = "line"
 
     def where(self, position: int) -> str:
-        """For people: "train.txt, line 12"."""
+        """Where an entry stands, for messages: "train.txt, line 12"."""
         return f"{self.name}, {self.unit} {self.numbers[position]}"
 
 
 def parse(text: str, name: str) -> Entries:
-    """`read` of a text.
+    """`read`, for a text in memory.
 
-    >>> found = parse("a b/1.jpg 0\\n\\nc/2.jpg x\\n", "train.txt")
-    >>> found.paths, found.labels.tolist(), str(found.problems[0])
+    >>> entries = parse("a b/1.jpg 0\\n\\nc/2.jpg x\\n", "train.txt")
+    >>> entries.paths, entries.labels.tolist(), str(entries.problems[0])
     (('a b/1.jpg',), [0], "train.txt, line 3: bad label: 'x' of c/2.jpg is no whole number from 0 on")
     """
     return read(_lines(reader(text)), name)
@@ -67,12 +68,12 @@ def read(lines: Iterable[str], name: str) -> Entries:
         path, text = fields
         label = known.get(text)
         if label is None:
-            if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= MOST:
+            if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= LABEL_LIMIT:
                 message = f"{text[:20]!r} of {path} is no whole number from 0 on"
                 problems.append(Problem("bad label", f"{name}, line {number}", message))
                 continue
             label = int(text)
-            if len(known) < KNOWN:
+            if len(known) < MAX_CACHED:
                 known[text] = label
         paths.append(path)
         labels.append(label)
@@ -81,7 +82,7 @@ def read(lines: Iterable[str], name: str) -> Entries:
 
 
 def reader(text: str) -> Callable[[int], str]:
-    """The method ``read`` of a text stream, over a text that is in memory already.
+    """A function that reads a text in memory like the method ``read`` of a text stream.
 
     >>> read = reader("abc")
     >>> read(2), read(2), read(2)
@@ -101,7 +102,7 @@ def reader(text: str) -> Callable[[int], str]:
 def _lines(read: Callable[[int], str]) -> Iterator[str]:
     """Lines that end with a line feed, a carriage return or both, as Python's text files have them."""
     decoder, rest = io.IncrementalNewlineDecoder(None, translate=True), ""
-    while part := read(PART):
+    while part := read(CHUNK):
         *whole, rest = (rest + decoder.decode(part)).split("\n")
         yield from whole
     yield rest + decoder.decode("", final=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Files(EncodedImages):
-    """Photographs by path; ``paths`` are relative to ``root``.
+    """Photographs that are files; ``paths`` are relative to the folder ``root``.
 
     >>> files = Files("photos", np.array(["a/1.jpg", "b/2.jpg"]), 64)
     >>> files.shape, files[np.array([1])].paths.tolist()
@@ -50,9 +50,9 @@ class Files(EncodedImages):
         return on_disk.read(self.where(position))
 
     def handles(self, positions: np.ndarray) -> np.ndarray:
-        """Paths as bytes, as a file system takes them: the pipeline reads on threads of its own."""
+        """The paths as bytes; the pipeline reads the files, on threads of its own."""
         return np.array([self.where(i).encode() for i in positions], np.bytes_)
 
     def opened(self, handle: "tf.Tensor") -> "tf.Tensor":
-        """Reads the file of a path."""
+        """The content of the file, read by TensorFlow."""
         return quiet_tensorflow.load().io.read_file(handle)

@@ -1,4 +1,4 @@
-"""Photographs by folder: one folder for each class, sorted by name."""
+"""Photographs in folders: one folder for each class, the classes sorted by name."""
 
 import os
 import unicodedata
@@ -23,8 +23,8 @@ def read(name: str, path: str, photos: Mapping) -> Source:
     """Images in ``path``/CLASS, or in ``path``/train/CLASS, test/CLASS and, if it is there, val/CLASS.
 
     Without a test folder a fifth of each class, at least one image, is held out as the test set, always the same and
-    before any long-tailed cut. Images are known by their names (`walk.SUFFIXES`); other files, and what other programs
-    leave (`clutter`), are no data. What is left out and held out is said.
+    before any long-tailed cut. Images are files with one of `walk.SUFFIXES`; other files, and what other programs
+    leave (`clutter`), are no data. Log lines say what is left out and held out.
 
     Raises one UserError for all problems (see `problems.KINDS`), before any image is opened.
     """
@@ -42,17 +42,17 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
     survey = Survey(root, allow_outside=photos["allow_outside"])
     parts = layout.find(root, survey)
     class_names = _class_names(root, parts["train"], survey)
-    splits, problems = {}, list(_twice(class_names, parts["train"]))
+    splits, problems = {}, list(_duplicate_classes(class_names, parts["train"]))
     for part, folder in parts.items():
-        there = survey.class_folders(folder)
-        problems += _unknown(there, class_names, folder)
+        part_classes = survey.class_folders(folder)
+        problems += _unknown_classes(part_classes, class_names, folder)
         paths, labels = [], []
         for label, class_name in enumerate(class_names):
-            if class_name in there:
+            if class_name in part_classes:
                 images = survey.images(folder, class_name)
                 paths += images
                 labels += [label] * len(images)
-        allowed = {"allow_outside": photos["allow_outside"], "empty": photos["on_bad_image"] == "skip"}
+        allowed = {"allow_outside": photos["allow_outside"], "allow_empty": photos["on_bad_image"] == "skip"}
         bad = dict(bad_files(root, paths, **allowed))
         bad |= {i: "name that is not UTF-8" for i, path in enumerate(paths) if not _is_utf8(path)}
         problems += [Problem(bad[i], folder or ".", paths[i]) for i in sorted(bad)]
@@ -68,11 +68,11 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
         logs.log_info(f"{root}: {line}")
     if "test" not in splits:
         train = splits["train"]
-        kept, held = longtail.hold_out(train.labels, TEST_FRACTION, 0, at_least=1)
-        splits |= {"train": train.take(kept), "test": train.take(held)}
+        rest, held_out = longtail.hold_out(train.labels, TEST_FRACTION, 0, at_least=1)
+        splits |= {"train": train.take(rest), "test": train.take(held_out)}
         message = (
-            f"; {len(held):,} of {len(train):,} images, a fifth of each class, held out as test"
-            if len(held)
+            f"; {len(held_out):,} of {len(train):,} images, a fifth of each class, held out as test"
+            if len(held_out)
             else ", and no class has a second image that could be held out as test: add images, or a test folder"
         )
         logs.log_info(f"{root}: no test folder{message}")
@@ -80,7 +80,7 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
     return source, survey.problems + problems
 
 
-def _class_names(root, train, survey):
+def _class_names(root: str, train: str, survey: Survey) -> tuple[str, ...]:
     names, where = tuple(survey.class_folders(train)), os.path.join(root, train)
     if not names:
         raise UserError(f"config.data.path: {where} has no folders; make one for each class")
@@ -92,28 +92,30 @@ def _class_names(root, train, survey):
     return names
 
 
-def _twice(class_names: Sequence[str], train: str) -> Iterator[Problem]:
-    """Names of classes that differ only in how Unicode spells an accent, as copies from a Mac may."""
-    first: dict[str, str] = {}
+def _duplicate_classes(class_names: Sequence[str], train: str) -> Iterator[Problem]:
+    """Problems of names that differ only in how Unicode spells an accent, as copies from a Mac may."""
+    by_spelling: dict[str, str] = {}
     for name in class_names:
-        other = first.setdefault(unicodedata.normalize("NFC", name), name)
+        other = by_spelling.setdefault(unicodedata.normalize("NFC", name), name)
         if other != name:
             yield Problem("class that is there twice", train or ".", f"{name} ({other!a} and {name!a})")
 
 
-def _unknown(there: Sequence[str], class_names: Sequence[str], folder: str) -> Iterator[Problem]:
+def _unknown_classes(names: Sequence[str], class_names: Sequence[str], folder: str) -> Iterator[Problem]:
+    """Problems of those ``names`` that no class of training has."""
     known = {_folded(name): name for name in class_names}
-    for name in sorted({*there} - {*class_names}):
-        like = known.get(_folded(name))
-        message = f" (training has {like!a}, this is {name!a})" if like else ""
+    for name in sorted({*names} - {*class_names}):
+        similar = known.get(_folded(name))
+        message = f" (training has {similar!a}, this is {name!a})" if similar else ""
         yield Problem("class unknown to training", folder, name + message)
 
 
-def _folded(name):
+def _folded(name: str) -> str:
+    """``name`` without its case and the spelling of its accents."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _is_utf8(path):
+def _is_utf8(path: str) -> bool:
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What kind of image some bytes are, and whether they can be decoded."""
+"""The format, kind of pixels and size of an encoded image, and whether it can be decoded."""
 
 import dataclasses
 import hashlib
@@ -15,8 +15,8 @@ from gcl_jax.data.encoded_images import EncodedImages
 from gcl_jax.data.pillow import pillow
 from gcl_jax.errors import UserError
 
-AT_ONCE = 4096  # images handed to the threads together
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")  # what `decode` reads; MPO begins with a JPEG
+CHUNK = 4096  # images handed to the threads together
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")  # those that `decode` reads; MPO begins with a JPEG
 
 # Pillow's modes; others go by their own names.
 KINDS = {
@@ -28,9 +28,9 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class ImageKind:
-    """Container ("JPEG"), kind of pixels (a value of `KINDS`) and size; or ``reason``, why it is no image.
+    """The format ("JPEG"), kind of pixels (a value of `KINDS`) and size of an image; or ``reason``, why it is none.
 
-    ``sha256`` is that of its bytes, where `look_at_all` has read them.
+    ``sha256`` is the digest of its bytes, where `identify_all` has read them.
     """
 
     format: str = ""
@@ -41,12 +41,12 @@ class ImageKind:
     sha256: bytes = dataclasses.field(default=b"", compare=False, repr=False)
 
 
-def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
+def identify(encoded: bytes, *, decode: bool = True) -> ImageKind:
     """The kind of the image ``encoded``; with ``decode`` all its data are read, else the header alone.
 
     Raises UserError where Pillow, or to decode TensorFlow, is not installed.
 
-    >>> look(b"some text").reason
+    >>> identify(b"some text").reason
     'not an image'
     """
     image_module = pillow()
@@ -69,29 +69,29 @@ def look(encoded: bytes, *, decode: bool = True) -> ImageKind:
     return ImageKind(reason=reason) if reason else kind
 
 
-def look_at_all(images: Sequence[tuple[EncodedImages, int]], *, decode: bool = True) -> Iterator[ImageKind]:
-    """`look` at each of ``images``, (photographs, position), in turn, on all cores, with a progress bar on a terminal.
+def identify_all(images: Sequence[tuple[EncodedImages, int]], *, decode: bool = True) -> Iterator[ImageKind]:
+    """`identify` each of ``images``, (photographs, position), in order, on all cores; a progress bar on a terminal.
 
-    One that cannot be read has the ``reason`` why.
+    An image that cannot be read has the ``reason`` why.
     """
     pillow()  # before any thread
     if decode:
         decoder()
 
-    def look_at(image):
+    def identify_image(image):
         photographs, position = image
         try:
             encoded = photographs.encoded(position)
         except OSError as error:
             return ImageKind(reason=str(error))
-        return dataclasses.replace(look(encoded, decode=decode), sha256=hashlib.sha256(encoded).digest())
+        return dataclasses.replace(identify(encoded, decode=decode), sha256=hashlib.sha256(encoded).digest())
 
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,  # Pillow lets other threads run while it decodes
         tqdm(total=len(images), unit="image", disable=None, leave=False) as progress,
     ):
-        for start in range(0, len(images), AT_ONCE):
-            for kind in pool.map(look_at, images[start : start + AT_ONCE]):
+        for start in range(0, len(images), CHUNK):
+            for kind in pool.map(identify_image, images[start : start + CHUNK]):
                 progress.update()
                 yield kind
 

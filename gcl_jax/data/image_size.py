@@ -1,7 +1,7 @@
-"""The size of an image by its header, before anything is allocated for its pixels."""
+"""The size of an image as its header has it, before memory is allocated for its pixels."""
 
-MOST_PIXELS = 178_956_970  # Pillow's limit, beyond which it speaks of a decompression bomb
-MOST_BYTES = 2**31 - 1  # of a file
+MAX_PIXELS = 178_956_970  # beyond it Pillow warns of a decompression bomb
+MAX_BYTES = 2**31 - 1  # of a file
 
 
 def too_large(encoded: bytes) -> str:
@@ -11,9 +11,9 @@ def too_large(encoded: bytes) -> str:
     'too large: 65,535 x 65,535 pixels, of 178,956,970 at most: make it smaller'
     """
     width, height = size(encoded)
-    if width * height <= MOST_PIXELS:
+    if width * height <= MAX_PIXELS:
         return ""
-    return f"too large: {width:,} x {height:,} pixels, of {MOST_PIXELS:,} at most: make it smaller"
+    return f"too large: {width:,} x {height:,} pixels, of {MAX_PIXELS:,} at most: make it smaller"
 
 
 def size(encoded: bytes) -> tuple[int, int]:
@@ -41,8 +41,8 @@ def size(encoded: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _of_jpeg(encoded):
-    """By its frame header, behind segments whose lengths are told."""
+def _of_jpeg(encoded: bytes) -> tuple[int, int]:
+    """The size in the frame header, which is found by skipping the segments before it."""
     place = 2
     while place + 9 <= len(encoded) and encoded[place] == 0xFF:
         marker = encoded[place + 1]

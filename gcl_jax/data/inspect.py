@@ -16,11 +16,11 @@ SAMPLE = 1000  # files whose headers are read without --decode
 
 
 def inspect(config: ConfigDict, *, decode: bool = False) -> bool:
-    """Print what the data of ``config`` are; True unless something is wrong with them that a run would refuse.
+    """Print a description of the data of ``config``; False if a run would refuse them.
 
     With ``decode`` every image of every split is decoded, else the headers of at most `SAMPLE` are read.
 
-    Raises UserError where there is nothing to describe, such as a list that is missing.
+    Raises UserError where there is nothing to describe, such as for a list that is missing.
     """
     keys, photos = config.data, config.data.photos.to_dict()
     reader, name = data.reader(keys.source), data.title(keys.source, keys.name, keys.path)
@@ -74,26 +74,26 @@ def describe(splits: dict[str, Split], class_names: tuple[str, ...]) -> Iterator
     counts = longtail.class_counts(splits["train"].labels, len(class_names))
     if not len(counts):
         return
-    most, least = int(counts.argmax()), int(counts.argmin())
-    ratio = f"{counts[most] / counts[least]:,.1f}" if counts[least] else "infinite"
-    ends = f"from {counts[most]:,} ({class_names[most]}) to {counts[least]:,} ({class_names[least]})"
+    largest, smallest = int(counts.argmax()), int(counts.argmin())
+    ratio = f"{counts[largest] / counts[smallest]:,.1f}" if counts[smallest] else "infinite"
+    ends = f"from {counts[largest]:,} ({class_names[largest]}) to {counts[smallest]:,} ({class_names[smallest]})"
     yield f"{'classes':<12}{len(counts):,}, training images {ends}, imbalance ratio {ratio}"
-    message = []
+    shots = []
     for rule, max_few in (("< 20", 19), ("<= 20", 20)):
         groups = longtail.shot_groups(counts, max_few=max_few)
-        message.append(f"{' / '.join(f'{int(group.sum()):,}' for group in groups.values())} (few {rule})")
-    yield f"{'shots':<12}many / medium / few: {', '.join(message)}"
+        shots.append(f"{' / '.join(f'{int(group.sum()):,}' for group in groups.values())} (few {rule})")
+    yield f"{'shots':<12}many / medium / few: {', '.join(shots)}"
 
 
 def _print_kinds(files: list[tuple[EncodedImages, int]], decode: bool) -> int:
-    """Print formats, kinds and sizes; the number of files that are no image."""
-    # Evenly through the splits and so through their classes.
+    """Print formats, kinds and sizes of ``files``; returns the number of those that cannot be decoded."""
+    # A sample is spread evenly over the splits and so over their classes.
     chosen = (
         files if decode else [files[i] for i in np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)]
     )
     if not chosen:
         return 0
-    kinds = list(image_kind.look_at_all(chosen, decode=decode))
+    kinds = list(image_kind.identify_all(chosen, decode=decode))
     good = [kind for kind in kinds if not kind.reason]
     how = "decoded" if decode else "looked at by their headers (--decode reads all of each)"
     read = len(good) if decode else len(chosen)
@@ -104,11 +104,11 @@ def _print_kinds(files: list[tuple[EncodedImages, int]], decode: bool) -> int:
     if good:
         sizes = np.array([(kind.width, kind.height) for kind in good])
         columns = zip(("width", "height", "shorter side"), (*sizes.T, sizes.min(axis=1)), strict=True)
-        message = [f"{title} {v.min()} to {v.max()}, median {np.median(v):g}" for title, v in columns]
-        print(f"{'sizes':<12}{'; '.join(message)}")
+        ranges = [f"{title} {v.min()} to {v.max()}, median {np.median(v):g}" for title, v in columns]
+        print(f"{'sizes':<12}{'; '.join(ranges)}")
     bad = [(*entry, kind.reason) for entry, kind in zip(chosen, kinds, strict=True) if kind.reason]
     if bad:
         print(f"{len(bad):,} cannot be decoded (copy them again, take them out, or data.photos.on_bad_image=skip)")
-        for line in problems.first([f"{images.where(i)}: {reason}" for images, i, reason in bad]):
+        for line in problems.first_lines([f"{images.where(i)}: {reason}" for images, i, reason in bad]):
             print(f"  {line}")
     return len(bad)

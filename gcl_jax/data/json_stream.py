@@ -1,4 +1,4 @@
-"""Long lists of a JSON object, in parts: a file of gigabytes is never in memory whole."""
+"""Reading long lists in a JSON object part by part, so that a file of gigabytes is never in memory as a whole."""
 
 import json
 import re
@@ -6,16 +6,16 @@ from collections.abc import Callable, Collection, Iterator
 
 from gcl_jax.typing import Json
 
-PART = 2**21  # characters that are looked at together
+CHUNK = 2**21  # characters that are decoded together
 SPACE = re.compile(r"[ \t\n\r]*")
-ONE_BY_ONE = 50_000  # elements of a part that cannot be decoded together
+MAX_SINGLE = 50_000  # elements that are decoded one by one before they are returned
 
 
 def lists(read: Callable[[int], str], keys: Collection[str]) -> Iterator[tuple[str, list]]:
-    """(key, some elements) of the lists that an object has under ``keys``, as they stand in the text.
+    """Yield (key, some elements) of the lists that a JSON object has under ``keys``, in the order of the text.
 
-    ``read(n)`` gives the next n characters or fewer, "" at the end. An empty list is given as such; what is no object,
-    and what is no list under a key, gives nothing.
+    ``read(n)`` returns the next n characters or fewer, "" at the end. An empty list is yielded once; a text that is no
+    object, and a value of ``keys`` that is no list, yield nothing.
 
     Raises ValueError or RecursionError where the text is no JSON, or has one of ``keys`` twice.
 
@@ -67,21 +67,21 @@ def _elements(text: "_Text") -> Iterator[list]:
 
 
 class _Text:
-    """A window on a text, and the place in it up to which it was taken."""
+    """A window on a text that is read in parts, and the position in it up to which its values have been taken."""
 
     def __init__(self, read: Callable[[int], str]):
         self._read, self._text, self._at, self._passed = read, "", 0, 0
         self._decode = json.JSONDecoder().raw_decode
 
     def place(self, more: int = 0) -> int:
-        """How many characters were taken."""
+        """How many characters have been taken, plus ``more``."""
         return self._passed + self._at + more
 
     def _more(self) -> bool:
-        """Drop what was taken and read on; False at the end of the text."""
+        """Drop the characters that have been taken and read on; False at the end of the text."""
         self._passed += self._at
         rest = self._text[self._at :]
-        part = self._read(max(PART, len(rest)))
+        part = self._read(max(CHUNK, len(rest)))
         self._text, self._at = rest + part, 0
         return bool(part)
 
@@ -96,7 +96,7 @@ class _Text:
                 return ""
 
     def take(self, character: str) -> None:
-        """Take the next character, which must be this one."""
+        """Take the next character that is no space; ValueError unless it is ``character``."""
         if self.next() != character:
             raise ValueError(f"no {character!r} at character {self.place()}")
         self._at += 1
@@ -108,7 +108,7 @@ class _Text:
             try:
                 value, end = self._decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                # What is cut by the window's end: a text, or a word, a number or an escape of some characters.
+                # The window's end may cut a text, or a word, a number or an escape of some characters.
                 cut = error.msg.startswith("Unterminated") or error.pos + 20 > len(self._text)
                 if cut and self._more():
                     continue
@@ -120,7 +120,7 @@ class _Text:
 
     def several(self) -> list:
         """Take at least one element of a list, and as many as the window has."""
-        if len(self._text) - self._at < PART // 2:
+        if len(self._text) - self._at < CHUNK // 2:
             self._more()
         end = self._text.rfind("}", self._at) + 1
         if end > self._at:
@@ -133,7 +133,7 @@ class _Text:
                 self._at = end
                 return values
         values = [self.value()]
-        while len(values) < ONE_BY_ONE and self.next() == ",":
+        while len(values) < MAX_SINGLE and self.next() == ",":
             self.take(",")
             values.append(self.value())
         return values

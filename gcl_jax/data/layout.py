@@ -1,25 +1,26 @@
-"""How a folder of images is laid out: classes directly in it, or in train, test and val; anything else is refused."""
+"""The layout of a folder of images: class folders directly in it, or in train, test and val; others are refused."""
 
 import os
+from collections.abc import Collection, Iterable
 
 from gcl_jax.data.survey import Survey
 from gcl_jax.data.walk import shortened
 from gcl_jax.errors import UserError
 
 PARTS = {"train": ("train",), "test": ("test",), "validation": ("val", "validation")}
-CURE = (
+HINT = (
     "make one folder for each class, with its images directly in it, or keep the folders and name images and labels in "
     "lists (--config.data.source=list)"
 )
 
 
 def find(root: str, survey: Survey) -> dict[str, str]:
-    """The folder of each part, "" for ``root`` itself, whose folders are the classes.
+    """{part: the folder that holds its class folders}, "" for ``root`` itself.
 
-    Raises UserError for a layout that is neither of the two, or would be only if something were lost.
+    Raises UserError for a layout that is neither of the two, or in which images would be lost.
     """
-    there, folders = survey.class_folders(""), {}
-    split_names = {part: [name for name in there if name.lower() in names] for part, names in PARTS.items()}
+    all_folders, folders = survey.class_folders(""), {}
+    split_names = {part: [name for name in all_folders if name.lower() in names] for part, names in PARTS.items()}
     for part, named in split_names.items():
         # A folder of images alone is a class, whatever its name: a train is a vehicle too.
         with_classes = [name for name in named if survey.listing(name).folders]
@@ -29,7 +30,7 @@ def find(root: str, survey: Survey) -> dict[str, str]:
             folders[part] = with_classes[0]
     flat = [name for named in split_names.values() for name in named if name not in folders.values()]
     if "train" in folders:
-        if others := [name for name in there if name not in folders.values()]:
+        if others := [name for name in all_folders if name not in folders.values()]:
             raise UserError(
                 f"config.data.path: {root} has {others[0]} beside {folders['train']}: either all folders are classes, "
                 f"or the classes are folders in train, test and val{_without_classes(others[0], flat)}"
@@ -50,11 +51,12 @@ def find(root: str, survey: Survey) -> dict[str, str]:
     return folders
 
 
-def _without_classes(name, flat):
+def _without_classes(name: str, flat: Collection[str]) -> str:
     return f" ({name} has no class folders: make them, or move it away)" if name in flat else ""
 
 
-def _require_no_image_beside(root, folders, survey):
+def _require_no_image_beside(root: str, folders: Iterable[str], survey: Survey) -> None:
+    """Raise UserError if images lie beside class folders, and so in no class."""
     for folder in folders:
         listing = survey.listing(folder)
         if listing.images and listing.folders:
@@ -74,5 +76,5 @@ def require_flat(root: str, survey: Survey) -> None:
         held = f"{number:,} class folders hold {folders}" if number > 1 else f"one class folder holds {folders}"
         raise UserError(
             f"config.data.path: in {root} {held}, such as {shortened(example)}: which folder is the class cannot be "
-            f"told; {CURE}"
+            f"told; {HINT}"
         )

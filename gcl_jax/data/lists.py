@@ -1,10 +1,10 @@
-"""Photographs by list: an image root and text files of `relative/path label`, or iNaturalist's annotations."""
+"""Photographs in lists: a root folder and text files of `relative/path label`, or iNaturalist's annotations."""
 
 import io
 import json
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +25,8 @@ PARTS = ("train", "test", "validation")
 def read(name: str, path: str, photos: Mapping) -> Source:
     """The images below ``path`` that ``photos``' train_list, test_list and, unless "", validation_list name.
 
-    Classes are called as in the annotations, or after the folder that the training images of each class have to
-    themselves, or by their numbers.
+    Classes have the names in the annotations, or those of their folders where the training images of each class have
+    one to themselves, or else their numbers.
 
     Raises one UserError for all problems of all lists (see `problems.KINDS`), before any image is opened.
     """
@@ -44,7 +44,9 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
 
     def missing(paths):
         # Images that are skipped are counted when they are read.
-        return bad_files(root, paths, allow_outside=photos["allow_outside"], empty=photos["on_bad_image"] == "skip")
+        return bad_files(
+            root, paths, allow_outside=photos["allow_outside"], allow_empty=photos["on_bad_image"] == "skip"
+        )
 
     return find_listed(name, photos, missing, lambda paths: Files(root, paths, photos["size"]))
 
@@ -55,10 +57,10 @@ def find_listed(
     missing: Callable[[Sequence[str]], Iterable[tuple[int, str]]],
     images: Callable[[np.ndarray], EncodedImages],
 ) -> tuple[Source, list[Problem]]:
-    """`find` for images that are anywhere.
+    """`find` for listed images that are stored anywhere.
 
-    ``missing(paths)`` are (position, kind of `problems.KINDS`) of those that are not there, ``images(paths)`` stands
-    for the others. Raises UserError for a list that cannot be read.
+    ``missing(paths)`` returns (position, kind of `problems.KINDS`) of the images that cannot be read, ``images(paths)``
+    the images at paths that can. Raises UserError for a list that cannot be read.
     """
     lists = {part: read_list(photos[f"{part}_list"], f"{part}_list") for part in PARTS if photos[f"{part}_list"]}
     train = lists["train"]
@@ -69,15 +71,15 @@ def find_listed(
         if listed.class_names and train.class_names and listed.class_names != train.class_names:
             raise UserError(f"config.data.photos.{part}_list has other categories than train_list")
         # Test and validation may share images, as those of iNaturalist do; neither may share any with training.
-        bad = [*_outside(listed, num_classes), *_duplicates(listed, () if listed is train else (train,))]
+        bad = [*_bad_labels(listed, num_classes), *_duplicates(listed, () if listed is train else (train,))]
         bad += [(position, kind, listed.paths[position]) for position, kind in missing(listed.paths)]
         problems += listed.problems
-        problems += [Problem(kind, listed.where(i), what) for i, kind, what in sorted(bad)]
+        problems += [Problem(kind, listed.where(i), text) for i, kind, text in sorted(bad)]
         good = np.setdiff1d(np.arange(len(listed.paths)), [i for i, _, _ in bad])
         splits[part] = Split(images(np.array(listed.paths, object)[good]), listed.labels[good].astype(np.int32))
     for j in np.setdiff1d(np.arange(num_classes), train.labels).tolist():
         problems.append(Problem("class without training image", train.name, f"class {j} of 0..{num_classes - 1}"))
-    names = train.class_names or _folders(train, num_classes) or tuple(map(str, range(num_classes)))
+    names = train.class_names or _folder_names(train, num_classes) or tuple(map(str, range(num_classes)))
     return Source(name, splits["train"], splits["test"], names, None, splits.get("validation")), problems
 
 
@@ -117,37 +119,38 @@ def read_list(path: str, key: str) -> Entries:
     return listed
 
 
-def _num_classes(train):
+def _num_classes(train: Entries) -> int:
     if train.class_names:
         return len(train.class_names)
-    # C images are needed for C classes: a label beyond is a slip, and must not ask for gigabytes of counts.
+    # C classes need C images: a larger label is a mistake, and must not allocate gigabytes of counts.
     possible = train.labels[train.labels < len(train.labels)]
     return int(possible.max(initial=-1)) + 1
 
 
-def _outside(listed, num_classes):
+def _bad_labels(listed: Entries, num_classes: int) -> Iterator[tuple[int, str, str]]:
+    """(position, kind, message) of the entries whose label is too large."""
     for i in np.flatnonzero(listed.labels >= num_classes).tolist():
         yield i, "bad label", f"{listed.labels[i]} of {listed.paths[i]} is outside 0..{num_classes - 1}"
 
 
-def _duplicates(listed_images, before):
-    """Entries whose path, however written, stands in ``before`` or earlier in ``listed_images``."""
-    listed = (*before, listed_images)
-    # Digests take a tenth of the memory of the paths themselves; few are alike.
-    digests = [np.fromiter((hash(posixpath.normpath(path)) for path in entry.paths), np.int64) for entry in listed]
-    values, numbers = np.unique(np.concatenate(digests), return_counts=True)
-    several = values[numbers > 1]
+def _duplicates(listed: Entries, earlier_lists: tuple[Entries, ...]) -> Iterator[tuple[int, str, str]]:
+    """(position, kind, message) of entries whose path stands in ``earlier_lists`` or earlier in ``listed``."""
+    all_lists = (*earlier_lists, listed)
+    # Hashes take a tenth of the memory of the paths themselves; few are alike.
+    hashes = [np.fromiter((hash(posixpath.normpath(path)) for path in part.paths), np.int64) for part in all_lists]
+    values, counts = np.unique(np.concatenate(hashes), return_counts=True)
+    repeated = values[counts > 1]
     first: dict[str, tuple[Entries, int]] = {}
-    for entry, digest in zip(listed, digests, strict=True):
-        for i in np.flatnonzero(np.isin(digest, several)).tolist():
-            path = entry.paths[i]
-            other, position = first.setdefault(posixpath.normpath(path), (entry, i))
-            if entry is listed_images and (other is not entry or position != i):
+    for part, path_hashes in zip(all_lists, hashes, strict=True):
+        for i in np.flatnonzero(np.isin(path_hashes, repeated)).tolist():
+            path = part.paths[i]
+            other, position = first.setdefault(posixpath.normpath(path), (part, i))
+            if part is listed and (other is not part or position != i):
                 yield i, "duplicate", f"{path} stands in {other.where(position)} already"
 
 
-def _folders(train, num_classes):
-    """Names of the folders that classes have to themselves, or () where one has not, or shares its name."""
+def _folder_names(train: Entries, num_classes: int) -> tuple[str, ...]:
+    """Names of the folders that classes have to themselves, or () unless each class has one, of a name of its own."""
     folders: list[str | None] = [None] * num_classes
     for path, label in zip(train.paths, train.labels.tolist(), strict=True):
         if label < num_classes:

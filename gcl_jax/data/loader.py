@@ -22,10 +22,10 @@ class Loader(Protocol):
 
     @property
     def crop_noise_size(self) -> int:
-        """Random numbers that it needs for one crop; 0 where crops are made in the step."""
+        """How many random numbers the loader needs for one crop; 0 where crops are made in the step."""
 
     def arrays(self, split: str) -> "Mapping[str, jax.Array]":
-        """The resident arrays of a split, an argument of the step; {} of a loader that has none."""
+        """The resident arrays of a split, an argument of the step; {} where nothing is resident."""
 
     def fetch(self, arrays: "Mapping[str, jax.Array]", item: PyTree) -> "tuple[jax.Array, jax.Array]":
         """Pure, inside the step: one item of `rows` as (uint8[B, H, W, c], int32[B])."""

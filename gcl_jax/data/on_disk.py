@@ -1,4 +1,4 @@
-"""Which of many paths are files with something in them, below one root; and what is in one."""
+"""Checks that paths are readable files below one root folder; and reading one."""
 
 import os
 import stat
@@ -11,13 +11,13 @@ THREADS = 16  # for file systems across a network, where each look waits; a loca
 
 
 def bad_files(
-    root: str, paths: Sequence[str], *, allow_outside: bool = False, empty: bool = False
+    root: str, paths: Sequence[str], *, allow_outside: bool = False, allow_empty: bool = False
 ) -> Iterator[tuple[int, str]]:
     """(position, kind of `problems.KINDS`) of each path that is no readable, non-empty file below ``root``.
 
-    Paths that are absolute, contain ``..`` or reach out of ``root`` by a link are "outside the root" and not looked at;
-    ``allow_outside`` allows them, ``empty`` files without content. ``root`` itself may be a link, and links may lead
-    anywhere below it.
+    Paths that are absolute, contain ``..`` or leave ``root`` by a link are "outside the root" and not opened;
+    ``allow_outside`` allows them, and ``allow_empty`` allows files without content. ``root`` itself may be a link, and
+    links may lead anywhere below it.
     """
     folders: dict[str, list[int]] = {}
     for position, path in enumerate(paths):
@@ -35,7 +35,7 @@ def bad_files(
 
     with ThreadPoolExecutor(THREADS) as pool:
         for problems in pool.map(look, folders):
-            yield from (problem for problem in problems if not (empty and problem[1] == "empty file"))
+            yield from (problem for problem in problems if not (allow_empty and problem[1] == "empty file"))
 
 
 def is_below(path: str, top: str) -> bool:
@@ -46,7 +46,8 @@ def is_below(path: str, top: str) -> bool:
         return False
 
 
-def _kind(path, top):
+def _kind(path: str, top: str | None) -> str | None:
+    """The kind of problem with the file ``path``; None where there is none."""
     try:
         info = os.lstat(path)
         if stat.S_ISLNK(info.st_mode):
@@ -81,10 +82,10 @@ def read(path: str | os.PathLike) -> bytes:
         raise OSError(str(error)) from error
 
 
-def _require_regular(info):
+def _require_regular(info: os.stat_result) -> None:
     if stat.S_ISDIR(info.st_mode):
         raise OSError("Is a directory")
     if not stat.S_ISREG(info.st_mode):
         raise OSError("no regular file, but a FIFO, a socket or a device")
-    if info.st_size > image_size.MOST_BYTES:
+    if info.st_size > image_size.MAX_BYTES:
         raise OSError(f"too large: {info.st_size:,} bytes")

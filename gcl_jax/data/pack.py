@@ -1,4 +1,4 @@
-"""Writing photographs into a few large files, so that weighted sampling does not mean many small ones.
+"""Writing photographs into a few large files, so that weighted sampling does not have to open many small ones.
 
 The files are ArrayRecord: read at random by index and many at once, with a checksum for each record, and what TFDS
 writes too. Against plain files with an index of offsets, in microseconds for a record of 60 to 100 KB in batches of 64:
@@ -23,18 +23,18 @@ from gcl_jax.data import image_kind, pack_index, packed, records
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.data.encoded_images import EncodedImages
 from gcl_jax.data.pillow import pillow
-from gcl_jax.data.problems import first
+from gcl_jax.data.problems import first_lines
 from gcl_jax.errors import UserError
 from gcl_jax.regular_files import shown
 
-SHARD = 256 * 2**20  # bytes of images
+SHARD_BYTES = 256 * 2**20  # bytes of images
 QUALITY = 95  # of the JPEGs that replace images that are too large
-AT_ONCE = 256  # images in memory
+CHUNK = 256  # images in memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """One image as it goes into a pack; or ``reason``, why it does not."""
+    """The bytes of an image in a pack; or ``reason``, why it cannot be packed."""
 
     encoded: bytes = b""
     resized: bool = False
@@ -46,9 +46,9 @@ def pack(source: Source, out: str, *, shorter: int = 0, skip: bool = False) -> d
 
     Images are copied as they are; but with ``shorter``, those whose shorter side is longer are resized to it
     (antialiased, bilinear) and written as JPEG of quality 95. Every image is decoded once. With ``skip``, those that
-    cannot be are left out and counted. The index is written last, so that a pack that was stopped is none.
+    cannot be decoded are left out and counted. The index is written last: a folder without it is no pack.
 
-    Raises UserError where ``out`` holds a pack or files of others, for a split without an image, and, without ``skip``,
+    Raises UserError where ``out`` holds a pack or other files, for a split without an image, and, without ``skip``,
     one for all images that cannot be decoded.
     """
     folder = Path(os.path.expanduser(out))
@@ -59,7 +59,7 @@ def pack(source: Source, out: str, *, shorter: int = 0, skip: bool = False) -> d
         splits[part], reasons = _write_split(split, folder, part, shorter)
         bad += reasons
     if bad:
-        lines = "".join(f"\n  {line}" for line in first(bad))
+        lines = "".join(f"\n  {line}" for line in first_lines(bad))
         if not skip:
             raise UserError(
                 f"{len(bad):,} images cannot be decoded, and nothing is packed (copy them again, take them out, or "
@@ -84,7 +84,7 @@ def pack(source: Source, out: str, *, shorter: int = 0, skip: bool = False) -> d
 
 
 def _prepare(folder: Path) -> None:
-    """An empty folder; what a pack that was stopped left in it is removed."""
+    """Make ``folder``, or remove from it what a pack that was stopped has left; UserError if it holds anything else."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         names = sorted(file.name for file in folder.iterdir())
@@ -101,7 +101,7 @@ def _prepare(folder: Path) -> None:
 
 
 def _write_split(split: Split, folder: Path, part: str, shorter: int) -> tuple[dict, list[str]]:
-    """What the index says about a split, and a line on each image that cannot be decoded."""
+    """Write a split; returns its entry of the index, and a line on each image that cannot be decoded."""
     photographs = split.images
     if not isinstance(photographs, EncodedImages):
         raise TypeError(f"{part} holds arrays, and only photographs are packed")
@@ -116,20 +116,20 @@ def _write_split(split: Split, folder: Path, part: str, shorter: int) -> tuple[d
             labels.append(int(split.labels[i]))
             resized += image.resized
     summary = {"images": len(paths), "skipped": len(bad), "resized": resized, "shards": shards.written}
-    if change := getattr(photographs, "change", ""):  # in what they were others than the files of their names already
+    if change := getattr(photographs, "change", ""):  # see `records.Records`
         summary["change"] = change
     return summary | {"paths": paths, "labels": labels}, bad
 
 
 def _images(photographs: EncodedImages, part: str, shorter: int) -> Iterator[Packed]:
-    """The images of a split in turn, read, decoded and resized on all cores."""
+    """The images of a split in order, read, decoded and resized on all cores."""
     total = len(photographs)
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=total, desc=part, unit="image", disable=None, leave=False) as progress,
     ):
-        for start in range(0, total, AT_ONCE):
-            positions = range(start, min(start + AT_ONCE, total))
+        for start in range(0, total, CHUNK):
+            positions = range(start, min(start + CHUNK, total))
             for image in pool.map(lambda i: _packed(photographs, i, shorter), positions):
                 progress.update()
                 yield image
@@ -140,7 +140,7 @@ def _packed(images: EncodedImages, position: int, shorter: int) -> Packed:
         encoded = images.encoded(position)
     except OSError as error:
         return Packed(reason=str(error))
-    kind = image_kind.look(encoded)
+    kind = image_kind.identify(encoded)
     if kind.reason:
         return Packed(reason=kind.reason)
     if not shorter or min(kind.width, kind.height) <= shorter:
@@ -161,7 +161,7 @@ def _resized(encoded: bytes, shorter: int) -> Packed:
 
 
 class _Shards:
-    """Shards of one split, written one after the other; ``written`` says what is in each when all are closed."""
+    """Writes the shards of one split one after the other; ``written`` has an entry for each that is closed."""
 
     def __init__(self, folder: Path, part: str):
         self._folder, self._part = folder, part
@@ -179,18 +179,18 @@ class _Shards:
 
     def write(self, encoded: bytes) -> None:
         """Append one image."""
-        with self._trouble_named():
+        with self._explain_write_errors():
             if self._writer is None:
                 self._file = self._folder / f"{self._part}-{len(self.written):05d}.array_record"
                 # One image a chunk, for random access; compressed they are already.
                 self._writer = self._module.ArrayRecordWriter(str(self._file), "group_size:1,uncompressed")
             self._writer.write(encoded)
         self._bytes, self._images = self._bytes + len(encoded), self._images + 1
-        if self._bytes >= SHARD:
+        if self._bytes >= SHARD_BYTES:
             self._close()
 
     @contextlib.contextmanager
-    def _trouble_named(self):
+    def _explain_write_errors(self) -> Iterator[None]:
         try:
             yield
         except (OSError, RuntimeError) as error:  # the latter are ArrayRecord's
@@ -199,16 +199,16 @@ class _Shards:
                 f"{self._file} could not be written ({reason}): make room, and give the command again"
             ) from error
 
-    def _close(self):
+    def _close(self) -> None:
         if self._writer is None:
             return
-        with self._trouble_named():
+        with self._explain_write_errors():
             self._writer.close()
             _sync(self._file)
             reader = self._module.ArrayRecordReader(str(self._file))
-            whole = reader.num_records() == self._images
+            complete = reader.num_records() == self._images
             reader.close()
-        if not whole:
+        if not complete:
             raise UserError(f"{self._file} could not be written whole: is the disk full?")
         self.written.append({"file": self._file.name, "bytes": self._file.stat().st_size, "images": self._images})
         self._writer, self._bytes, self._images = None, 0, 0

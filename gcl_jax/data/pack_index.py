@@ -1,4 +1,4 @@
-"""What the index of a pack must look like, and its checksum."""
+"""The format of a pack's index, and its checksum."""
 
 import posixpath
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def checksum(index: Mapping[str, Json]) -> str:
 def require_sound(index: Mapping[str, Json]) -> bool:
     """Raise KeyError or ValueError, with the reason, unless ``index`` has all its parts and its checksum is right.
 
-    False where it has no checksum: gcl_jax once wrote none.
+    Returns whether it has a checksum: older versions wrote none.
     """
     names, splits = index["class_names"], index["splits"]
     _require(_all_of(names, str) and len(names) > 0, "class_names")
@@ -71,12 +71,12 @@ def _require(ok: bool, where: str) -> None:
 
 
 def _is_number(value: object) -> bool:
-    """Whether it is a count: a whole number from 0 on, and no bool, which is an int too."""
+    """Whether ``value`` is a whole number from 0 on, and no bool, which is an int too."""
     return type(value) is int and 0 <= value < 2**63
 
 
 def _all_of(values: object, kind: type) -> bool:
-    """Whether it is a list of ``kind`` alone; of texts, such as UTF-8 can hold."""
+    """Whether ``values`` is a list of ``kind`` alone; ValueError for text that UTF-8 cannot hold."""
     if not isinstance(values, Sequence) or isinstance(values, str) or not {*map(type, values)} <= {kind}:
         return False
     if kind is str:

@@ -11,20 +11,20 @@ from gcl_jax import logs, regular_files
 from gcl_jax.data import pack_index, records
 from gcl_jax.data.dataset import Source, Split
 from gcl_jax.data.on_disk import bad_files
-from gcl_jax.data.problems import Problem, first, require_none
+from gcl_jax.data.problems import Problem, first_lines, require_none
 from gcl_jax.errors import UserError
 from gcl_jax.typing import Json
 
 INDEX = "index.json"  # written last: where it is, the pack is whole
 FORMAT, VERSION = "gcl_jax pack", 1
-CURE = "pack the data again into a new folder"
+HINT = "pack the data again into a new folder"
 
 
 def read(name: str, path: str, photos: Mapping) -> Source:
-    """The images of the pack in the folder ``path``, in the order and with the labels of what was packed.
+    """The images of the pack in the folder ``path``, in the order and with the labels that were packed.
 
     Raises UserError where there is no pack, or one of another version, and for shards that are missing, cut or, unless
-    ``photos`` allow it, outside the folder; what else is damaged fails its checksum when it is read.
+    ``photos`` allow it, outside the folder. Other damage fails a record's checksum when it is read.
     """
     root = Path(os.path.expanduser(path))
     index = read_index(root)
@@ -58,12 +58,12 @@ def read_index(root: Path) -> dict[str, Json]:
                 "told; packed again it has one"
             )
     except KeyError as error:
-        raise UserError(f"{file} is damaged (it has no {error}): {CURE}") from error
+        raise UserError(f"{file} is damaged (it has no {error}): {HINT}") from error
     except (ValueError, TypeError, RecursionError) as error:
         reason = str(error)[:200]
-        raise UserError(f"{file} is damaged ({reason}): {CURE}") from error
+        raise UserError(f"{file} is damaged ({reason}): {HINT}") from error
     if version != VERSION:
-        raise UserError(f"{file} is of version {str(version)[:20]}, and this gcl_jax reads version {VERSION}: {CURE}")
+        raise UserError(f"{file} is of version {str(version)[:20]}, and this gcl_jax reads version {VERSION}: {HINT}")
     return index
 
 
@@ -90,8 +90,8 @@ def _require_whole(root: Path, index: Mapping[str, Json]) -> None:
         elif not os.access(file, os.R_OK):
             wrong.append(f"{file} cannot be read: see to its permissions")
     if wrong:
-        lines = "".join(f"\n  {line}" for line in first(wrong))
-        raise UserError(f"the pack in {root} is damaged: {CURE}, or copy it again{lines}")
+        lines = "".join(f"\n  {line}" for line in first_lines(wrong))
+        raise UserError(f"the pack in {root} is damaged: {HINT}, or copy it again{lines}")
 
 
 def _split(root: Path, index: Mapping[str, Json], part: str, size: int) -> Split:
@@ -104,7 +104,7 @@ def _split(root: Path, index: Mapping[str, Json], part: str, size: int) -> Split
         np.arange(len(split["paths"])),
         size,
         str(root),
-        CURE,
+        HINT,
         change="; ".join(filter(None, (split.get("change", ""), resized))),
     )
     return Split(images, np.array(split["labels"], np.int32))

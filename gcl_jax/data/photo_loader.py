@@ -19,7 +19,7 @@ from gcl_jax.runtime import backend
 
 PREFETCH = 4  # batches
 READ_AHEAD = 2  # batches of records
-IMAGES_PER_CORE = 2  # in hand at once; tf.data chooses well, too, but see `_pipeline`
+IMAGES_PER_CORE = 2  # decoded at the same time; tf.data could choose, but its tuning is off: see `_pipeline`
 
 
 class PhotoLoader:
@@ -65,16 +65,18 @@ class PhotoLoader:
 
         Raises UserError that names the first image that cannot be read.
         """
-        # TensorFlow keeps the generators that it was given; what they read is taken from them at the end.
-        given = {
+        # TensorFlow keeps references to its generators, so that their inputs are cleared at the end.
+        generator_inputs = {
             name: [rows, functools.partial(crop_noise, name) if crop_noise else None] for name, rows in plan.items()
         }
         try:
             yield from self._rows(
-                split, plan, {name: self._pipeline(split, rows_and_noise) for name, rows_and_noise in given.items()}
+                split,
+                plan,
+                {name: self._pipeline(split, rows_and_noise) for name, rows_and_noise in generator_inputs.items()},
             )
         finally:
-            for rows_and_noise in given.values():
+            for rows_and_noise in generator_inputs.values():
                 rows_and_noise.clear()
 
     def _rows(self, split, plan, streams):
@@ -93,7 +95,7 @@ class PhotoLoader:
             yield batch
 
     def _pipeline(self, split: str, rows_and_noise: list) -> Iterator[np.ndarray]:
-        """Images by row of ``rows_and_noise`` = [rows, draws]; none more once that has been emptied."""
+        """The images of each row of ``rows_and_noise`` = [rows, crop noise]; ends once that list has been cleared."""
         tf, photographs = self._tf, self._photographs[split]
         size, crops = photographs.size, rows_and_noise[1] is not None
 

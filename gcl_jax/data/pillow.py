@@ -1,4 +1,4 @@
-"""Pillow, which looks at photographs and decodes some; an extra that may be missing."""
+"""Pillow, which identifies photographs and decodes some; an optional dependency."""
 
 import functools
 import types
@@ -18,5 +18,5 @@ def pillow() -> types.ModuleType:
 
 
 @functools.cache
-def _quiet(image_module):
-    warnings.simplefilter("ignore", image_module.DecompressionBombWarning)  # `image_size` has refused what is one
+def _quiet(image_module: types.ModuleType) -> None:
+    warnings.simplefilter("ignore", image_module.DecompressionBombWarning)  # `image_size` refuses such images

@@ -1,4 +1,4 @@
-"""What is wrong with lists and folders of photographs, all of it in one report."""
+"""Problems of lists and folders of photographs, all of them in one report."""
 
 import collections
 import dataclasses
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from gcl_jax.errors import UserError, cut
 
-# Kinds of problems in the order of a report, each with its cure.
+# Kinds of problems in the order of a report, each with what to do about it.
 KINDS = {
     "malformed": "a list has lines `relative/path label`, an annotation file what iNaturalist 2018's has",
     "bad label": "labels are whole numbers 0..C-1, where the training list lays down C",
@@ -23,7 +23,7 @@ KINDS = {
     "empty file": "copy it again, or take it out",
     "name that is not UTF-8": "rename it",
 }
-NAMED = 10
+SHOWN = 10  # problems that a report names one by one
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Problem:
 
 
 def title(problems: Sequence[Problem]) -> str:
-    """Their number.
+    """The number of ``problems`` in words.
 
     >>> title([])
     '0 problems'
@@ -53,7 +53,7 @@ def title(problems: Sequence[Problem]) -> str:
 
 
 def report(problems: Sequence[Problem]) -> Iterator[str]:
-    """Lines: each kind with its number and cure, then the first ten problems.
+    """Lines of a report: each kind with its number and what to do, then the first ten problems.
 
     >>> print("\\n".join(report([Problem("empty file", "train.txt, line 3", "a/1.jpg")])))
     1 empty file (copy it again, or take it out)
@@ -63,18 +63,18 @@ def report(problems: Sequence[Problem]) -> Iterator[str]:
     for kind, hint in KINDS.items():
         if kind in numbers:
             yield f"{numbers[kind]:,} {kind} ({hint})"
-    yield from (f"  {line}" for line in first(problems))
+    yield from (f"  {line}" for line in first_lines(problems))
 
 
-def first(several: Sequence) -> Iterator[str]:
-    """The first ten of ``several`` as text, and how many more there are.
+def first_lines(items: Sequence) -> Iterator[str]:
+    """The first ten of ``items`` as text, and how many more there are.
 
-    >>> list(first(range(12)))[-2:]
+    >>> list(first_lines(range(12)))[-2:]
     ['9', 'and 2 more']
     """
-    yield from map(str, several[:NAMED])
-    if len(several) > NAMED:
-        yield f"and {len(several) - NAMED:,} more"
+    yield from map(str, items[:SHOWN])
+    if len(items) > SHOWN:
+        yield f"and {len(items) - SHOWN:,} more"
 
 
 def require_none(name: str, problems: Sequence[Problem]) -> None:

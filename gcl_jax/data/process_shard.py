@@ -1,6 +1,6 @@
 """The part of a batch that a process reads: the columns of the index plan that its devices hold.
 
-Plan and draws are made whole in every process; what is read for them, and decoded, is each process's own.
+Every process makes the whole plan and all random numbers, and reads and decodes only its part of the images.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from gcl_jax.typing import PyTree
 
 
 class ProcessShard:
-    """Which entries of a batch this process reads, and the global array made of them.
+    """Which entries of a batch this process reads, and the global array that all processes' entries make.
 
-    The global array has the leading axes ``shape``, laid out by ``sharding``: of these, ``steps`` (if not None) counts
-    steps, and the others the entries of a batch, [B] or [seeds, B]. Where one process holds all, nothing is taken
-    apart; else its entries are numbered along one axis, whatever devices hold them.
+    The global array has the leading axes ``shape``, laid out by ``sharding``. One of them, ``steps`` (if not None),
+    counts steps; the others are the entries of a batch, [B] or [seeds, B]. A process that holds all entries keeps these
+    axes; otherwise its entries lie along one axis, whatever devices hold them.
     """
 
     def __init__(self, sharding: Sharding, shape: Sequence[int], steps: int | None = None):
@@ -36,10 +36,10 @@ class ProcessShard:
         return tuple(part for i, part in enumerate(axes) if i != self._steps)
 
     def take(self, array: np.ndarray, axis: int) -> np.ndarray:
-        """This process's entries of ``array``, whose axes from ``axis`` on are a batch's: along one axis, there.
+        """This process's entries of ``array``, whose axes from ``axis`` on are those of a batch's entries.
 
-        >>> one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        >>> ProcessShard(one, [2]).take(np.array([[1, 2], [3, 4]]), axis=1).tolist()
+        >>> sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        >>> ProcessShard(sharding, [2]).take(np.array([[1, 2], [3, 4]]), axis=1).tolist()
         [[1, 2], [3, 4]]
         """
         if self._whole:
@@ -48,7 +48,7 @@ class ProcessShard:
         return flat.take(self._held, axis)
 
     def place(self, tree: PyTree) -> PyTree:
-        """Global arrays of what was read for the entries taken: leaves [(steps,) entries, ...]."""
+        """Global arrays from the leaves [(steps,) entries, ...] that this process has read for its entries."""
         if self._whole:
             if axis := self._steps:
                 tree = jax.tree.map(lambda leaf: np.moveaxis(leaf, 0, axis), tree)

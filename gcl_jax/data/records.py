@@ -30,9 +30,9 @@ class Store(Protocol):
 class Records(EncodedImages):
     """Photographs by their places int64[N] in ``store``, which is read by index and for many indices at once.
 
-    A record is the bytes of an image, or, where ``feature`` is not "", a tf.train.Example that has them there. ``root``
-    names the store for people. ``change`` says in what the images are others than the files of the same names, by which
-    runs up to commit 8f92ab7 know them: they did not know their bytes.
+    A record is the bytes of an image, or, where ``feature`` is not "", a tf.train.Example with the bytes in that
+    feature. ``root`` names the store in messages. ``change`` says how the images differ from the files of the same
+    names ("" = not): `legacy_digest` needs it, for it does not cover the bytes.
 
     >>> names = np.array(["a/1.jpg", "b/2.jpg"])
     >>> records = Records([b"one", b"two"], names, np.array([0, 1]), 64, "pack", "pack again")
@@ -71,7 +71,7 @@ class Records(EncodedImages):
         return value(record, self.feature) if self.feature else record
 
     def handles(self, positions: np.ndarray) -> np.ndarray:
-        """The records themselves: read together, in the order of the files."""
+        """The records themselves, read together."""
         handles = np.empty(len(positions), object)
         handles[:] = self.store.__getitems__(self.places[positions].tolist())
         return handles
@@ -83,9 +83,9 @@ class Records(EncodedImages):
         tf = quiet_tensorflow.load()
         return tf.io.parse_single_example(handle, {self.feature: tf.io.FixedLenFeature([], tf.string)})[self.feature]
 
-    def older_identity(self) -> bytes:
-        """Digest of names, size and ``change``: that of the files of the same names where these were copied."""
-        names = super().older_identity()
+    def legacy_digest(self) -> bytes:
+        """Digest of names, size and ``change``: equal to that of the files which were copied without change."""
+        names = super().legacy_digest()
         return hashlib.sha256(names + self.change.encode()).digest() if self.change else names
 
 
@@ -100,14 +100,14 @@ def open_shards(files: Sequence[tuple[str, int]]) -> Store:
 
     Raises UserError where array_record is not installed.
     """
-    # That the numbers are known spares a look into each file at the start. In a path as text, [0:n] would be a part.
+    # With known numbers no file is opened at the start. Paths are not passed as text, in which [0:n] means a part.
     shards = [_Shard(path, 0, n, n) for path, n in files]
     return array_record().array_record_data_source.ArrayRecordDataSource(shards)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Shard:
-    """What ArrayRecord takes for a file and the records of it that are meant: its protocol FileInstruction."""
+    """A file and which of its records to read, as ArrayRecord's protocol FileInstruction wants it."""
 
     filename: str
     skip: int

@@ -1,4 +1,4 @@
-"""What to know of data that can be trained on, before the numbers on them are believed."""
+"""Remarks on data that can be trained on, but whose results may mislead: classes without test images, duplicates."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -8,11 +8,11 @@ from gcl_jax import longtail
 from gcl_jax.data import duplicates
 from gcl_jax.data.dataset import Split
 
-NAMED = 3
+SHOWN = 3  # classes that a line names
 
 
 def remarks(splits: Mapping[str, Split], class_names: Sequence[str]) -> Iterator[str]:
-    """Lines on classes that no test or validation image measures, then on images that are there twice.
+    """Lines on classes without a test or validation image, then on duplicate images.
 
     >>> test, train = (Split(np.zeros((len(y), 1, 1, 1), np.uint8), np.array(y)) for y in ([0], [0, 1]))
     >>> print(next(remarks({"train": train, "test": test}, ("ant", "bee"))))
@@ -27,13 +27,12 @@ def remarks(splits: Mapping[str, Split], class_names: Sequence[str]) -> Iterator
     yield from duplicates.warnings(splits, class_names)
 
 
-def _without(part, classes, counts, class_names):
-    message = [
-        f"{class_names[j]} ({counts[j]:,} training image{'' if counts[j] == 1 else 's'})" for j in classes[:NAMED]
-    ]
-    more = f" and {len(classes) - NAMED:,} more" if len(classes) > NAMED else ""
+def _without(part: str, classes: Sequence[int], counts: np.ndarray, class_names: Sequence[str]) -> str:
+    """The line on ``classes`` that have no image in ``part``."""
+    named = [f"{class_names[j]} ({counts[j]:,} training image{'' if counts[j] == 1 else 's'})" for j in classes[:SHOWN]]
+    more = f" and {len(classes) - SHOWN:,} more" if len(classes) > SHOWN else ""
     verb, them = ("has", "it") if len(classes) == 1 else ("have", "them")
     return (
         f"{len(classes):,} of {len(class_names):,} classes {verb} no {part} image, and no {part} accuracy counts "
-        f"{them}: {', '.join(message)}{more}"
+        f"{them}: {', '.join(named)}{more}"
     )

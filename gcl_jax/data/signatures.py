@@ -1,9 +1,9 @@
-"""What a file is that is named like an image and is none that is read, by its first bytes; and the cure."""
+"""Recognizing, by its first bytes, a file that is named like an image and cannot be read as one; and what to do."""
 
 CONVERT = "convert it to JPEG or PNG"
-AGAIN = "copy or download it again"
+COPY_AGAIN = "copy or download it again"
 
-# Images of other formats: (where, bytes there, name).
+# Images of other formats: (offset, bytes there, name).
 IMAGES = (
     (0, b"II*\0", "TIFF, or a camera's raw image"),
     (0, b"MM\0*", "TIFF, or a camera's raw image"),
@@ -43,7 +43,7 @@ BRANDS = {
     b"crx ": "a camera's raw image",
 }
 VIDEO = "a video"
-OTHERS = (
+OTHER_FILES = (
     (8, b"AVI ", VIDEO, "take it out"),
     (8, b"WAVE", "sound", "take it out"),
     (0, b"\x1a\x45\xdf\xa3", VIDEO, "take it out"),  # Matroska, WebM
@@ -65,7 +65,7 @@ BEGINNING = 4096  # bytes that are looked at
 
 
 def refusal(encoded: bytes) -> str:
-    """Why ``encoded`` is no image that is read, as far as its first bytes tell; "" where it may be one.
+    """Why ``encoded`` cannot be read as an image, as far as its first bytes tell; "" where it may be readable.
 
     >>> refusal(b"\\0\\0\\0\\x18ftypheic\\0\\0\\0\\0mif1heic")
     'it is HEIC: convert it to JPEG or PNG'
@@ -80,15 +80,15 @@ def refusal(encoded: bytes) -> str:
     for where, signature, name in IMAGES:
         if beginning.startswith(signature, where):
             return f"it is {name}: {CONVERT}"
-    for where, signature, name, hint in OTHERS:
+    for where, signature, name, hint in OTHER_FILES:
         if beginning.startswith(signature, where):
             return f"not an image (it is {name}): {hint}"
     if not any(beginning):
-        return "" if any(encoded) else f"not an image (all its bytes are zero): {AGAIN}"
+        return "" if any(encoded) else f"not an image (all its bytes are zero): {COPY_AGAIN}"
     return _text(beginning)
 
 
-def _iso(beginning):
+def _iso(beginning: bytes) -> str:
     brands = [beginning[8:12], *(beginning[i : i + 4] for i in range(16, int.from_bytes(beginning[:4], "big"), 4))]
     if brands[0] in (b"mif1", b"msf1") and any(BRANDS.get(brand) == "AVIF" for brand in brands[:32]):
         return f"it is AVIF: {CONVERT}"
@@ -97,32 +97,32 @@ def _iso(beginning):
     return f"not an image (it is {VIDEO}): take it out"
 
 
-def _text(beginning):
+def _text(beginning: bytes) -> str:
     text = beginning.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith((b"<!doctype html", b"<html")):
-        return f"not an image (it is a web page): {AGAIN}"
+        return f"not an image (it is a web page): {COPY_AGAIN}"
     if text.startswith((b"<svg", b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in text:
         return f"it is SVG: {CONVERT}"
     if text.startswith(b"<?xml"):
-        return f"not an image (it is XML): {AGAIN}"
+        return f"not an image (it is XML): {COPY_AGAIN}"
     if text.startswith((b"{", b"[")):
-        return f"not an image (it is JSON or other text): {AGAIN}"
+        return f"not an image (it is JSON or other text): {COPY_AGAIN}"
     if b"/annex/objects/" in text and b"\n" not in text.strip():
         return "not an image (it is the pointer of git-annex to one): run `git annex get`"
     return ""
 
 
 def explained(encoded: bytes, reason: str) -> str:
-    """The ``reason`` for which a decoder has refused ``encoded``, which begins as an image does; with a cure if known.
+    """``reason``, why a decoder has refused ``encoded``, which begins like an image; with what to do, if known.
 
     >>> explained(b"GIF89a", "no color map")
     'cut off: copy or download it again (no color map)'
     """
-    return f"cut off: {AGAIN} ({reason})" if is_cut_off(encoded) else reason
+    return f"cut off: {COPY_AGAIN} ({reason})" if is_cut_off(encoded) else reason
 
 
 def is_cut_off(encoded: bytes) -> bool:
-    """Whether the end of a JPEG, PNG, GIF, BMP or WebP is missing: for the words about one that cannot be decoded."""
+    """Whether the end of a JPEG, PNG, GIF, BMP or WebP is missing, of one that could not be decoded."""
     if encoded.startswith(b"\xff\xd8"):
         return b"\xff\xd9" not in encoded[-64:]  # cameras put a few bytes behind it
     if encoded.startswith(b"\x89PNG"):

@@ -1,4 +1,4 @@
-"""What the other parts of the package have to know of a data source."""
+"""The description of a data source: which module reads it, and what the config has to say for it."""
 
 import dataclasses
 

@@ -1,9 +1,9 @@
-"""Classes and sizes of a data set, kept with a run so that it can be told in what other data differ."""
+"""A summary of a data set, saved with a run, and the difference between two: in classes and numbers of images."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from gcl_jax.data.dataset import Dataset
-from gcl_jax.data.remarks import NAMED
+from gcl_jax.data.remarks import SHOWN
 
 UNKNOWN = "images, labels or names of files are not what they were"
 
@@ -18,7 +18,7 @@ def summary(dataset: Dataset) -> dict:
 
 
 def difference(then: object, now: Mapping) -> str:
-    """In what the data ``now`` differ from those of ``then``, both a `summary`; of an older run ``then`` is no such.
+    """How the data ``now`` differ from ``then``, each a `summary`, in words; runs of older versions have none.
 
     >>> then = {"class_names": ["ant", "bee"], "class_counts": [9, 3], "images": {"train": 12, "test": 4}}
     >>> difference(then, then | {"class_names": ["ant", "wasp"]})
@@ -36,32 +36,34 @@ def difference(then: object, now: Mapping) -> str:
 
 def _differences(then: Mapping, now: Mapping) -> Iterator[str]:
     names, old_names = now["class_names"], then["class_names"]
-    gone, new = (_only(names_of_one, other) for names_of_one, other in ((old_names, names), (names, old_names)))
+    gone, new = _missing_from(names, old_names), _missing_from(old_names, names)
     if gone or new:
-        yield ", ".join([_told(some, what) for some, what in ((gone, "gone"), (new, "new")) if some])
+        yield ", ".join([_phrase(some, change) for some, change in ((gone, "gone"), (new, "new")) if some])
     elif names != old_names:
         yield "the classes are in another order"
     for part in sorted({*then["images"], *now["images"]}, key=["train", "test", "validation"].index):
-        sizes = [names_of_one["images"].get(part, 0) for names_of_one in (then, now)]
-        if sizes[0] != sizes[1]:
-            yield f"{part} images: {sizes[0]:,} -> {sizes[1]:,}"
+        old_size, size = then["images"].get(part, 0), now["images"].get(part, 0)
+        if size != old_size:
+            yield f"{part} images: {old_size:,} -> {size:,}"
     if names == old_names:
         counts = list(zip(names, then["class_counts"], now["class_counts"], strict=True))
         differing = [(name, a, b) for name, a, b in counts if a != b]
-        message = [f"class {name!r}: {a:,} -> {b:,}" for name, a, b in differing[:NAMED]]
+        changes = [f"class {name!r}: {a:,} -> {b:,}" for name, a, b in differing[:SHOWN]]
         if differing:
-            more = f" and {len(differing) - NAMED:,} more classes" if len(differing) > NAMED else ""
-            yield f"training images of {', '.join(message)}{more}"
+            more = f" and {len(differing) - SHOWN:,} more classes" if len(differing) > SHOWN else ""
+            yield f"training images of {', '.join(changes)}{more}"
 
 
-def _only(some, others):
-    others = set(others)
-    return [name for name in some if name not in others]
+def _missing_from(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Those of ``others`` that are not in ``names``."""
+    present = set(names)
+    return [name for name in others if name not in present]
 
 
-def _told(names, what):
-    named = ", ".join(map(repr, names[:NAMED]))
+def _phrase(names: Sequence[str], change: str) -> str:
+    """That the classes ``names`` are "gone" or "new"."""
+    listed = ", ".join(map(repr, names[:SHOWN]))
     if len(names) == 1:
-        return f"class {named} is {what}"
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return f"classes {named}{more} are {what}"
+        return f"class {listed} is {change}"
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return f"classes {listed}{more} are {change}"

@@ -43,11 +43,11 @@ def read(name: str, path: str, photos: Mapping | None = None) -> Source:
     builder = tfds_folder.builder(name, path)
     if not builder.is_prepared():
         _require_reachable(name, path or builder.data_dir)
-        with tfds_folder.trouble_named(name, path, "prepared"):
+        with tfds_folder.explain_errors(name, path, "prepared"):
             if path:
                 os.makedirs(os.path.expanduser(path), exist_ok=True)  # which `builder` may reach by a link
             builder.download_and_prepare()
-    with tfds_folder.trouble_named(name, path, "read"):
+    with tfds_folder.explain_errors(name, path, "read"):
         label = builder.info.features["label"]
         splits = {
             part: _in_order(tfds.as_numpy(builder.as_dataset(split=part, batch_size=-1))) for part in ("train", "test")

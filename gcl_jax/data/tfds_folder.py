@@ -1,4 +1,4 @@
-"""Data sets of TensorFlow Datasets in any folder."""
+"""Opening data sets of TensorFlow Datasets in any folder, with errors that name the data set and the folder."""
 
 import atexit
 import contextlib
@@ -24,15 +24,15 @@ def builder(name: str, path: str) -> "tfds.core.DatasetBuilder":
     quiet_tensorflow.load()
     import tensorflow_datasets as tfds
 
-    with trouble_named(name, path, "read"):
+    with explain_errors(name, path, "read"):
         return tfds.builder(name, **({"data_dir": _literal(os.path.expanduser(path))} if path else {}))
 
 
 @contextlib.contextmanager
-def trouble_named(name: str, path: str, done: str) -> Iterator[None]:
-    """Make whatever TFDS and TensorFlow trip over in files that are damaged, or on a full disk, one UserError.
+def explain_errors(name: str, path: str, done: str) -> Iterator[None]:
+    """Turn whatever TFDS and TensorFlow raise for damaged files, or a full disk, into one UserError.
 
-    >>> with trouble_named("cifar10", "data", "read"):
+    >>> with explain_errors("cifar10", "data", "read"):
     ...     raise RuntimeError("corrupted record at 12")
     Traceback (most recent call last):
     gcl_jax.errors.UserError: cifar10 in data cannot be read (corrupted record at 12): prepare it again, or name another
@@ -49,7 +49,7 @@ def trouble_named(name: str, path: str, done: str) -> Iterator[None]:
 
 
 def _literal(path: str) -> str:
-    """``path``, or a link to it where TFDS would look for all folders that [..], * or ? in its name could stand for."""
+    """``path``, or a link to it where its name holds [..], * or ?, which TFDS would take for a pattern."""
     if not glob.has_magic(path) or "://" in path:
         return path
     folder = tempfile.mkdtemp(prefix="gcl_jax_")

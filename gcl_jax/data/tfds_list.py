@@ -1,4 +1,4 @@
-"""Photographs of prepared TensorFlow Datasets by published lists, which also lay down the labels."""
+"""Photographs of prepared TensorFlow Datasets that published lists name, with the labels of those lists."""
 
 import dataclasses
 import json
@@ -17,16 +17,16 @@ from gcl_jax.data.problems import Problem, require_none
 from gcl_jax.errors import UserError, require_one_of
 from gcl_jax.runtime import distributed, quiet_tensorflow
 
-AT_ONCE = 256  # records in memory
+CHUNK = 256  # records in memory
 NAMES = "gcl_jax_names.json"  # in the data set's folder: TFDS itself has no index by name
 
 
-def two_last(path: str) -> str:
-    """Folder and name of a path, by which lists and TFDS agree on an image of Places; a validation image has no folder.
+def folder_and_name(path: str) -> str:
+    """The last folder and the name in a list's path of an image of Places; of a validation image the name alone.
 
-    >>> two_last("train/apartment_building-outdoor/00000001.jpg")
+    >>> folder_and_name("train/apartment_building-outdoor/00000001.jpg")
     'apartment_building-outdoor/00000001.jpg'
-    >>> two_last("val/airfield/Places365_val_00003597.jpg")
+    >>> folder_and_name("val/airfield/Places365_val_00003597.jpg")
     'Places365_val_00003597.jpg'
     """
     folder, name = posixpath.split(path)
@@ -34,7 +34,7 @@ def two_last(path: str) -> str:
 
 
 def places_in_tfds(filename: str) -> str:
-    """What `two_last` makes of the list's path, from the name that TFDS stores.
+    """The result of `folder_and_name` for the image that TFDS stores as ``filename``.
 
     >>> places_in_tfds("data_256/a/apartment_building/outdoor/00000001.jpg")
     'apartment_building-outdoor/00000001.jpg'
@@ -56,7 +56,7 @@ def stem(path: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Naming:
-    """The feature that holds an image's name, and what makes one key of that name and of a list's path."""
+    """The feature that holds an image's name, and functions that make equal keys of that name and of a list's path."""
 
     feature: str
     of_tfds: Callable[[str], str]
@@ -65,7 +65,7 @@ class Naming:
 
 NAMINGS = {
     "imagenet2012": Naming("file_name", str, posixpath.basename),
-    "places365_small": Naming("filename", places_in_tfds, two_last),
+    "places365_small": Naming("filename", places_in_tfds, folder_and_name),
     "i_naturalist2018": Naming("id", str, stem),
 }
 SPLITS = ("train", "validation")  # those with labels; names tell images of one from those of the other
@@ -92,7 +92,7 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
     require_one_of("config.data.name, of data.source='tfds_list',", name, NAMINGS)
     naming = NAMINGS[name]
     builder, store = _open(name, path)
-    places = {naming.of_tfds(encoded_name): i for i, encoded_name in enumerate(_names(builder, store, naming.feature))}
+    places = {naming.of_tfds(filename): i for i, filename in enumerate(_names(builder, store, naming.feature))}
 
     def missing(paths):
         return (
@@ -100,19 +100,19 @@ def find(name: str, path: str, photos: Mapping) -> tuple[Source, list[Problem]]:
         )
 
     def images(paths):
-        where = np.array([places[naming.of_list(encoded_name)] for encoded_name in paths.tolist()], np.int64)
+        indices = np.array([places[naming.of_list(list_path)] for list_path in paths.tolist()], np.int64)
         full_name = builder.info.full_name
         hint = "prepare the data set again, or set --config.data.photos.on_bad_image=skip in a new --workdir"
-        # A few images of TFDS are encoded anew, and those of places365_small are small: others than the list's files.
+        # TFDS has encoded a few images anew, and places365_small holds smaller ones: they differ from the list's files.
         return records.Records(
-            store, paths, where, photos["size"], full_name, hint, change=full_name, feature="image"
+            store, paths, indices, photos["size"], full_name, hint, change=full_name, feature="image"
         )  # fmt: skip
 
     return lists.find_listed(name, photos, missing, images)
 
 
 def _open(name: str, path: str) -> tuple[Any, Any]:
-    """The builder of a data set, and its records, those of the training split first."""
+    """TFDS's builder of a data set, and its records by index, those of the training split first."""
     try:
         quiet_tensorflow.load()
         import tensorflow_datasets as tfds
@@ -141,7 +141,7 @@ def _open(name: str, path: str) -> tuple[Any, Any]:
 
 
 def _names(builder: Any, store: Any, feature: str) -> list[str]:
-    """The name of every record, from a file of ours beside the data set where there is one."""
+    """The name of the image in every record, from the file `NAMES` where it exists; else they are read and written."""
     file = epath.Path(builder.data_dir) / NAMES
     if file.exists():
         try:
@@ -152,10 +152,10 @@ def _names(builder: Any, store: Any, feature: str) -> list[str]:
         if isinstance(names, list) and {*map(type, names)} == {str} and len(names) == len(store):
             return names
     names = []
-    for start in tqdm(range(0, len(store), AT_ONCE), desc="names", disable=None, leave=False):
+    for start in tqdm(range(0, len(store), CHUNK), desc="names", disable=None, leave=False):
         try:
-            some = store.__getitems__(list(range(start, min(start + AT_ONCE, len(store)))))
-            names += [records.value(record, feature).decode() for record in some]
+            chunk = store.__getitems__(list(range(start, min(start + CHUNK, len(store)))))
+            names += [records.value(record, feature).decode() for record in chunk]
         except Exception as error:  # whatever ArrayRecord, protocol buffers and TFDS raise for what is damaged
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(

@@ -1,4 +1,4 @@
-"""What lies in a folder of images, entry by entry: nothing is passed over, and every real folder is entered once."""
+"""Listing folders of images: every entry is accounted for, and every real folder is entered once."""
 
 import dataclasses
 import os
@@ -7,15 +7,15 @@ from collections.abc import Callable, Collection, Iterator
 from gcl_jax.data.clutter import is_clutter
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
-SHOWN = 200  # characters of a path in a message
+MAX_PATH = 200  # characters of a path in a message
 
 
 @dataclasses.dataclass
 class Listing:
-    """Names in one folder by what they are, each sorted.
+    """The names in one folder by their kind, each kind sorted.
 
-    ``images`` are files, or links that lead nowhere, with one of `SUFFIXES`; ``clutter`` is what other programs leave.
-    ``problems`` are (name, kind of `problems.KINDS`): they might be images, or hold some, and cannot be read.
+    ``images`` are files, or links that lead nowhere, with one of `SUFFIXES`; ``clutter`` belongs to other programs;
+    ``problems`` are (name, kind of `problems.KINDS`) of entries that cannot be read and may be, or hold, images.
     """
 
     folders: list[str] = dataclasses.field(default_factory=list)
@@ -61,26 +61,26 @@ def walk(
     """(path, its `Listing`) of ``top`` and of every folder below it, depth first, links followed.
 
     An OSError stands for a folder that cannot be read, None for one that was met before, as links round and round are,
-    or whose `identity` is among ``seen``. Folders of which ``enter(path)`` is false are left out.
+    or whose `folder_id` is among ``seen``. Folders of which ``enter(path)`` is false are left out.
     """
     seen, waiting = set(seen), [top]
     while waiting:
         path = waiting.pop()
         try:
-            identity_of_path = identity(path)
-            listing = None if identity_of_path in seen else list_folder(path)
+            path_id = folder_id(path)
+            listing = None if path_id in seen else list_folder(path)
         except OSError as error:
             yield path, error
             continue
-        seen.add(identity_of_path)
+        seen.add(path_id)
         yield path, listing
         if listing:
             below = (os.path.join(path, name) for name in reversed(listing.folders))
             waiting += [folder for folder in below if enter(folder)]
 
 
-def identity(path: str) -> tuple[int, int | str]:
-    """Equal for all paths to one folder: device and inode, or, on file systems without inodes, the path behind links.
+def folder_id(path: str) -> tuple[int, int | str]:
+    """An id that is equal for all paths to one folder: device and inode, or, on file systems without, the real path.
 
     OSError where there is no such folder, or it cannot be reached.
     """
@@ -94,4 +94,4 @@ def shortened(path: str) -> str:
     >>> shortened("a/1.jpg"), len(shortened("d/" * 1500 + "1.jpg"))
     ('a/1.jpg', 201)
     """
-    return path if len(path) <= SHOWN else f"{path[: SHOWN // 2]}…{path[-SHOWN // 2 :]}"
+    return path if len(path) <= MAX_PATH else f"{path[: MAX_PATH // 2]}…{path[-MAX_PATH // 2 :]}"

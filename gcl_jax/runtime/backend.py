@@ -1,4 +1,4 @@
-"""What depends on the backend, in one place: CPU and accelerators want different programs."""
+"""Choices that depend on the backend: CPU and accelerators want different programs."""
 
 import contextlib
 import ctypes
@@ -31,57 +31,57 @@ def compiler_options() -> dict[str, str]:
     return {"xla_disable_hlo_passes": "cse_barrier_expander"} if is_cpu() else {}
 
 
-# What convolutions compute in, and how precise products are, by config.precision.
+# The dtype of convolutions, and the precision of matrix products, by config.precision.
 DTYPES = {"float32": "float32", "tf32": "float32", "bf16": "bfloat16"}
 MATMUL = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "default"}
 
 
 def matmul_precision(precision: str) -> contextlib.AbstractContextManager[None]:
-    """A context in which convolutions and products have ``config.precision``."""
+    """A context in which convolutions and matrix products are computed in ``precision``, config.precision's value."""
     import jax
 
     return jax.default_matmul_precision(MATMUL[precision])
 
 
-LOOP_ROWS = 64  # rows of the plan that a dispatch which loops is given
+LOOP_ROWS = 64  # rows of the index plan that are handed to a dispatch of several steps
 
 
 def loops(*, resident: bool) -> bool:
-    """Whether one dispatch can take several train steps, in a loop.
+    """Whether one dispatch takes several train steps, in a loop: on an accelerator, for ``resident`` data.
 
-    That runs many times slower than single steps on CPU, around convolutions, and rounds differently; an accelerator
-    would wait for the host between steps, unless the data come from there (not ``resident``) anyway.
+    On CPU a loop around convolutions runs many times slower than single steps, and rounds differently. An accelerator
+    would wait for the host between single steps; where the data come from the host, it does so anyway.
     """
     return resident and not is_cpu()
 
 
-def steps_per_call(wanted: int, most: int, *, resident: bool = True) -> int:
-    """The most train steps that a dispatch takes: where it `loops`, ``wanted`` (0 = all) up to ``most``, else 1.
+def steps_per_call(requested: int, max_steps: int, *, resident: bool = True) -> int:
+    """How many train steps a dispatch takes at most: where it `loops`, ``requested`` (0 = ``max_steps``), else 1.
 
-    >>> steps_per_call(8, most=5, resident=False)
+    >>> steps_per_call(8, max_steps=5, resident=False)
     1
     """
-    return min(wanted or most, most, LOOP_ROWS) if loops(resident=resident) else 1
+    return min(requested or max_steps, max_steps, LOOP_ROWS) if loops(resident=resident) else 1
 
 
-def eval_batch_size(wanted: int) -> int:
-    """Images per evaluation batch: ``wanted``, or for 0 what suits the backend.
+def eval_batch_size(requested: int) -> int:
+    """Images per evaluation batch: ``requested``, or for 0 what suits the backend.
 
-    On CPU large batches are no faster and their temporaries, of a size that training never
-    asks for, leave holes in the memory that `keep_freed_memory` keeps: 4.6 GB at 1024, 1.1 at 256.
+    On CPU large batches are no faster, and their temporaries, larger than those of training, fragment the memory that
+    `keep_freed_memory` keeps: 4.6 GB at 1024, 1.1 at 256.
 
     >>> eval_batch_size(64)
     64
     """
-    return wanted or (256 if is_cpu() else 1024)
+    return requested or (256 if is_cpu() else 1024)
 
 
 def keep_freed_memory() -> bool:
-    """Let malloc keep what a CPU step frees, and use it again for the next one; call before JAX starts.
+    """Let malloc keep the memory that a CPU step frees, for the next step; call before JAX starts.
 
     glibc gives large blocks back to the system, which zeroes their pages anew at every step: 1.2 x on a ResNet-32
-    step. Nothing is done where JAX may find an accelerator, whose host has other work, or without glibc.
-    Returns whether it was done.
+    step. Changes nothing where JAX may find an accelerator, whose host has other work, or without glibc.
+    Returns whether the setting was changed.
     """
     platforms = os.environ.get("JAX_PLATFORMS")
     if platforms != "cpu" and (platforms or _has_accelerator_plugin()):

@@ -1,4 +1,4 @@
-"""The start of every command, before it imports what takes a second."""
+"""The start of every command, before its slow imports."""
 
 from gcl_jax.errors import exit_on_user_error
 from gcl_jax.runtime import jax_settings, leaving, streams
@@ -6,10 +6,11 @@ from gcl_jax.runtime import jax_settings, leaving, streams
 
 @exit_on_user_error()
 def begin() -> None:
-    """Guard what the command prints, and leave out the settings of JAX that it does not use.
+    """Prepare the process: how it ends, its output streams, and the environment's settings of JAX.
 
-    To be called in a module that is run, before its other imports; a library keeps what its user has chosen.
+    To be called in a module that is run, before its other imports. A program that imports gcl_jax as a library does not
+    call this, and keeps its own settings.
     """
-    leaving.without_teardown()
+    leaving.skip_teardown()
     streams.guard()
-    jax_settings.leave_out()
+    jax_settings.drop_unused()

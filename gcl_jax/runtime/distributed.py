@@ -1,8 +1,8 @@
 """Several processes as one run: how they find each other, agree on what to do, and fail together.
 
 JAX's distributed runtime is the engine. Process 0 is the first: it alone looks into the workdir and writes there
-(checkpoints are written by all, through Orbax), and tells the others what it found, so that no two of them can act on
-different views of a file system. Of one process, every function here is the plain call.
+(checkpoints are written by all, through Orbax), and tells the others what it reads there, so that no two of them can
+act on different views of a file system. In a run of one process, every function here is the plain call.
 """
 
 import contextlib
@@ -35,24 +35,24 @@ def start(
     num_processes: int | None = None,
     process_id: int | None = None,
     *,
-    found_by_jax: bool = False,
+    autodetect: bool = False,
 ) -> None:
-    """Join the processes of this run, before JAX computes anything; without arguments there is one: nothing is done.
+    """Join the processes of this run, before JAX computes anything; without arguments there is one, and no waiting.
 
-    ``coordinator`` is HOST:PORT of process 0, where that listens; or, with ``found_by_jax``, JAX finds all three (Cloud
-    TPU, SLURM, Open MPI, Kubernetes). Where not all come within 300 seconds, JAX aborts those that did. Raises
-    UserError for flags that do not fit together, where JAX finds nothing, and for a port that is not free.
+    ``coordinator`` is HOST:PORT at which process 0 listens; with ``autodetect`` JAX finds all three values (Cloud TPU,
+    SLURM, Open MPI, Kubernetes). Where not all processes come within 300 seconds, JAX aborts those that did. Raises
+    UserError for flags that do not fit together, where JAX finds no cluster, and for a port that is not free.
 
     >>> start("localhost:1234", 2)
     Traceback (most recent call last):
     gcl_jax.errors.UserError: --coordinator, --num_processes and --process_id go together: --process_id is missing
     """
-    given = {"--coordinator": coordinator, "--num_processes": num_processes, "--process_id": process_id}
-    missing = [flag for flag, value in given.items() if value is None]
-    if found_by_jax and len(missing) < len(given):
+    flags = {"--coordinator": coordinator, "--num_processes": num_processes, "--process_id": process_id}
+    missing = [flag for flag, value in flags.items() if value is None]
+    if autodetect and len(missing) < len(flags):
         raise UserError("--distributed lets JAX find the processes: leave out --coordinator and what goes with it")
-    if not found_by_jax:
-        if len(missing) == len(given):
+    if not autodetect:
+        if len(missing) == len(flags):
             return
         if coordinator is None or num_processes is None or process_id is None:
             message = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
@@ -64,7 +64,7 @@ def start(
         if process_id == 0:
             _require_free(port)
     try:
-        with preemption.nothing_done():
+        with preemption.exit_on_signal():
             jax.distributed.initialize(coordinator, num_processes, process_id)
     except ValueError as error:
         raise UserError(
@@ -80,10 +80,10 @@ def start(
 
 def _require_free(port: int) -> None:
     """Raise UserError if something listens at ``port`` already, which JAX's own server would share with it."""
-    with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a run before may have left it a moment ago
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a run before may have left it a moment ago
         try:
-            tried.bind(("", port))
+            probe.bind(("", port))
         except OSError as error:
             raise UserError(
                 f"--coordinator: port {port} of this host cannot be listened at ({error.strerror or error}); another "
@@ -102,9 +102,10 @@ def is_first() -> bool:
 
 
 def run_on_host0(function: Callable[[], Value]) -> Value:
-    """What ``function()`` returns in process 0, in every process, as JSON gives it back; the others do not call it.
+    """Call ``function()`` in process 0 alone; every process gets its result, the others as JSON gives it back.
 
-    What it raises there ends all of them. To be called by every process, as are `everywhere`, `gather` and `same`.
+    An error that it raises is raised in all of them. Every process has to call this, and `all_or_raise`, `gather` and
+    `assert_equal`.
 
     >>> run_on_host0(lambda: 3)
     3
@@ -127,7 +128,9 @@ def run_on_host0(function: Callable[[], Value]) -> Value:
 
 
 def all_or_raise(function: Callable[[], Value]) -> Value:
-    """``function()`` in every process; where one raises, all do, and say which it was. It may not communicate itself.
+    """Call ``function()`` in every process; where it raises in one, all raise an error that names the process.
+
+    ``function`` may not communicate itself.
 
     >>> all_or_raise(lambda: 3)
     3
@@ -140,12 +143,12 @@ def all_or_raise(function: Callable[[], Value]) -> Value:
         value = function()
     except Exception as raised:
         error = raised
-    message = _gather("" if error is None else _text(error))
-    bad = [i for i, text in enumerate(message) if text]
-    if not bad:
+    messages = _gather("" if error is None else _text(error))
+    failed = [i for i, text in enumerate(messages) if text]
+    if not failed:
         return value
-    culprits = "" if set(message) == {message[0]} else f"process {bad[0]} of {len(message)}: "
-    raise _agreed(error, culprits + message[bad[0]])
+    culprit = "" if set(messages) == {messages[0]} else f"process {failed[0]} of {len(messages)}: "
+    raise _agreed(error, culprit + messages[failed[0]])
 
 
 def gather(value: object) -> list:
@@ -160,27 +163,28 @@ def gather(value: object) -> list:
 def assert_equal(what: str, value: Json, difference: Callable[[Json, Json], str] | None = None) -> None:
     """Raise UserError in every process, naming the first that differs, unless ``value`` is the same in all.
 
-    ``difference(own, first's)`` says what differs, of values that are not equal once they are JSON.
+    ``what`` names the value; ``difference(value, process 0's)`` says in what the two differ, as JSON gives them back.
     """
     if not several():
         return
-    own_value = json.loads(json.dumps(value, default=list))
+    local_value = json.loads(json.dumps(value, default=list))
 
-    def compare():
-        if own_value != theirs:
-            message = f" ({difference(own_value, theirs)})" if difference else ""
+    host0_value = run_on_host0(lambda: local_value)
+
+    def compare() -> None:
+        if local_value != host0_value:
+            message = f" ({difference(local_value, host0_value)})" if difference else ""
             raise UserError(f"{what} differs from process 0's{message}: give every process the same")
 
-    theirs = run_on_host0(lambda: own_value)
     all_or_raise(compare)
 
 
 @contextlib.contextmanager
 def abort_on_local_error() -> Iterator[None]:
-    """End this process at once on an error that the others do not share.
+    """A context that ends this process at once on an error that the other processes do not raise, too.
 
     An ordinary exit would wait for them at JAX's last barrier, and they for this one in some computation. They end
-    when JAX misses it: at once in a collective of the CPU, else after its heartbeat's 100 seconds.
+    when JAX notices: at once in a collective of the CPU, else after the heartbeat's 100 seconds.
     """
     try:
         yield
@@ -214,11 +218,11 @@ def _text(error: Exception) -> str:
     return str(error) if isinstance(error, UserError) and str(error) else f"{type(error).__name__}: {error}"
 
 
-def _agreed(own_error: Exception | None, text: str) -> Exception:
-    """What to raise: this process's ``own_error`` error if it is a defect of ours, whose traceback counts."""
-    if own_error is None or isinstance(own_error, UserError):
+def _agreed(local_error: Exception | None, text: str) -> Exception:
+    """The error to raise: this process's ``local_error`` where it is a bug, whose traceback is needed."""
+    if local_error is None or isinstance(local_error, UserError):
         return AgreedError(text)
-    return own_error
+    return local_error
 
 
 def _padded(text: bytes, longest: int) -> np.ndarray:

@@ -1,10 +1,14 @@
-"""JAX's settings under a command: which of them change numbers, and what becomes of each.
+"""JAX's settings under a command: which of them change numbers, and what a command does about each.
 
-JAX reads them from variables of the environment, JAX_ENABLE_X64 being jax_enable_x64 in upper case. A library that a
-user imports has no say in them; a command pins what its numbers rest on (`PINNED`), leaves what is still being tried
-out, and what only makes JAX refuse things, at JAX's default (`LEFT_AT_DEFAULT`), and takes the rest from the user: x64
-as a part of whose run it is (`IDENTITY`), what the compiler is told on record (`COMPILER`), and whatever changes no
-number (`HARMLESS`).
+JAX reads them from variables of the environment: jax_enable_x64 from JAX_ENABLE_X64. A command
+
+- sets those that random numbers, dtypes and shapes depend on (`PINNED`);
+- leaves experimental ones, and those that only make JAX refuse things, at JAX's default (`LEFT_AT_DEFAULT`);
+- takes x64 from the user, as a part of the run's fingerprint (`FINGERPRINTED`);
+- takes the compiler's settings from the user, and records them (`COMPILER`);
+- takes from the user whatever changes no number (`HARMLESS`).
+
+A program that imports gcl_jax as a library keeps all its settings.
 """
 
 import enum
@@ -14,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from gcl_jax.errors import UserError
 
-# What random numbers and the dtypes and shapes of results rest on.
+# Random numbers, and the dtypes and shapes of results, depend on these.
 PINNED = {
     "jax_default_prng_impl": "threefry2x32",
     "jax_threefry_partitionable": True,
@@ -29,9 +33,9 @@ PINNED = {
     "jax_debug_infs": False,
 }
 
-IDENTITY = ("jax_enable_x64",)
+FINGERPRINTED = ("jax_enable_x64",)
 
-# config.precision and config.debug_nans say.
+# Set by config.precision and config.debug_nans.
 BY_CONFIG = ("jax_default_matmul_precision", "jax_debug_nans")
 
 LEFT_AT_DEFAULT = frozenset(
@@ -53,7 +57,7 @@ LEFT_AT_DEFAULT = frozenset(
     """.split()  # noqa: SIM905
 )
 
-# Numbers change by rounding.
+# These change numbers by rounding.
 COMPILER = frozenset(
     """
     jax_compiler_enable_remat_pass jax_cpu_collectives_implementation jax_disable_most_optimizations jax_enable_pgle
@@ -65,7 +69,7 @@ COMPILER = frozenset(
 # The same, of variables that XLA and its libraries read by themselves.
 COMPILER_VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
 
-# Which devices there are (result.json has them), caches, messages, checks of exported programs, several processes.
+# About devices (result.json names them), caches, messages, checks of exported programs, and several processes.
 HARMLESS = frozenset(
     """
     jax2tf_default_native_serialization jax_backend_target jax_captured_constants_report_frames
@@ -92,8 +96,8 @@ HARMLESS = frozenset(
     mock_num_gpu_processes
     """.split()  # noqa: SIM905
 )
-# What no setting of JAX's configuration is: where the processes of a run find each other.
-_OF_PROCESSES = {
+# Variables that are no settings of JAX's configuration: where the processes of a run find each other.
+_PROCESS_VARIABLES = {
     f"JAX_{name}"
     for name in (
         "COORDINATOR_ADDRESS", "COORDINATOR_BIND_ADDRESS", "LOCAL_DEVICE_IDS", "NUM_PROCESSES", "PARTITION_INDEX",
@@ -102,10 +106,10 @@ _OF_PROCESSES = {
 }  # fmt: skip
 
 
-def leave_out() -> None:
-    """Take from the environment what a command does not use, with a line that names it; before JAX is imported.
+def drop_unused() -> None:
+    """Remove from the environment the settings that a command does not use, and print them; before JAX is imported.
 
-    Raises UserError where JAX cannot be imported under what remains.
+    Raises UserError where JAX cannot be imported with the rest.
     """
     unused = _names(PINNED, BY_CONFIG, LEFT_AT_DEFAULT) & os.environ.keys()
     if message := ", ".join(f"{name}={os.environ.pop(name)}" for name in sorted(unused)):
@@ -114,13 +118,13 @@ def leave_out() -> None:
     try:
         import jax  # noqa: F401
     except ValueError as error:
-        raise UserError(f"JAX does not start ({_line(error)}): {_cure([])}") from error
+        raise UserError(f"JAX does not start ({_first_line(error)}): {_hint([])}") from error
 
 
 def pin() -> None:
     """Set what is `PINNED`, and start JAX's backend; UserError that names the variable where there is no such device.
 
-    For commands only; of several processes once they have found each other.
+    For commands only; in a run of several processes after `distributed.start`.
     """
     import jax
 
@@ -130,57 +134,57 @@ def pin() -> None:
     try:
         jax.devices()
     except Exception as error:  # RuntimeError, or an AssertionError, where a plugin is not installed
-        reason = f" ({message})" if (message := _line(error)) else ""
+        reason = f" ({message})" if (message := _first_line(error)) else ""
         of_devices = [name for name in ("JAX_PLATFORMS", "JAX_PLATFORM_NAME") if os.environ.get(name)]
-        raise UserError(f"JAX finds no device to compute on{reason}: {_cure(of_devices)}") from error
+        raise UserError(f"JAX finds no device to compute on{reason}: {_hint(of_devices)}") from error
 
 
-def _names(*groups: Iterable[str]) -> set[str]:
-    """The variables of the environment that set them."""
-    return {name.upper() for group in groups for name in group}
+def _names(*settings: Iterable[str]) -> set[str]:
+    """The variables of the environment for ``settings``, collections of JAX's names."""
+    return {name.upper() for names in settings for name in names}
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].partition(" (set JAX_PLATFORMS")[0][:300]
 
 
-def _cure(of_devices: Sequence[str]) -> str:
-    """Which variables can be wrong, those ``of_devices`` or any, and what to do."""
-    named = of_devices or sorted(name for name in os.environ if name.startswith("JAX_"))
-    if not named:
+def _hint(of_devices: Sequence[str]) -> str:
+    """Which variables may be wrong, those ``of_devices`` or, without such, any of JAX's, and what to do."""
+    variables = of_devices or sorted(name for name in os.environ if name.startswith("JAX_"))
+    if not variables:
         return "see https://docs.jax.dev/en/latest/installation.html"
-    message = ", ".join(f"{name}={os.environ[name]}" for name in named)
+    message = ", ".join(f"{name}={os.environ[name]}" for name in variables)
     if of_devices:
         return f"the environment says {message}; unset it, or set it to cpu, or install JAX for that device"
     return f"the environment says {message}; unset or correct what is wrong of it"
 
 
 def fingerprint() -> dict[str, bool]:
-    """What of JAX's settings belongs to whose run it is; nothing by default, as in older versions' runs."""
+    """JAX's settings that are part of a run's fingerprint; {} where they have their defaults, as in older runs."""
     import jax
 
-    return {name: True for name in IDENTITY if getattr(jax.config, name)}
+    return {name: True for name in FINGERPRINTED if getattr(jax.config, name)}
 
 
 def used() -> dict[str, object]:
-    """The settings on which numbers rest, by JAX's names, for the record."""
+    """The settings that numbers depend on, by JAX's names, for the record."""
     import jax
 
-    settings = {name: getattr(jax.config, name) for name in (*IDENTITY, *PINNED) if name in jax.config.values}
+    settings = {name: getattr(jax.config, name) for name in (*FINGERPRINTED, *PINNED) if name in jax.config.values}
     return {name: value.name.lower() if isinstance(value, enum.Enum) else value for name, value in settings.items()}
 
 
 def compiler() -> dict[str, str]:
-    """Variables of the environment by which the compiler may round otherwise, where they are set."""
+    """The variables that are set in the environment by which the compiler may round differently."""
     return of_compiler(os.environ)
 
 
 def of_compiler(environment: Mapping[str, str]) -> dict[str, str]:
-    """`compiler`, of an ``environment``; a setting of JAX that is not known here counts as one of them.
+    """What `compiler` returns, for an ``environment``; a setting of JAX that is not listed here counts as one of them.
 
     >>> of_compiler({"XLA_FLAGS": "--xla_cpu_enable_fast_math=true", "JAX_LOG_COMPILES": "1", "HOME": "/"})
     {'XLA_FLAGS': '--xla_cpu_enable_fast_math=true'}
     """
-    known = _names(PINNED, IDENTITY, BY_CONFIG, LEFT_AT_DEFAULT, HARMLESS) | _OF_PROCESSES
+    known = _names(PINNED, FINGERPRINTED, BY_CONFIG, LEFT_AT_DEFAULT, HARMLESS) | _PROCESS_VARIABLES
     unknown = {name for name in environment if name.startswith("JAX_")} - known
     return {name: environment[name] for name in sorted({*COMPILER_VARIABLES, *unknown}) if environment.get(name)}

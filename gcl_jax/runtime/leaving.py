@@ -1,4 +1,4 @@
-"""Leaving: a command that has ended in an error ends its process too, whatever threads its libraries left behind."""
+"""The end of a command's process: in time, whatever threads its libraries left behind, and with the right status."""
 
 import atexit
 import contextlib
@@ -14,17 +14,16 @@ PATIENCE = 5.0  # seconds
 
 
 @contextlib.contextmanager
-def in_time(patience: float = PATIENCE) -> Iterator[None]:
-    """To be put around a whole command, in the main thread.
+def exit_within(patience: float = PATIENCE) -> Iterator[None]:
+    """A context for a whole command, in the main thread; after an error the process ends within ``patience`` seconds.
 
-    Python waits for every thread before it leaves, and one of a library may wait for minutes for what never comes. So
-    the process ends with its status at the next signal, and after an error at the latest in ``patience`` seconds. No
-    signal changes the status of a command that has done all it will do.
+    Python waits for every thread before it exits, and a library's thread may wait for minutes for what never comes. A
+    signal ends the wait at once, and does not change the exit status of a command that is done.
     """
     try:
         yield
-    except SystemExit as ended:
-        _leave(_status(ended.code), patience)
+    except SystemExit as exit_request:
+        _leave(_status(exit_request.code), patience)
         raise
     except BaseException:
         _leave(1, patience)
@@ -32,24 +31,24 @@ def in_time(patience: float = PATIENCE) -> Iterator[None]:
     _leave(0, patience)
 
 
-def without_teardown() -> None:
-    """End the process of a command that is over before Python takes its libraries' code apart.
+def skip_teardown() -> None:
+    """Let the process of a command that is over end before Python unloads its libraries.
 
-    To be called first of all, before they are imported: what they do at exit is then done before. Taken apart after a
-    signal had come in the middle of a compilation, the compiler ended the process by a segmentation fault.
+    To be called before they are imported: exit handlers run in reverse order, so that theirs still run. Unloaded after
+    a signal had come in the middle of a compilation, the compiler ended the process by a segmentation fault.
     """
-    atexit.register(_end)
+    atexit.register(_exit_if_done)
 
 
-_over: list[int] = []  # the exit status of a command that is over
+_exit_status: list[int] = []  # of a command that is over; empty before
 
 
-def _end() -> None:
-    if _over:
+def _exit_if_done() -> None:
+    if _exit_status:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
-        os._exit(_over[0])
+        os._exit(_exit_status[0])
 
 
 def _status(code: object) -> int:
@@ -62,11 +61,11 @@ def _status(code: object) -> int:
 def _leave(status: int, patience: float) -> None:
     with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
         sys.stdout.flush()
-    _over[:] = [status]
+    _exit_status[:] = [status]
     for number in preemption.SIGNALS:
         signal.signal(number, lambda *_: os._exit(status))
-    atexit.register(preemption.ignore)  # once no thread is waited for: Python takes another second
+    atexit.register(preemption.ignore)  # Python takes another second after the last thread has ended
     if status:
-        late = threading.Timer(patience, os._exit, (status,))
-        late.daemon = True
-        late.start()
+        timer = threading.Timer(patience, os._exit, (status,))
+        timer.daemon = True
+        timer.start()

@@ -1,4 +1,4 @@
-"""Memory of a run: what a compiled step needs, what there is, and what was used at most."""
+"""Memory of a run: what a compiled step needs, what the devices have, and the peaks."""
 
 import os
 import resource
@@ -13,7 +13,7 @@ from gcl_jax.errors import UserError
 
 def needed(compiled: jax.stages.Compiled) -> int:
     """Bytes that one device holds while the program runs: arguments, results and temporaries."""
-    analysis: Any = compiled.memory_analysis()  # JAX does not say what it is; on CPU, GPU and TPU it is there
+    analysis: Any = compiled.memory_analysis()  # JAX gives it no type; CPU, GPU and TPU have it
     return (
         analysis.argument_size_in_bytes
         + analysis.output_size_in_bytes
@@ -26,7 +26,7 @@ def needed(compiled: jax.stages.Compiled) -> int:
 def available() -> int | None:
     """Bytes that each device offers to this process; None where the backend does not say.
 
-    CPU "devices" share what the machine has.
+    CPU "devices" share the memory of the machine.
     """
     device = jax.local_devices()[0]
     if device.platform == "cpu":
@@ -47,9 +47,9 @@ def require(bytes_needed: int, what: str, hint: str, limit: int | None) -> None:
 
 
 def peaks() -> Mapping[str, int | None]:
-    """The most bytes so far: ``host_peak_bytes`` of this process, ``device_peak_bytes`` of the first device.
+    """Peak memory so far: ``host_peak_bytes`` of this process, ``device_peak_bytes`` of the first device.
 
-    The latter is None on CPU, whose arrays are in the host's figure.
+    The latter is None on CPU, whose arrays are part of the host's.
     """
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
@@ -59,7 +59,7 @@ def peaks() -> Mapping[str, int | None]:
 
 
 def text(number: int) -> str:
-    """Bytes for people.
+    """A number of bytes in words.
 
     >>> text(3 * 2**29), text(2**20)
     ('1.50 GiB', '1.0 MiB')

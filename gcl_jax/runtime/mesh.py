@@ -13,15 +13,15 @@ from gcl_jax.typing import PyTree
 
 
 def make_mesh(devices: list | None = None, seeds: int = 1) -> Mesh:
-    """All devices (or those given): as many as divide ``seeds`` along 'seed', the rest along 'data'.
+    """A mesh of ``devices`` (None = all): as many as divide ``seeds`` along 'seed', the rest along 'data'.
 
     Axes are Auto: plain ``jit`` then gives global-batch semantics, batch norm included.
 
     >>> make_mesh().axis_names
     ('seed', 'data')
     """
-    taken = np.asarray(jax.devices() if devices is None else devices)
-    grid = taken.reshape(math.gcd(seeds, taken.size), -1)
+    flat = np.asarray(jax.devices() if devices is None else devices)
+    grid = flat.reshape(math.gcd(seeds, flat.size), -1)
     return Mesh(grid, ("seed", "data"), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
@@ -60,7 +60,7 @@ def _place(leaf: np.ndarray | jax.Array, sharding: NamedSharding) -> jax.Array:
 
 
 def fetchable(tree: PyTree, mesh: Mesh) -> PyTree:
-    """``tree`` of arrays spread over ``mesh``, where every process can fetch all of it; all processes have to ask."""
+    """``tree``, of arrays spread over ``mesh``, so that every process can fetch all of it; every process calls this."""
     return tree if replicated(mesh).is_fully_addressable else _gather(mesh)(tree)
 
 

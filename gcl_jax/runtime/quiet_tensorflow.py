@@ -1,4 +1,4 @@
-"""TensorFlow as this package uses it: to read, to decode and to write TensorBoard's files; never to train."""
+"""TensorFlow for what this package uses it: reading and decoding images, TensorBoard's files; never training."""
 
 import functools
 import os
@@ -15,7 +15,7 @@ def load() -> types.ModuleType:
     # oneDNN serves networks, which are not TensorFlow's here; its greeting cannot be turned off otherwise.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
-    if level in (None, "1"):  # JAX has set the 1; what is to be said of a damaged image, its exception says
+    if level in (None, "1"):  # JAX has set the 1; what is wrong with a damaged image, its exception says
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     try:
         import tensorflow as tf

@@ -1,7 +1,7 @@
-"""Standard output and error that no command fails for: a pipe closed, a disk full, a character that cannot be encoded.
+"""Standard output and error that never fail a command: for a closed pipe, a full disk, a character without an encoding.
 
-What a command prints is for people, and what counts is in files: `guard` drops what cannot be written, and
-`require_written` is for commands whose only answer is what they print.
+What a command prints is for people, and its results are in files: `guard` drops what cannot be written, and
+`require_written` is for commands whose only result is what they print.
 """
 
 import errno
@@ -36,13 +36,13 @@ class _Raw(io.FileIO):
 def guard() -> None:
     """Make sys.stdout and sys.stderr, and the file descriptors under them, streams that never raise; call it first.
 
-    A stream that is closed becomes one to nowhere, so that no file that is opened later takes its place. Characters
-    that the stream's encoding lacks are written as ``\\xfc``.
+    A stream that is closed becomes one to the null device, so that no file that is opened later takes its place.
+    Characters that the stream's encoding lacks are written as ``\\xfc``.
     """
     _lost.clear()
-    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
-        _lost[opened] = OSError(errno.EBADF, os.strerror(errno.EBADF))
-    os.close(opened)
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        _lost[descriptor] = OSError(errno.EBADF, os.strerror(errno.EBADF))
+    os.close(descriptor)
     sys.stdout, sys.stderr = _guarded(sys.stdout, 1), _guarded(sys.stderr, 2)
 
 
@@ -60,7 +60,7 @@ def _guarded(stream: TextIO | None, descriptor: int) -> io.TextIOWrapper:
 
 
 def require_written() -> None:
-    """Raise UserError if standard output could not be written, unless whoever reads it has had enough."""
+    """Raise UserError if standard output could not be written, unless its reader has closed the pipe."""
     sys.stdout.flush()
     if (error := _lost.get(1)) and error.errno != errno.EPIPE:
         raise UserError(f"standard output cannot be written ({error.strerror}): not all of the answer is there")

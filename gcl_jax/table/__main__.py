@@ -160,5 +160,5 @@ def _header(given: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    with leaving.in_time():
+    with leaving.exit_within():
         main(sys.argv[1:])

@@ -16,7 +16,7 @@ def check(config: ConfigDict, names: Iterable[str], num_train: int, mesh: Mesh, 
     messages = []
     for name in names:
         try:
-            with config_lib.naming(f"config.{name}."):
+            with config_lib.prefix_errors(f"config.{name}."):
                 sampling.steps_per_epoch(num_train, config[name].batch_size)
             # One seed that is left over, or that a kill left behind, trains on all devices.
             for side_by_side in sorted({seeds_at_once > 1, False}, reverse=True):

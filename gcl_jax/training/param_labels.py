@@ -21,7 +21,7 @@ def stage_labels(name: str, block: ConfigDict, variables: Mapping) -> tuple[dict
     stats = traverse_util.flatten_dict(variables["batch_stats"])
     norms = {path[:-1] for path in stats if path[0] == "backbone"}
     affine = {"/".join(p) for p in traverse_util.flatten_dict(variables["params"]) if p[:-1] in norms}
-    with config_lib.naming(f"config.{name}: "):
+    with config_lib.prefix_errors(f"config.{name}: "):
         labels, groups = optim.param_groups(
             variables["params"],
             trainable=block.trainable,

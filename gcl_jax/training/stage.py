@@ -42,7 +42,7 @@ class Stage:
         self.method = config_lib.build_method(block.method.to_dict(), f"config.{name}.method")
         sampler = config_lib.build_sampler(block.sampler.to_dict(), f"config.{name}.sampler")
         self.eval_batch_size = mesh_lib.padded_batch(backend.eval_batch_size(config.eval.batch_size), mesh)
-        with config_lib.naming(f"config.{name}."):
+        with config_lib.prefix_errors(f"config.{name}."):
             steps_per_epoch = sampling.steps_per_epoch(len(dataset.splits["train"]), block.batch_size)
         if block.epochs > (max_epochs := (2**31 - 1) // steps_per_epoch):  # steps are int32
             raise UserError(
@@ -58,7 +58,7 @@ class Stage:
             ema_decay=block.ema_decay,
         )
         self.steps_per_call = backend.steps_per_call(
-            config.steps_per_call, most=min(steps_per_epoch, config.log.every_steps), resident=loader.resident
+            config.steps_per_call, max_steps=min(steps_per_epoch, config.log.every_steps), resident=loader.resident
         )
         # As many for any steps_per_call and log.every_steps: one program, and the same bits.
         rows = backend.LOOP_ROWS if backend.loops(resident=loader.resident) else 1

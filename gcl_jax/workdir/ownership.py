@@ -61,7 +61,7 @@ _AS_THEN = (
 def refuse_older_state(root: epath.Path, names: Sequence[str]) -> None:
     """Raise UserError if a stage of the run in ``root`` would go on from an older version's optimizer state."""
     file = root / "config.json"
-    if not (_holds_something(root) and file.exists() and migrate.keeps_other_state(_training_in(file))):
+    if not (_holds_something(root) and file.exists() and migrate.has_old_optimizer_state(_training_in(file))):
         return
     for name in names:
         for checkpoints in (f for level in ("", "seed_*/") for f in paths.matching(root, f"{level}{name}/checkpoints")):
@@ -165,7 +165,7 @@ def fingerprint_of(root: epath.Path, dataset: Dataset, *, goes_on: bool) -> str:
     file = root / "config.json"
     known = json_files.read(file, "training")["training"] if _holds_something(root) and file.exists() else {}
     then = known.get("data_fingerprint") if isinstance(known, dict) else None
-    if then == dataset.fingerprint or then != dataset.older_fingerprint:
+    if then == dataset.fingerprint or then != dataset.legacy_fingerprint:
         return dataset.fingerprint
     message = "is of an older gcl_jax, which decoded JPEG to slightly other pixels and knew photographs by name alone"
     if goes_on:

@@ -48,7 +48,7 @@ def test_every_checkpoint_is_listed_as_it_lies_there(stage):
         for step in (6, 7, 8):
             checkpoints.save(step, tree(), {})
     for step in (5, 6, 7, 8):
-        assert file_list.changed(epath.Path(stage / "checkpoints" / str(step))) == ""
+        assert file_list.find_change(epath.Path(stage / "checkpoints" / str(step))) == ""
         listed = json.loads((stage / "checkpoints" / str(step) / file_list.NAME).read_text())["files"]
         assert {"note/metadata", "state/_METADATA"} <= listed.keys()
 
@@ -212,7 +212,7 @@ def main():
     print("ready", flush=True)
     {ending}
 
-with leaving.in_time(patience={patience}):
+with leaving.exit_within(patience={patience}):
     main()
 """
 
