@@ -8,6 +8,7 @@ import numpy as np
 
 from gcl_jax import rng
 from gcl_jax.errors import require_one_of
+from gcl_jax.methods.base import StepInfo
 from gcl_jax.transforms import geometry, one_op
 from gcl_jax.transforms.base import ImageTransform
 from gcl_jax.transforms.levels import whole
@@ -74,11 +75,11 @@ class AutoAugment(ImageTransform):
 
     policy: str = "cifar10"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         require_one_of("policy", self.policy, POLICIES)
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         names, probabilities, levels = POLICIES[self.policy]
         kinds, values, signed = policy_tables(names, levels)
         batch = len(images)

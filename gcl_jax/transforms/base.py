@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 
+from gcl_jax.methods.base import StepInfo, Stream
 from gcl_jax.ranges import check_fields
 
 
@@ -19,10 +20,10 @@ class ImageTransform:
 
     key_name: ClassVar[str] = ""  # what the op's key is folded with; "" = the name of the class. A file format
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_fields(self)
 
-    def __call__(self, key: jax.Array, images: jax.Array, t: Any) -> jax.Array:
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         """images [B, H, W, c] in 0..255, uint8 or float32 -> the same, maybe of another size; each with its own draws.
 
         uint8 stays uint8 but for `ColorJitter`, which gives float32 that are not rounded; an op that works on whole
@@ -35,14 +36,14 @@ class ImageTransform:
 class BatchTransform:
     """What mixes the images of a batch, and so has several targets for each: mixup, CutMix, CMO."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_fields(self)
 
-    def streams(self) -> Mapping[str, Any]:
+    def streams(self) -> Mapping[str, Stream]:
         """{name: `methods.base.Stream`} of batches beside the method's, paired by position with "main"."""
         return {}
 
-    def __call__(self, key: jax.Array, batches: Mapping[str, dict], t: Any) -> dict[str, dict]:
+    def __call__(self, key: jax.Array, batches: Mapping[str, dict], t: StepInfo) -> dict[str, dict]:
         """{stream: {"image" float32[..., B, H, W, c], "label" int32[B]}} -> the method's own streams.
 
         "main" has mixed images and ``targets`` = ((labels int32[B], weight scalar or [B]), ...), whose weights sum

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from gcl_jax import rng
 from gcl_jax.errors import UserError
+from gcl_jax.methods.base import StepInfo
 from gcl_jax.ranges import ranged
 from gcl_jax.transforms.base import ImageTransform
 from gcl_jax.transforms.levels import apply_to_some, whole
@@ -23,12 +24,12 @@ class Blur(ImageTransform):
     high: float = ranged(2.0, "[1e-3, 100]")
     p: float = ranged(0.5, "[0, 1]")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.low > self.high:
             raise UserError(f"low is {self.low}; it must be at most high, {self.high}")
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         sigmas = jax.random.uniform(rng.fold(key, "sigma"), (len(images),), minval=self.low, maxval=self.high)
         blurred = gaussian_blur(whole(images), sigmas, self.high).astype(images.dtype)
         return apply_to_some(key, self.p, blurred, images)

@@ -1,12 +1,13 @@
 """CMO (Park et al. 2022): images of rare classes pasted onto the ordinary batch."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
 from gcl_jax import rng
-from gcl_jax.methods.base import Stream
+from gcl_jax.methods.base import StepInfo, Stream
 from gcl_jax.ranges import ranged
 from gcl_jax.sampling.weighted import InverseFrequency
 from gcl_jax.transforms.base import BatchTransform
@@ -28,10 +29,10 @@ class CMO(BatchTransform):
     start: int = ranged(3, "[-1, 1000000]")
     end: int = ranged(3, "[0, 1000000]")
 
-    def streams(self):
+    def streams(self) -> Mapping[str, Stream]:
         return {FOREGROUND: Stream(sampler=InverseFrequency(self.exponent))}
 
-    def __call__(self, key, batches, t):
+    def __call__(self, key: jax.Array, batches: Mapping[str, dict], t: StepInfo) -> dict[str, dict]:
         kept = {name: batch for name, batch in batches.items() if name != FOREGROUND}
         heads = jax.random.uniform(rng.fold(key, "coin")) < self.p
         active = heads & (t.epoch > self.start) & (t.epoch < t.epochs - self.end)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax import rng
+from gcl_jax.methods.base import StepInfo
 from gcl_jax.ranges import ranged
 from gcl_jax.transforms.base import ImageTransform
 from gcl_jax.transforms.hue import shift_hue
@@ -27,7 +28,7 @@ class ColorJitter(ImageTransform):
 
     key_name: ClassVar[str] = "jitter"
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         strengths = (self.brightness, self.contrast, self.saturation)
         return apply_to_some(key, self.p, color_jitter(key, images, strengths, self.hue), images)
 
@@ -40,7 +41,7 @@ class Grayscale(ImageTransform):
 
     key_name: ClassVar[str] = "grayscale"
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         return random_grayscale(key, images, self.p) if images.shape[-1] == 3 else images
 
 

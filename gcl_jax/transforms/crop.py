@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax.errors import UserError
+from gcl_jax.methods.base import StepInfo
 from gcl_jax.ranges import ranged
 from gcl_jax.transforms.base import ImageTransform
 
@@ -19,7 +20,7 @@ class Crop(ImageTransform):
 
     key_name: ClassVar[str] = "crop"
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         return random_crop(key, images, self.padding)
 
 
@@ -29,7 +30,7 @@ class CenterCrop(ImageTransform):
 
     size: int = ranged(224, "[1, 8192]")
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         height, width = images.shape[1:3]
         if min(height, width) < self.size:
             raise UserError(f"center_crop({self.size}) needs larger images than {height} x {width}: resize them before")

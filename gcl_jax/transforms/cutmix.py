@@ -1,11 +1,13 @@
 """CutMix (Yun et al. 2019), and a coin between it and mixup."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
 from gcl_jax import rng
+from gcl_jax.methods.base import StepInfo
 from gcl_jax.ranges import ranged
 from gcl_jax.transforms.base import BatchTransform
 from gcl_jax.transforms.mixup import Mixup
@@ -18,7 +20,7 @@ class CutMix(BatchTransform):
     alpha: float = ranged(1.0, "[1e-3, 1000]")
     p: float = ranged(1.0, "[0, 1]")
 
-    def __call__(self, key, batches, t):
+    def __call__(self, key: jax.Array, batches: Mapping[str, dict], t: StepInfo) -> dict[str, dict]:
         label = batches["main"]["label"]
         order = jax.random.permutation(rng.fold(key, "permutation"), len(label))
         pasted = {"image": jnp.take(batches["main"]["image"], order, axis=-4), "label": label[order]}
@@ -34,7 +36,7 @@ class MixupOrCutMix(BatchTransform):
     cutmix_alpha: float = ranged(1.0, "[1e-3, 1000]")
     p_cutmix: float = ranged(0.5, "[0, 1]")
 
-    def __call__(self, key, batches, t):
+    def __call__(self, key: jax.Array, batches: Mapping[str, dict], t: StepInfo) -> dict[str, dict]:
         mixes = (Mixup(self.mixup_alpha), CutMix(self.cutmix_alpha))
         cut = jax.random.uniform(rng.fold(key, "coin")) < self.p_cutmix
         mixed, pasted = (mix(rng.fold(key, type(mix).__name__), batches, t)["main"] for mix in mixes)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax import rng
+from gcl_jax.methods.base import StepInfo
 from gcl_jax.ranges import ranged
 from gcl_jax.transforms.base import ImageTransform
 
@@ -19,7 +20,7 @@ class Cutout(ImageTransform):
 
     size: int = ranged(16, "[1, 8192]")
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         batch, height, width, _ = images.shape
         rows = jax.random.randint(rng.fold(key, "row"), (batch, 1), 0, height)
         columns = jax.random.randint(rng.fold(key, "column"), (batch, 1), 0, width)

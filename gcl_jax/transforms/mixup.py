@@ -1,11 +1,13 @@
 """Mixup (Zhang et al. 2018)."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
 from gcl_jax import rng
+from gcl_jax.methods.base import StepInfo
 from gcl_jax.ranges import ranged
 from gcl_jax.transforms.base import BatchTransform
 
@@ -16,7 +18,7 @@ class Mixup(BatchTransform):
 
     alpha: float = ranged(1.0, "[1e-3, 1000]")
 
-    def __call__(self, key, batches, t):
+    def __call__(self, key: jax.Array, batches: Mapping[str, dict], t: StepInfo) -> dict[str, dict]:
         image, label = batches["main"]["image"], batches["main"]["label"]
         lam = jax.random.beta(rng.fold(key, "lambda"), self.alpha, self.alpha, dtype=image.dtype)
         order = jax.random.permutation(rng.fold(key, "permutation"), len(label))

@@ -4,11 +4,13 @@ import ast
 import dataclasses
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
 
 from gcl_jax.errors import UserError, did_you_mean, require_one_of, shown
 from gcl_jax.registry import Registry
 from gcl_jax.transforms.pipeline import Pipeline
+
+T = TypeVar("T")
 
 
 def parse_pipeline(text: str, registry: Registry, where: str = "a pipeline") -> Pipeline:
@@ -19,7 +21,7 @@ def parse_pipeline(text: str, registry: Registry, where: str = "a pipeline") -> 
     return _pipeline(_tree(text, where), registry, where) if text.strip() else Pipeline()
 
 
-def parse_one(text: str, registry: Registry, where: str) -> Any:
+def parse_one(text: str, registry: Registry[type[T]], where: str) -> T:
     """The one thing that ``text`` describes, such as "cutmix(1.0)"; UserError as of `parse_pipeline`."""
     return _instance(_tree(text, where), registry, where)
 

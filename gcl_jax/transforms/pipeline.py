@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections import Counter
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gcl_jax import rng
 from gcl_jax.errors import UserError
+from gcl_jax.methods.base import StepInfo
 from gcl_jax.ranges import ranged
 from gcl_jax.transforms.base import ImageTransform
 from gcl_jax.transforms.levels import apply_to_some
@@ -24,7 +24,7 @@ class Pipeline:
 
     steps: tuple[ImageTransform, ...] = ()
 
-    def __call__(self, key: jax.Array, images: jax.Array, t: Any) -> jax.Array:
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         """images [B, H, W, c] in 0..255 -> the same, see `ImageTransform`."""
         seen: Counter = Counter()
         for step in self.steps:
@@ -42,7 +42,7 @@ class Apply(ImageTransform):
     p: float = ranged(0.5, "[0, 1]")
     pipeline: Pipeline = Pipeline()
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         return apply_to_some(key, self.p, *_alike(self, key, images, t, self.pipeline, Pipeline()))
 
 
@@ -54,7 +54,7 @@ class Choose(ImageTransform):
     second: Pipeline = Pipeline()
     p: float = ranged(0.5, "[0, 1]")
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         return apply_to_some(key, self.p, *_alike(self, key, images, t, self.first, self.second))
 
 

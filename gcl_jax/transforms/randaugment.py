@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gcl_jax import rng
+from gcl_jax.methods.base import StepInfo
 from gcl_jax.ranges import ranged
 from gcl_jax.transforms import geometry, one_op
 from gcl_jax.transforms.base import ImageTransform
@@ -31,7 +32,7 @@ class RandAugment(ImageTransform):
     ops: int = ranged(2, "[1, 20]")
     magnitude: int = ranged(9, "[0, 30]")
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         batch, height, width, _ = images.shape
         kinds = jnp.asarray([one_op.KINDS.index(name) for name in OPS])
         values, signed = torchvision_values(self.magnitude, height, width)
@@ -77,7 +78,7 @@ class TimmRandAugment(ImageTransform):
     std: float = ranged(0.5, "[0, 10]")
     p: float = ranged(0.5, "[0, 1]")
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         batch = len(images)
         kinds = jnp.asarray([one_op.KINDS.index(name) for name in TIMM_OPS])
         x = whole(images)

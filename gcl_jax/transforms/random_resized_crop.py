@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from gcl_jax import rng
 from gcl_jax.errors import UserError
+from gcl_jax.methods.base import StepInfo
 from gcl_jax.ranges import ranged
 from gcl_jax.transforms.base import ImageTransform
 from gcl_jax.transforms.resize import resize_windows
@@ -27,12 +28,12 @@ class RandomResizedCrop(ImageTransform):
     low: float = ranged(0.08, "[1e-3, 1]")
     high: float = ranged(1.0, "[1e-3, 1]")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.low > self.high:
             raise UserError(f"low is {self.low}; it must be at most high, {self.high}")
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         batch, height, width, _ = images.shape
         windows = random_windows(key, batch, height, width, (self.low, self.high))
         return resize_windows(images, windows, (self.size, self.size))

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from gcl_jax.methods.base import StepInfo
 from gcl_jax.ranges import ranged
 from gcl_jax.transforms.base import ImageTransform
 from gcl_jax.transforms.levels import whole
@@ -16,10 +17,10 @@ class Resize(ImageTransform):
 
     size: int = ranged(256, "[1, 8192]")
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         batch, height, width, _ = images.shape
         short = min(height, width)
-        size = tuple(self.size * side // short for side in (height, width))
+        size = (self.size * height // short, self.size * width // short)
         whole_image = jnp.tile(jnp.array([0, 0, height, width], jnp.float32), (batch, 1))
         return resize_windows(images, whole_image, size)
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gcl_jax import rng
+from gcl_jax.methods.base import StepInfo
 from gcl_jax.ranges import ranged
 from gcl_jax.transforms import geometry
 from gcl_jax.transforms.base import ImageTransform
@@ -18,7 +19,7 @@ class Rotation(ImageTransform):
 
     degrees: float = ranged(15.0, "[0, 180]")
 
-    def __call__(self, key, images, t):
+    def __call__(self, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         _, height, width, channels = images.shape
         angles = jax.random.uniform(rng.fold(key, "angle"), (len(images),), minval=-self.degrees, maxval=self.degrees)
         black = jnp.zeros(channels, jnp.uint8)

@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gcl_jax import rng
 from gcl_jax.errors import UserError
+from gcl_jax.methods.base import StepInfo
 from gcl_jax.transforms.base import BatchTransform
 from gcl_jax.transforms.pipeline import Pipeline
 
@@ -27,7 +27,7 @@ class StageTransforms:
     views: tuple[Pipeline, ...] = ()
     mix: BatchTransform | None = None
 
-    def train(self, stream: str, key: jax.Array, images: jax.Array, t: Any) -> jax.Array:
+    def train(self, stream: str, key: jax.Array, images: jax.Array, t: StepInfo | None) -> jax.Array:
         """uint8 [B, H, W, c] -> float32 [B, H', W', c], or [views, B, H', W', c] of several views.
 
         A loader that crops gives [views, B, H, W, c]. The key of a view is ``key`` folded with its number, from 0.

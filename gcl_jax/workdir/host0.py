@@ -1,7 +1,6 @@
 """Files that process 0 alone looks at and writes: every process calls these, and gets what it found."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from etils import epath
 
@@ -20,7 +19,7 @@ def read_json(path: epath.Path, shape: Mapping) -> dict:
     return distributed.run_on_host0(lambda: json_files.read(path, shape=shape))
 
 
-def write_json(path: epath.Path, content: Mapping, before: Callable[[], Any] = lambda: None) -> None:
+def write_json(path: epath.Path, content: Mapping, before: Callable[[], object] = lambda: None) -> None:
     """Write ``content`` to ``path``, whose folder is made if it is not there; ``before`` writes what has to come first.
 
     Of several processes it is process 0's ``content``.
