@@ -125,7 +125,7 @@ def test_a_full_disk_leaves_the_other_seeds_file_whole(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(np, "savez", full)
-    monkeypatch.setattr(frozen, "_others", lambda seed: [])
+    monkeypatch.setattr(frozen, "_other_seed_folders", lambda seed: [])
     with pytest.raises(UserError, match="No space left"):
         frozen.write(seeds[1], arrays)
     frozen.read(seeds[0], note)

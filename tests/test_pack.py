@@ -46,7 +46,7 @@ def contents(split):
 
 @pytest.mark.parametrize("source", ["list", "folder"])
 def test_a_pack_is_the_source_byte_for_byte(classes, tmp_path, monkeypatch, source):
-    monkeypatch.setattr(pack, "SHARD", 20_000)
+    monkeypatch.setattr(pack, "SHARD_BYTES", 20_000)
     main(arguments(classes, tmp_path / "out", source=source))
     index = json.loads((tmp_path / "out" / packed.INDEX).read_bytes())
     assert len(index["splits"]["train"]["shards"]) > 2
@@ -78,7 +78,7 @@ def test_both_stages_train_from_a_list_and_from_its_pack_alike(classes, whole, t
 
 
 def test_batches_of_two_views_across_shards_are_those_of_the_list(classes, tmp_path, monkeypatch):
-    monkeypatch.setattr(pack, "SHARD", 20_000)
+    monkeypatch.setattr(pack, "SHARD_BYTES", 20_000)
     main(arguments(classes, tmp_path / "out"))
     plan = rng.numpy_generator(0, "plan").integers(0, 24, (5, 8)).astype(np.int32)
 
