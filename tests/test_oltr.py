@@ -253,6 +253,7 @@ def test_three_steps_of_everything(oltr_decoupling):
     assert not family.unread()
 
 
+@pytest.mark.slow
 def test_the_whole_network_is_backbone_attention_and_embedding(oltr_decoupling):
     """Features are those of the head, by hand from the map; the map's mean is what other heads get."""
     network = models.build("resnet8", "meta_embedding", 10)

@@ -72,6 +72,7 @@ def test_a_finished_run_of_seeds_is_left_as_it_is_and_a_seeds_folder_is_locked_w
         assert run(tmp_path, config) == json.loads(json.dumps(first, default=list))
 
 
+@pytest.mark.slow
 def test_seeds_start_from_the_same_seed_of_another_run(tmp_path):
     """A stage 2 over a folder of several seeds equals the whole runs; a seed that is not there is named."""
     short = {"representation.epochs": 1, "classifier.epochs": 1, "num_seeds": 2}

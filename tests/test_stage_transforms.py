@@ -139,7 +139,9 @@ def plain(tmp_path_factory):
     return training_losses(tmp_path_factory.mktemp("plain") / "run", {})
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "cmo" else name for name in TRAINED]
+)
 def test_a_stage_trains_with_it(name, plain, tmp_path):
     changes = {f"representation.{key}": value for key, value in TRAINED[name].items()}
     first, again = (training_losses(tmp_path / str(i), changes)[0] for i in range(2))

@@ -158,6 +158,7 @@ def test_the_epochs_are_those_that_ran():
     assert line["epochs"] == "20"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "row"),
     [pytest.param("table5", "tau_norm", marks=pytest.mark.slow), ("baselines", "logit_adjustment_posthoc")],

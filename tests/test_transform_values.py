@@ -122,6 +122,7 @@ def require_same(found, expected, *, part=0.004, levels=1):
     assert (apart > levels).mean() <= part / 4
 
 
+@pytest.mark.slow
 def test_ops_of_one_batch_do_not_mix():
     """A batch of all kinds equals each alone, in the program for CPU and in that for accelerators."""
     x = jnp.asarray(np.concatenate([images()] * 3)[: len(one_op.KINDS)])

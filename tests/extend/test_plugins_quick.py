@@ -138,6 +138,7 @@ def test_a_rule_leaves_what_is_frozen_alone(name):
     assert moved(found["params"], state.params) == {"head/kernel", "head/bias"}
 
 
+@pytest.mark.slow
 def test_noise_differs_between_steps_and_is_drawn_from_the_seed():
     stage = begin("perturbed_weights")
     first, _ = train(stage, 1)
